@@ -1,0 +1,36 @@
+# make demo   install, sample 64 Fashion-MNIST images from the shipped weights, show the quality
+# make test   install what the tests need, then lint, types and tests
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.zoo
+	$(BIN)/scorezoo sample fashion-mnist --count 64 --output samples.png
+	$(BIN)/scorezoo evaluate fashion-mnist --count 1000
+
+test: $(VENV)/.dev lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch first, by itself: a range would take another build.
+$(VENV)/.zoo: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) "$$(grep '^torch==' constraints.txt)"
+	$(INSTALL) --editable '.[zoo]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.zoo
+	$(INSTALL) --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

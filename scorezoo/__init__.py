@@ -1,0 +1,9 @@
+"""Score networks that plug into sdesolve: train, load, sample, evaluate.
+
+``scorezoo.load("fashion-mnist")`` returns a model with ``process``, ``score``, ``shape`` and
+``to_pixels``; the command line is ``scorezoo --help``.
+"""
+
+from .model import ScoreModel, load, pretrained_names
+
+__all__ = ["ScoreModel", "load", "pretrained_names"]

@@ -1,0 +1,109 @@
+"""A trained score: a network, the process it was trained under, and how its data look.
+
+A model is a folder with ``config.json`` and ``model.safetensors``. Nothing in it is code, so
+loading one runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+import sdesolve as ss
+
+from .networks import NETWORKS
+
+__all__ = ["ScoreModel", "load", "pretrained_names"]
+
+_PROCESSES = {
+    kind.__name__: kind for kind in (ss.VPSDE, ss.SubVPSDE, ss.VESDE, ss.ExponentialVESDE, ss.EDM)
+}
+
+
+def _build(kinds: dict[str, Any], config: dict[str, Any], what: str) -> Any:  # noqa: ANN401
+    arguments = dict(config)
+    name = arguments.pop("name", None)
+    if name not in kinds:
+        raise ValueError(f"unknown {what} {name!r}; known are {', '.join(sorted(kinds))}")
+    return kinds[name](**arguments)
+
+
+class ScoreModel(nn.Module, PyTorchModelHubMixin):
+    """A score network with its process.
+
+    Args:
+        network: ``{"name": ..., **arguments}`` of a network in ``scorezoo.networks``.
+        process: ``{"name": ..., **arguments}`` of a process in ``sdesolve``.
+        shape: Event shape, ``(channels, height, width)``.
+        data_range: The values that pixel 0 and pixel 255 have in the data.
+
+    Raises:
+        ValueError: If a name is not known.
+    """
+
+    def __init__(
+        self,
+        network: dict[str, Any],
+        process: dict[str, Any],
+        shape: Sequence[int],
+        data_range: Sequence[float] = (0.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.network = _build(NETWORKS, network, "network")
+        self.process: ss.Process = _build(_PROCESSES, process, "process")
+        self.shape = tuple(shape)
+        self.data_range = (float(data_range[0]), float(data_range[1]))
+        self.score = ss.scores.from_noise(self.network, self.process)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """Score at ``x``, ``(batch, *shape)``, and times ``t``, ``(batch,)``."""
+        return self.score(x, t)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def to_pixels(self, x: Tensor) -> Tensor:
+        """Data to bytes, ``(batch, *shape)`` uint8; values outside the range are clamped."""
+        low, high = self.data_range
+        return ((x - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
+
+
+def pretrained_folder() -> Path:
+    """Folder of the models that ship with the package."""
+    return Path(str(resources.files("scorezoo"))) / "pretrained"
+
+
+def pretrained_names() -> list[str]:
+    """Names of the models that ship with the package."""
+    return sorted(path.parent.name for path in pretrained_folder().glob("*/config.json"))
+
+
+def load(name: str | Path, *, device: torch.device | str = "cpu") -> ScoreModel:
+    """Load a trained model, ready to sample.
+
+    Args:
+        name: A name that ships with the package, a folder, or a Hub id ``owner/name``.
+        device: Where to put the weights.
+
+    Raises:
+        ValueError: If there is no such model.
+    """
+    shipped = pretrained_folder() / str(name)
+    source = shipped if str(name) in pretrained_names() else Path(name)
+    is_hub_id = str(name).count("/") == 1 and not source.exists()
+    if not is_hub_id and not (source / "config.json").exists():
+        raise ValueError(
+            f"no model {str(name)!r}; these ship with the package: "
+            f"{', '.join(pretrained_names()) or 'none'}. A folder with config.json and "
+            "model.safetensors or a Hub id owner/name will do too"
+        )
+    model = ScoreModel.from_pretrained(str(name) if is_hub_id else str(source))
+    return model.to(device).eval().requires_grad_(False)

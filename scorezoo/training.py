@@ -1,0 +1,244 @@
+r"""The training loop, on accelerate: one CPU, one GPU or several from the same command.
+
+Every random choice of step k (which images, which times, which noise) is a function of
+(seed, k) alone, and a checkpoint holds everything else that evolves: weights, their moving average,
+the optimiser, the number of the step. Resuming after a kill therefore continues the run that would
+have been. Checkpoints and exported models are written beside their place and renamed.
+
+The learning rate rises linearly over ``warmup_steps`` and falls as a half cosine to zero at the
+last step. The gradient is that of the loss divided by the number of values in an image, so that
+``clip`` and ``learning_rate`` mean the same at every size; the reported loss is summed over the
+image, as published.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from sdesolve.noise import stream_seed
+
+from .data import ImageData, write_atomically
+from .model import ScoreModel
+from .objectives import denoising_score_matching, uniform_times
+
+__all__ = ["TrainingConfig", "train"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What a recipe's ``[training]`` table holds.
+
+    Args:
+        epochs: Passes over the images.
+        batch_size: Images in a step, over all processes.
+        learning_rate: Adam's largest step size.
+        warmup_steps: Steps of linear rise of the learning rate.
+        clip: Largest gradient norm.
+        ema_decay: Decay of the moving average of the weights, per step.
+        eps: Smallest time that is trained.
+        seed: Seed of the weights, the order of the images, times and noise.
+    """
+
+    epochs: int
+    batch_size: int = 64
+    learning_rate: float = 1e-4
+    warmup_steps: int = 0
+    clip: float = 1.0
+    ema_decay: float = 0.999
+    eps: float = 1e-5
+    seed: int = 0
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate at ``step`` of ``steps``, as a fraction of the largest."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+
+
+def train(
+    config: dict[str, Any],
+    data: ImageData,
+    output: Path,
+    *,
+    mixed_precision: str = "no",
+    checkpoint_every: int = 500,
+    log_every: int = 50,
+    max_steps: int | None = None,
+    progress: bool = True,
+) -> ScoreModel:
+    """Train a score network, or go on where a killed run stopped.
+
+    Args:
+        config: A recipe: tables ``process``, ``network``, ``training`` and ``data.range``.
+        data: The images.
+        output: Folder for ``checkpoint.pt``, ``loss.jsonl`` and ``model/``.
+        mixed_precision: "no", "bf16" or "fp16", as accelerate has it.
+        checkpoint_every: Steps between checkpoints.
+        log_every: Steps between lines of the log.
+        max_steps: Stop early at this step (the learning rate still follows the full plan).
+        progress: Show a bar.
+
+    Returns:
+        The model with the averaged weights, as exported to ``output / "model"``.
+
+    Raises:
+        ValueError: If the recipe is incomplete or its checkpoint belongs to another recipe.
+    """
+    accelerator = Accelerator(mixed_precision=mixed_precision)
+    plan = TrainingConfig(**config["training"])
+    model_config: dict[str, Any] = {
+        "network": config["network"],
+        "process": config["process"],
+        "shape": list(data.shape),
+        "data_range": config["data"]["range"],
+    }
+    # The one place that seeds the global state: torch initialises weights from it.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.seed)
+        model = ScoreModel(**model_config)
+    ema = get_ema_multi_avg_fn(plan.ema_decay)  # type: ignore[no-untyped-call]
+    average = AveragedModel(model, multi_avg_fn=ema)
+    average.to(accelerator.device)
+    optimizer = torch.optim.Adam(
+        [p for p in model.parameters() if p.requires_grad], lr=plan.learning_rate
+    )
+    score, optimizer = accelerator.prepare(model, optimizer)
+
+    steps = plan.epochs * (len(data) // plan.batch_size)
+    if steps < 1:
+        raise ValueError(
+            f"{len(data)} images do not fill one batch of {plan.batch_size}; "
+            "lower batch_size in the recipe"
+        )
+    run = _Run(accelerator, output, model_config | {"training": asdict(plan)})
+    start = run.resume(model, average, optimizer)
+    last = min(steps, max_steps or steps)
+    bar = tqdm(
+        total=steps,
+        initial=start,
+        desc="training",
+        unit="step",
+        disable=not (progress and accelerator.is_main_process),
+    )
+    losses: list[Tensor] = []
+    clock = time.perf_counter()
+    for step in range(start, last):
+        for group in optimizer.param_groups:
+            group["lr"] = plan.learning_rate * plan.rate(step, steps)
+        x0, t, noise = _draw(data, model, plan, step, accelerator)
+        with accelerator.autocast():
+            loss = denoising_score_matching(score, model.process, x0, t, noise).mean()
+        optimizer.zero_grad()
+        accelerator.backward(loss / math.prod(data.shape))
+        accelerator.clip_grad_norm_(model.parameters(), plan.clip)
+        optimizer.step()
+        average.update_parameters(model)
+        losses.append(loss.detach())
+        bar.update()
+        done = step + 1
+        if done % log_every == 0 or done == last:
+            mean = accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
+            rate = len(losses) * plan.batch_size / (time.perf_counter() - clock)
+            run.log(step=done, loss=mean, images_per_second=rate, lr=group["lr"])
+            bar.set_postfix(loss=f"{mean:.2f}", images_per_second=f"{rate:.0f}")
+            losses, clock = [], time.perf_counter()
+        if done % checkpoint_every == 0 or done == last:
+            run.save(done, model, average, optimizer)
+    bar.close()
+    averaged = average.module
+    assert isinstance(averaged, ScoreModel)
+    return averaged.eval()
+
+
+def _draw(
+    data: ImageData, model: ScoreModel, plan: TrainingConfig, step: int, accelerator: Accelerator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Share of this process in step ``step``: images, times, noise; functions of (seed, step)."""
+    per_epoch = len(data) // plan.batch_size
+    epoch, position = divmod(step, per_epoch)
+    order = torch.Generator().manual_seed(stream_seed(plan.seed, epoch, "order"))
+    everyone = torch.randperm(len(data), generator=order)[position * plan.batch_size :]
+    everyone = everyone[: plan.batch_size]
+    generator = torch.Generator().manual_seed(stream_seed(plan.seed, step, "training"))
+    uniform = torch.rand(plan.batch_size, generator=generator)
+    noise = torch.randn(plan.batch_size, *data.shape, generator=generator)
+    mine = slice(accelerator.process_index, None, accelerator.num_processes)
+    t = uniform_times(uniform[mine], model.process, plan.eps)
+    x0 = data.batch(everyone[mine], model.data_range)
+    device = accelerator.device
+    return x0.to(device), t.to(device), noise[mine].to(device)
+
+
+class _Run:
+    """Files of a run."""
+
+    def __init__(self, accelerator: Accelerator, output: Path, identity: dict[str, Any]) -> None:
+        self.accelerator = accelerator
+        self.output = output
+        self.identity = json.loads(json.dumps(identity))
+
+    def resume(
+        self, model: ScoreModel, average: AveragedModel, optimizer: torch.optim.Optimizer
+    ) -> int:
+        path = self.output / "checkpoint.pt"
+        if not path.exists():
+            return 0
+        state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+        if state["identity"] != self.identity:
+            raise ValueError(
+                f"{path} belongs to another recipe; give another --output or remove that folder"
+            )
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        step: int = state["step"]
+        if self.accelerator.is_main_process:
+            # Lines after the checkpoint describe steps that will be done again.
+            log = self.output / "loss.jsonl"
+            lines = log.read_text().splitlines() if log.exists() else []
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            text = "".join(line + "\n" for line in kept)
+            write_atomically(log, lambda p: p.write_text(text))
+        return step
+
+    def log(self, **values: float) -> None:
+        if self.accelerator.is_main_process:
+            self.output.mkdir(parents=True, exist_ok=True)
+            with (self.output / "loss.jsonl").open("a") as log:
+                log.write(json.dumps(values) + "\n")
+
+    def save(
+        self,
+        step: int,
+        model: ScoreModel,
+        average: AveragedModel,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        state = {
+            "identity": self.identity,
+            "step": step,
+            "model": model.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+        write_atomically(self.output / "checkpoint.pt", lambda path: torch.save(state, path))
+        fresh, folder = self.output / ".model.tmp", self.output / "model"
+        shutil.rmtree(fresh, ignore_errors=True)
+        averaged = average.module
+        assert isinstance(averaged, ScoreModel)
+        averaged.save_pretrained(fresh)
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)

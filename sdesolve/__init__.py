@@ -1,0 +1,75 @@
+"""Numerics-first SDE and ODE solvers for score-based generative models.
+
+>>> import torch, sdesolve as ss
+>>> process = ss.VPSDE()
+>>> score = ss.GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], 0.01).score(process)
+>>> sol = ss.sample(process, score, (1000, 1), solver=ss.EulerMaruyama(), steps=100, seed=0)
+>>> bool((sol.x.abs() - 1).abs().mean() < 0.15)
+True
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from . import grids, scores
+from .correctors import Corrector, Langevin
+from .gaussian import Gaussian, GaussianMixture
+from .grids import Karras, LogSNR, Quadratic, Uniform
+from .integrate import solve
+from .processes import EDM, VESDE, VPSDE, ExponentialVESDE, Process, SubVPSDE
+from .reverse import ReverseSDE
+from .sampling import sample
+from .sde import SDE
+from .solution import NotFiniteWarning, Solution, Status
+from .solvers import (
+    AdaptiveODE,
+    Ancestral,
+    EulerMaruyama,
+    EulerODE,
+    Heun,
+    PredictorCorrector,
+    ReverseDiffusion,
+    Solver,
+    solver,
+    solver_names,
+)
+
+__all__ = [
+    "EDM",
+    "SDE",
+    "VESDE",
+    "VPSDE",
+    "AdaptiveODE",
+    "Ancestral",
+    "Corrector",
+    "EulerMaruyama",
+    "EulerODE",
+    "ExponentialVESDE",
+    "Gaussian",
+    "GaussianMixture",
+    "Heun",
+    "Karras",
+    "Langevin",
+    "LogSNR",
+    "NotFiniteWarning",
+    "PredictorCorrector",
+    "Process",
+    "Quadratic",
+    "ReverseDiffusion",
+    "ReverseSDE",
+    "Solution",
+    "Solver",
+    "Status",
+    "SubVPSDE",
+    "Uniform",
+    "grids",
+    "sample",
+    "scores",
+    "solve",
+    "solver",
+    "solver_names",
+]
+
+try:
+    __version__ = version("sdesolve")
+except PackageNotFoundError:  # a source tree that was not installed
+    __version__ = "0"

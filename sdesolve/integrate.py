@@ -1,0 +1,426 @@
+"""The two loops: fixed grid and adaptive.
+
+The fixed-grid loop works in Python numbers (float64). It tabulates the coefficients of all steps
+before the first network call and never waits for the device. The adaptive loop keeps time, step,
+error and status per sample, evaluates only the samples that are still running, and ends every
+sample with a status and its last good state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .grids import Grid, default_grid
+from .noise import Streams
+from .problem import Problem
+from .processes import Process
+from .reverse import ReverseSDE
+from .sde import Equation
+from .solution import Solution, Status, warn_not_finite
+from .solvers import Adaptive, Solver
+
+__all__ = ["Callback", "solve"]
+
+Callback = Callable[[int, float, Tensor], None]
+
+
+@dataclass(frozen=True)
+class _Options:
+    seed: int
+    first: int
+    progress: bool
+    callback: Callback | None
+    save_path: bool
+    check: bool
+
+
+def solve(
+    sde: Equation,
+    x: Tensor,
+    t_span: tuple[float, float],
+    *,
+    solver: Solver | Adaptive,
+    steps: int | None = None,
+    nfe: int | None = None,
+    grid: Grid | Tensor | None = None,
+    seed: int = 0,
+    first: int = 0,
+    cond: Mapping[str, Tensor] | None = None,
+    progress: bool = False,
+    callback: Callback | None = None,
+    save_path: bool = False,
+    check: bool = False,
+) -> Solution:
+    """Integrate an SDE or ODE from ``t_span[0]`` to ``t_span[1]``, in either direction.
+
+    Args:
+        sde: ``process.reverse(score)`` or a generic :class:`sdesolve.SDE`.
+        x: Initial states, ``(batch, *event)``, float32 or float64.
+        t_span: First and last time.
+        solver: A solver object, or ``ss.solver(name)``.
+        steps: Number of steps; the first step of adaptive solvers is the span over ``steps``.
+        nfe: Budget of function evaluations per sample, never exceeded. Give this or ``steps``.
+        grid: A grid object, or a 1-d tensor of times from first to last.
+        seed: Seed of the noise.
+        first: Index of the first sample: sample i of the batch is sample first + i of the seed.
+        cond: Tensors with a leading batch axis, passed to the score as keywords.
+        progress: Show a progress bar.
+        callback: Called as ``callback(step, t, x)`` after every step.
+        save_path: Keep the state at every time of the grid.
+        check: Look for non-finite values after every step instead of once at the end. A sample that
+            fails is frozen at its last good state; costs a device synchronisation a step.
+
+    Returns:
+        :class:`sdesolve.Solution`. The autograd mode is the caller's.
+
+    Raises:
+        ValueError: If an argument is out of range or a shape is wrong.
+        TypeError: If a dtype is not float32 or float64, or the solver cannot solve this equation.
+    """
+    _check_state(x)
+    _check_equation(sde, solver)
+    check_cond(cond, len(x))
+    times = _times(sde, solver, t_span, steps, nfe, grid)
+    options = _Options(seed, first, progress, callback, save_path, check)
+    problem = Problem(sde, cond)
+    if isinstance(solver, Adaptive):
+        h = None if steps is None else (times[-1] - times[0]).item() / steps
+        solution = _adaptive(problem, solver, x, times, h, nfe, options)
+    else:
+        solution = _fixed(problem, solver, x, times, options)
+    warn_not_finite(solution.status, first)
+    return solution
+
+
+def _fixed(
+    problem: Problem, solver: Solver, x: Tensor, grid: Tensor, options: _Options
+) -> Solution:
+    plan = solver.plan(problem, grid)
+    noise = Streams(
+        options.seed, options.first, len(x), x.shape[1:], dtype=x.dtype, device=x.device
+    )
+    times = grid.tolist()
+    state = solver.init(problem, plan, x)
+    path = [x] if options.save_path else []
+    good = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    reached = torch.full((len(x),), times[-1], dtype=torch.float64)
+    n = len(times) - 1
+    for i in tqdm(range(n), desc=type(solver).__name__, unit="step", disable=not options.progress):
+        new, state, _ = solver.step(problem, plan, i, x, state, noise)
+        if options.check:
+            new, good = _freeze(new, x, good, reached, times[i])
+        x = new
+        if options.save_path:
+            path.append(x)
+        if options.callback is not None:
+            options.callback(i + 1, times[i + 1], x)
+    finite = good & torch.isfinite(x.detach().flatten(1)).all(1)
+    batch = len(x)
+    return Solution(
+        x=x,
+        t=grid,
+        nfe=torch.full((batch,), problem.calls),
+        calls=problem.calls,
+        status=torch.where(finite.cpu(), int(Status.DONE), int(Status.NOT_FINITE)),
+        reached=reached,
+        accepted=torch.full((batch,), n),
+        rejected=torch.zeros(batch, dtype=torch.int64),
+        path=torch.stack(path) if path else None,
+    )
+
+
+def _freeze(
+    new: Tensor, old: Tensor, good: Tensor, reached: Tensor, t: float
+) -> tuple[Tensor, Tensor]:
+    """Keep the last good state of samples that are no longer finite."""
+    still = good & torch.isfinite(new.detach().flatten(1)).all(1)
+    if not bool(still.all()):
+        reached[(good & ~still).cpu()] = t
+        new = torch.where(still.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+    return new, still
+
+
+def _adaptive(
+    problem: Problem,
+    solver: Adaptive,
+    x: Tensor,
+    times: Tensor,
+    first_step: float | None,
+    budget: int | None,
+    options: _Options,
+) -> Solution:
+    t0, t1 = times[0].item(), times[-1].item()
+    span = t1 - t0
+    run = _Running(problem, solver, x, t0, t1)
+    run.start(first_step, budget)
+    bar = tqdm(total=100, desc=type(solver).__name__, unit="%", disable=not options.progress)
+    attempt = 0
+    while len(run.index):
+        run.advance(budget)
+        attempt += 1
+        if options.progress:
+            bar.update(int(100 * ((run.reached.mean().item() - t0) / span)) - bar.n)
+        if options.callback is not None:
+            options.callback(attempt, run.reached.mean().item(), run.out)
+    bar.close()
+    return Solution(
+        x=run.out,
+        t=torch.tensor([t0, t1], dtype=torch.float64),
+        nfe=run.nfe,
+        calls=problem.calls,
+        status=run.status,
+        reached=run.reached,
+        accepted=run.accepted,
+        rejected=run.rejected,
+        path=torch.stack([x, run.out]) if options.save_path else None,
+    )
+
+
+class _Running:
+    """The samples that are still running, and what is known of all."""
+
+    def __init__(self, problem: Problem, solver: Adaptive, x: Tensor, t0: float, t1: float) -> None:
+        batch = len(x)
+        self.problem, self.solver, self.t1 = problem, solver, t1
+        self.cond = dict(problem.cond)
+        self.out = x.clone()
+        self.reached = torch.full((batch,), t0, dtype=torch.float64)
+        self.status = torch.zeros(batch, dtype=torch.int64)
+        self.nfe = torch.zeros(batch, dtype=torch.int64)
+        self.accepted = torch.zeros(batch, dtype=torch.int64)
+        self.rejected = torch.zeros(batch, dtype=torch.int64)
+        self.index = torch.arange(batch)
+        self.x = x
+        self.t = self.reached.clone()
+        self.h = torch.zeros(batch, dtype=torch.float64)
+        self.previous = torch.ones(batch, dtype=torch.float64)
+        self.slope = x
+        self.smallest = 16 * torch.finfo(torch.float64).eps * max(abs(t0), abs(t1))
+
+    def start(self, first_step: float | None, budget: int | None) -> None:
+        """First slope and first step (Hairer, Norsett & Wanner, section II.4)."""
+        self.slope = self.solver.slope(self.problem, self.x, self.t)
+        self.nfe += 1
+        broken = ~torch.isfinite(_rms(self.slope))
+        self._end(broken, Status.NOT_FINITE)
+        if not len(self.index):
+            return
+        span = self.t1 - self.t
+        if first_step is not None:
+            self.h = torch.full_like(span, first_step)
+            return
+        scale = self.solver.atol + self.solver.rtol * self.x.abs()
+        d0, d1 = _rms(self.x / scale), _rms(self.slope / scale)
+        h0 = torch.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6 * span.abs(), 0.01 * d0 / d1)
+        h0 = torch.minimum(h0, span.abs())
+        ahead = self.x + _column(h0 * span.sign(), self.x) * self.slope
+        change = self.solver.slope(self.problem, ahead, self.t + h0 * span.sign()) - self.slope
+        self.nfe[self.index] += 1
+        d2 = _rms(change / scale) / h0
+        largest = torch.maximum(d1, d2)
+        order = self.solver.error_order
+        h1 = torch.where(
+            largest <= 1e-15,
+            torch.maximum(1e-6 * span.abs(), 1e-3 * h0),
+            (0.01 / largest) ** (1 / order),
+        )
+        self.h = torch.nan_to_num(torch.minimum(100 * h0, h1), nan=0.0) * span.sign()
+        self.h = torch.where(self.h == 0, 1e-3 * span, self.h)
+
+    def advance(self, budget: int | None) -> None:
+        """Attempt one step of every running sample and drop those that ended."""
+        solver = self.solver
+        cost = solver.evaluations
+        spent = self.nfe[self.index]
+        attempts = self.accepted[self.index] + self.rejected[self.index]
+        exhausted = attempts >= solver.max_steps
+        if budget is not None:
+            exhausted |= spent + cost > budget
+        self._end(exhausted, Status.TOO_MANY_STEPS)
+        if not len(self.index):
+            return
+        remaining = self.t1 - self.t
+        last = self.h.abs() >= remaining.abs() * (1 - 1e-12)
+        h = torch.where(last, remaining, self.h)
+        x, error, slope = solver.attempt(self.problem, self.x, self.t, h, self.slope)
+        self.nfe[self.index] += cost
+        scale = solver.atol + solver.rtol * torch.maximum(self.x.abs(), x.abs())
+        size = _rms(error / scale)
+        finite = torch.isfinite(size) & torch.isfinite(_rms(slope))
+        accept = finite & (size <= 1)
+        self.accepted[self.index] += accept
+        self.rejected[self.index] += ~accept
+        keep = _column(accept, x)
+        self.x = torch.where(keep, x, self.x)
+        self.slope = torch.where(keep, slope, self.slope)
+        self.t = torch.where(accept, torch.where(last, self.t1, self.t + h), self.t)
+        self.reached[self.index] = self.t
+        self.out[self.index.to(self.out.device)] = self.x
+        self.h = h * self._factor(size, accept, finite)
+        tiny = ~accept & (self.h.abs() < self.smallest)
+        done = accept & last
+        ended = done | tiny
+        if bool(ended.any()):
+            failed = torch.where(finite, int(Status.STEP_TOO_SMALL), int(Status.NOT_FINITE))
+            self.status[self.index] = torch.where(tiny, failed, self.status[self.index])
+            self._keep(~ended)
+
+    def _factor(self, size: Tensor, accept: Tensor, finite: Tensor) -> Tensor:
+        """PI control of the step (Hairer & Wanner 1996, section IV.2)."""
+        order = self.solver.error_order
+        size = size.clamp(min=1e-10)
+        growth = 0.9 * size ** (-0.7 / order) * self.previous ** (0.4 / order)
+        shrink = 0.9 * size ** (-1 / order)
+        factor = torch.where(accept, growth.clamp(0.2, 10.0), shrink.clamp(0.1, 0.9))
+        self.previous = torch.where(accept, size.clamp(min=1e-4), self.previous)
+        return torch.where(finite, factor, 0.1)
+
+    def _end(self, ended: Tensor, status: Status) -> None:
+        if bool(ended.any()):
+            self.status[self.index[ended]] = int(status)
+            self._keep(~ended)
+
+    def _keep(self, keep: Tensor) -> None:
+        self.index = self.index[keep]
+        rows = keep.to(self.x.device)
+        self.x, self.slope = self.x[rows], self.slope[rows]
+        self.t, self.h, self.previous = self.t[keep], self.h[keep], self.previous[keep]
+        self.problem.restrict({k: v[self.index.to(v.device)] for k, v in self.cond.items()})
+
+
+def _rms(x: Tensor) -> Tensor:
+    """Root mean square over the event, ``(batch,)`` float64 on the CPU."""
+    return x.detach().flatten(1).square().mean(1).sqrt().to("cpu").double()
+
+
+def _column(v: Tensor, x: Tensor) -> Tensor:
+    """A per-sample vector on x's device, shaped to broadcast; times take the dtype of x."""
+    v = v.to(x.device) if v.dtype == torch.bool else v.to(x.device, x.dtype)
+    return v.reshape(-1, *[1] * (x.ndim - 1))
+
+
+def _process(sde: Equation) -> Process | None:
+    return sde.process if isinstance(sde, ReverseSDE) else None
+
+
+def _times(
+    sde: Equation,
+    solver: Solver | Adaptive,
+    t_span: tuple[float, float],
+    steps: int | None,
+    nfe: int | None,
+    grid: Grid | Tensor | None,
+) -> Tensor:
+    """The grid, float64 on the CPU, checked."""
+    t0, t1 = (float(t) for t in t_span)
+    if not (math.isfinite(t0) and math.isfinite(t1)) or t0 == t1:
+        raise ValueError(f"t_span needs two different finite times, got {t_span}")
+    process = _process(sde)
+    if process is not None:
+        for t in (t0, t1):
+            if not 0 < t <= process.T:
+                raise ValueError(
+                    f"times of a score lie in (0, {process.T:g}], got {t:g}; the usual span is "
+                    f"(process.T, process.eps) = ({process.T:g}, {process.eps:g})"
+                )
+    if isinstance(grid, Tensor):
+        return _given(grid, t0, t1, steps, nfe, solver)
+    if isinstance(solver, Adaptive):
+        if steps is not None and steps < 1:
+            raise ValueError(f"steps must be 1 or more, got {steps}")
+        return torch.tensor([t0, t1], dtype=torch.float64)
+    if (steps is None) == (nfe is None):
+        raise ValueError("give the number of steps or a budget of nfe, one of the two")
+    if steps is None:
+        assert nfe is not None
+        steps = solver.steps(nfe)
+        if steps < 1:
+            raise ValueError(
+                f"nfe={nfe} does not pay for one step of {solver}, which takes {solver.nfe(1)}"
+            )
+    if steps < 1:
+        raise ValueError(f"steps must be 1 or more, got {steps}")
+    return (grid or default_grid(process))(process, t0, t1, steps)
+
+
+def _given(
+    grid: Tensor,
+    t0: float,
+    t1: float,
+    steps: int | None,
+    nfe: int | None,
+    solver: Solver | Adaptive,
+) -> Tensor:
+    times = grid.detach().to("cpu", torch.float64)
+    if times.ndim != 1 or len(times) < 2:
+        raise ValueError(f"a grid is a 1-d tensor of two times or more, got {tuple(grid.shape)}")
+    moves = times.diff() * math.copysign(1, t1 - t0)
+    if not bool((moves > 0).all()):
+        raise ValueError(f"a grid runs strictly from {t0:g} to {t1:g}; this one does not")
+    slack = 1e-6 * max(abs(t0), abs(t1))
+    if abs(times[0].item() - t0) > slack or abs(times[-1].item() - t1) > slack:
+        raise ValueError(
+            f"the grid runs from {times[0].item():g} to {times[-1].item():g}, "
+            f"the time span from {t0:g} to {t1:g}"
+        )
+    if steps is not None and steps != len(times) - 1:
+        raise ValueError(f"the grid has {len(times) - 1} steps, steps={steps} was given")
+    if nfe is not None and isinstance(solver, Solver) and solver.nfe(len(times) - 1) > nfe:
+        raise ValueError(
+            f"the grid's {len(times) - 1} steps take {solver.nfe(len(times) - 1)} evaluations, "
+            f"nfe={nfe} was given; shorten the grid or leave nfe out"
+        )
+    return times
+
+
+def _check_state(x: Tensor) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a tensor (batch, *event), got {type(x).__name__}")
+    if x.dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"states are float32 or float64, got {x.dtype}; write x.float() (the network may "
+            "run in lower precision inside)"
+        )
+    if x.ndim < 1 or len(x) == 0:
+        raise ValueError(f"x must have shape (batch, *event) with batch >= 1, got {tuple(x.shape)}")
+
+
+def check_cond(cond: Mapping[str, Tensor] | None, batch: int) -> None:
+    for name, value in (cond or {}).items():
+        if not isinstance(value, Tensor) or value.ndim < 1 or len(value) != batch:
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(
+                f"cond[{name!r}] must be a tensor whose first axis has the batch's {batch} "
+                f"entries, got {got}; write value.expand({batch}, ...)"
+            )
+
+
+def _check_equation(sde: Equation, solver: Solver | Adaptive) -> None:
+    if not isinstance(sde, Equation):
+        raise TypeError(
+            f"the first argument is an SDE or process.reverse(score), got {type(sde).__name__}"
+        )
+    if not isinstance(solver, Solver | Adaptive):
+        raise TypeError(
+            f"solver is a solver object such as EulerMaruyama(), got {solver!r}; for a name "
+            "write ss.solver(name)"
+        )
+    name = type(solver).__name__
+    if isinstance(sde, ReverseSDE) and solver.tau is not None and sde.stochasticity != solver.tau:
+        raise ValueError(
+            f"{name} is made for stochasticity {solver.tau:g}, the equation has "
+            f"{sde.stochasticity:g}; write process.reverse(score, stochasticity={solver.tau:g})"
+        )
+    if sde.noise not in solver.noise_types:
+        raise ValueError(
+            f"{name} solves equations with noise {', '.join(solver.noise_types)}; this one has "
+            f"{sde.noise} noise. EulerMaruyama solves it"
+        )
+    if sde.noise == "diagonal" and sde.calculus not in getattr(solver, "calculus", ()):
+        raise ValueError(f"{name} does not solve {sde.calculus} equations with diagonal noise")

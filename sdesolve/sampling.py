@@ -1,0 +1,160 @@
+"""Draw samples from a score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from .grids import Grid
+from .integrate import Callback, check_cond, solve
+from .processes import Process, expand_like
+from .scores import Score
+from .solution import Solution, concatenate
+from .solvers import Adaptive, Heun, Solver
+
+__all__ = ["sample"]
+
+_DEFAULT_NFE = 50
+
+
+@torch.no_grad()
+def sample(
+    process: Process,
+    score: Score,
+    shape: Sequence[int],
+    *,
+    solver: Solver | Adaptive | None = None,
+    steps: int | None = None,
+    nfe: int | None = None,
+    grid: Grid | Tensor | None = None,
+    stochasticity: float | None = None,
+    x: Tensor | None = None,
+    seed: int = 0,
+    first: int = 0,
+    batch_size: int | None = None,
+    cond: Mapping[str, Tensor] | None = None,
+    denoise: bool = False,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = False,
+    callback: Callback | None = None,
+    save_path: bool = False,
+    check: bool = False,
+) -> Solution:
+    """Sample by reversing ``process`` with ``score``, from its prior at T to data at eps.
+
+    Sample i depends on (seed, first + i) only, however the batch is cut.
+
+    Args:
+        process: Noising process of the score.
+        score: Callable ``(x, t, **cond) -> like x``.
+        shape: ``(batch, *event)``.
+        solver: A solver object; the default is Heun's method.
+        steps: Number of steps; the first step of adaptive solvers is the span over ``steps``.
+        nfe: Budget of network calls per sample, never exceeded; 50 if neither is given.
+        grid: A grid object, or a decreasing 1-d tensor of times.
+        stochasticity: tau of the reverse equation; by default the solver's own, else 1 for SDE
+            solvers and 0 for ODE solvers.
+        x: Initial noise, ``shape``, instead of noise from ``seed``.
+        seed: Seed of the initial noise and of the path.
+        first: Index of the first sample.
+        batch_size: Samples in a chunk; the result is the same, the memory smaller.
+        cond: Tensors with a leading batch axis, passed to the score as keywords.
+        denoise: End with Tweedie's estimate E[x_0 | x_eps]; one more call, which is counted.
+        dtype: float32 or float64; by default that of ``x``, else torch's default.
+        device: By default that of ``x``, else torch's default.
+        progress: Show a progress bar for each chunk.
+        callback: Called as ``callback(step, t, x)`` after every step of each chunk.
+        save_path: Keep the state at every time of the grid.
+        check: Look for non-finite values after every step.
+
+    Returns:
+        :class:`sdesolve.Solution`, without autograd graph.
+
+    Raises:
+        ValueError: If an argument is out of range or a shape is wrong.
+        TypeError: If a dtype is not float32 or float64, or the solver cannot do this.
+
+    Examples:
+        >>> import sdesolve as ss
+        >>> process = ss.EDM(sigma_max=10.0)
+        >>> score = ss.Gaussian(torch.zeros(2), 0.25).score(process)
+        >>> ss.sample(process, score, (4, 2), steps=10).nfe
+        tensor([20, 20, 20, 20])
+    """
+    shape = tuple(shape)
+    if len(shape) < 1 or any(n < 1 for n in shape):
+        raise ValueError(f"shape is (batch, *event) with positive sizes, got {shape}")
+    if x is not None and tuple(x.shape) != shape:
+        raise ValueError(f"x must have the shape that was asked for, {shape}, got {tuple(x.shape)}")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+    check_cond(cond, shape[0])
+    solver = solver if solver is not None else Heun()
+    tau = _stochasticity(solver, stochasticity)
+    if steps is None and nfe is None and isinstance(solver, Solver):
+        nfe = None if isinstance(grid, Tensor) else _DEFAULT_NFE
+    nfe = nfe - denoise if nfe is not None else None
+    if isinstance(grid, Tensor):
+        t_span = (float(grid.flatten()[0]), float(grid.flatten()[-1]))
+    else:
+        t_span = (process.T, process.eps)
+    if x is not None:
+        x = x.to(device=device, dtype=dtype)
+    kind = dtype or torch.get_default_dtype()
+    place = torch.get_default_device() if device is None else torch.device(device)
+
+    def start(low: int, n: int) -> Tensor:
+        if x is not None:
+            return x[low : low + n]
+        prior = process.prior(shape[1:], t_span[0])
+        return prior.sample(n, seed=seed, first=first + low, dtype=kind, device=place)
+
+    equation = process.reverse(score, tau)
+    size = batch_size or shape[0]
+    parts = []
+    for low in range(0, shape[0], size):
+        n = min(size, shape[0] - low)
+        chunk = {k: v[low : low + n] for k, v in (cond or {}).items()}
+        part = solve(
+            equation,
+            start(low, n),
+            t_span,
+            solver=solver,
+            steps=steps,
+            nfe=nfe,
+            grid=grid,
+            seed=seed,
+            first=first + low,
+            cond=chunk,
+            progress=progress,
+            callback=callback,
+            save_path=save_path,
+            check=check,
+        )
+        parts.append(_denoise(part, process, score, chunk) if denoise else part)
+    return concatenate(parts)
+
+
+def _stochasticity(solver: Solver | Adaptive, stochasticity: float | None) -> float:
+    if stochasticity is not None:
+        return stochasticity
+    return solver.tau if solver.tau is not None else solver.default_tau
+
+
+def _denoise(
+    solution: Solution, process: Process, score: Score, cond: Mapping[str, Tensor]
+) -> Solution:
+    """Replace each x by (x + sigma^2 score) / alpha (Tweedie) at the time it stands at."""
+    x = solution.x
+    t = solution.reached.to(x.device, x.dtype)
+    sigma, alpha = expand_like(process.sigma(t), x), expand_like(process.alpha(t), x)
+    return replace(
+        solution,
+        x=(x + sigma**2 * score(x, t, **cond)) / alpha,
+        nfe=solution.nfe + 1,
+        calls=solution.calls + 1,
+    )

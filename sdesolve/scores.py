@@ -1,0 +1,171 @@
+r"""Scores, and the usual network outputs turned into scores.
+
+A score is any callable ``score(x, t)`` that returns grad_x log p_t(x): x has shape
+``(batch, *event)``, t has shape ``(batch,)``, and the result is like x. With
+x_t = alpha x_0 + sigma z, a network trained by denoising estimates one of
+
+=============  ===================================  ==========================================
+output         meaning                              score
+=============  ===================================  ==========================================
+noise          E[z | x_t]                           -noise / sigma
+data           E[x_0 | x_t]                         (alpha data - x) / sigma^2
+velocity       E[alpha z - sigma x_0 | x_t]         -(sigma x + alpha v)/(sigma (alpha^2 + sigma^2))
+denoiser       D(y, s), EDM's E[x_0 | x_0 + s z]    (alpha D(x/alpha, sigma/alpha) - x) / sigma^2
+energy         E with p_t proportional to exp(-E)   -grad_x E
+=============  ===================================  ==========================================
+
+References:
+    Ho et al. 2020 (noise); Salimans & Ho 2022, section 4 (velocity); Karras et al. 2022,
+    equation 3 (denoiser).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .processes import Process, expand_like
+
+__all__ = [
+    "Score",
+    "change_process",
+    "from_data",
+    "from_denoiser",
+    "from_energy",
+    "from_noise",
+    "from_velocity",
+]
+
+
+Score = Callable[..., Tensor]
+"""Callable ``(x, t, **cond) -> tensor like x``; x ``(batch, *event)``, t ``(batch,)``."""
+
+
+def from_noise(net: Callable[..., Tensor], process: Process) -> Score:
+    """Score of a network that predicts the noise z.
+
+    Args:
+        net: Callable ``(x, t, **cond) -> like x``.
+        process: The process the network was trained under.
+
+    Examples:
+        >>> import sdesolve as ss
+        >>> score = from_noise(lambda x, t: 0 * x, ss.VPSDE())
+        >>> score(torch.ones(1, 2), torch.ones(1)).abs().sum().item()
+        0.0
+    """
+
+    def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        return -net(x, t, **cond) / expand_like(process.sigma(t), x)
+
+    return score
+
+
+def from_data(net: Callable[..., Tensor], process: Process) -> Score:
+    """Score of a network that predicts the clean data x_0.
+
+    Args:
+        net: Callable ``(x, t, **cond) -> like x``.
+        process: The process the network was trained under.
+    """
+
+    def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        alpha = expand_like(process.alpha(t), x)
+        return (alpha * net(x, t, **cond) - x) / expand_like(process.sigma(t), x) ** 2
+
+    return score
+
+
+def from_velocity(net: Callable[..., Tensor], process: Process) -> Score:
+    """Score of a network that predicts the velocity v = alpha z - sigma x_0.
+
+    Args:
+        net: Callable ``(x, t, **cond) -> like x``.
+        process: The process the network was trained under.
+    """
+
+    def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        alpha = expand_like(process.alpha(t), x)
+        sigma = expand_like(process.sigma(t), x)
+        noise = (sigma * x + alpha * net(x, t, **cond)) / (alpha**2 + sigma**2)
+        return -noise / sigma
+
+    return score
+
+
+def from_denoiser(net: Callable[..., Tensor], process: Process) -> Score:
+    """Score of a denoiser in EDM's form, D(y, s) = E[x_0 | y = x_0 + s z].
+
+    Args:
+        net: Callable ``(y, s, **cond) -> like y`` with s, ``(batch,)``, the noise level of y.
+        process: Any process; the denoiser is asked at y = x/alpha, s = sigma/alpha.
+    """
+
+    def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        alpha, sigma = process.alpha(t), process.sigma(t)
+        scale = expand_like(alpha, x)
+        data = net(x / scale, sigma / alpha, **cond)
+        return (scale * data - x) / expand_like(sigma, x) ** 2
+
+    return score
+
+
+def from_energy(energy: Callable[..., Tensor]) -> Score:
+    """Score of an energy, s = -grad_x E.
+
+    Args:
+        energy: Callable ``(x, t, **cond) -> (batch,)``, differentiable in x, each entry a function
+            of its own sample alone. Autograd is switched on inside.
+    """
+
+    def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        create = torch.is_grad_enabled()
+        with torch.enable_grad():
+            y = x if x.requires_grad else x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(energy(y, t, **cond).sum(), y, create_graph=create)
+        return -gradient
+
+    return score
+
+
+def change_process(score: Score, old: Process, new: Process) -> Score:
+    """Serve a score learned under one linear process to another.
+
+    At equal signal-to-noise ratio the two noised data are the same up to a scale,
+    x_old = (alpha_old / alpha_new) x_new, and so are their scores, inversely.
+
+    Args:
+        score: A score of ``old``.
+        old: The process the score was learned under.
+        new: The process it shall serve.
+
+    Raises:
+        ValueError: If ``new`` reaches noise levels at which ``score`` was never trained.
+    """
+    low, high = old.log_snr(old.T), old.log_snr(0.0) if _starts_blurred(old) else float("inf")
+    slack = 1e-9
+    if new.log_snr(new.T) < low - slack or new.log_snr(new.eps) > high + slack:
+        raise ValueError(
+            f"the new process spans sigma/alpha from {_ratio(new, new.eps):.4g} to "
+            f"{_ratio(new, new.T):.4g}, the score knows "
+            f"{_ratio(old, old.eps):.4g} to {_ratio(old, old.T):.4g}; choose the new process "
+            f"within, for example EDM(sigma_min={_ratio(old, old.eps):.4g}, "
+            f"sigma_max={_ratio(old, old.T):.4g})"
+        )
+
+    def changed(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        u = old.time(new.log_snr(t)).clamp(max=old.T)
+        scale = expand_like(old.alpha(u) / new.alpha(t), x)
+        return scale * score(scale * x, u, **cond)
+
+    return changed
+
+
+def _starts_blurred(process: Process) -> bool:
+    return process.sigma(0.0) > 0
+
+
+def _ratio(process: Process, t: float) -> float:
+    return process.sigma(t) / process.alpha(t)

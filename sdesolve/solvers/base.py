@@ -1,0 +1,104 @@
+"""What a solver is: a frozen dataclass that plans once and steps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ..noise import Streams
+from ..problem import Problem, Step
+from ..sde import Calculus, Noise
+
+__all__ = ["Drift", "Solver"]
+
+
+class Solver(ABC):
+    """A fixed-grid method.
+
+    The declarations are read by the tests, which measure them, and by the documentation.
+    """
+
+    order: ClassVar[float]
+    """Order of the error on ordinary differential equations."""
+    strong_order: ClassVar[dict[Noise, float]] = {}
+    """Order of the error per path, for each noise type it solves."""
+    weak_order: ClassVar[dict[Noise, float]] = {}
+    """Order of the error of expectations, for each noise type it solves."""
+    calculus: ClassVar[tuple[Calculus, ...]] = ("ito", "stratonovich")
+    """Calculus of the equations with diagonal noise it solves."""
+    evaluations: ClassVar[int] = 1
+    """Function evaluations (NFE) of one step."""
+
+    tau: float | None = None
+    """Stochasticity it is made for; None takes the problem's."""
+    default_tau: ClassVar[float] = 1.0
+    """Stochasticity that :func:`sdesolve.sample` uses when neither says one."""
+
+    @property
+    def noise_types(self) -> tuple[Noise, ...]:
+        """Noise types it solves."""
+        return ("none", *self.strong_order)
+
+    def nfe(self, steps: int) -> int:
+        """Function evaluations that ``steps`` steps take."""
+        return self.evaluations * steps
+
+    def steps(self, nfe: int) -> int:
+        """Largest number of steps that takes no more than ``nfe`` evaluations."""
+        return nfe // self.evaluations
+
+    @abstractmethod
+    def plan(self, problem: Problem, grid: Tensor) -> Any:  # noqa: ANN401
+        """Tabulate everything that depends on the grid alone, in float64.
+
+        Args:
+            problem: The run.
+            grid: Times, ``(steps + 1,)``, float64 on the CPU.
+        """
+
+    def init(self, problem: Problem, plan: Any, x: Tensor) -> object:  # noqa: ANN401
+        """State before the first step."""
+        return None
+
+    @abstractmethod
+    def step(
+        self,
+        problem: Problem,
+        plan: Any,  # noqa: ANN401
+        i: int,
+        x: Tensor,
+        state: object,
+        noise: Streams,
+    ) -> Step:
+        """Advance from grid point ``i`` to ``i + 1``; never changes ``x`` in place."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Drift and diffusion tabulated on a grid, as Python numbers."""
+
+    t: list[float]
+    h: list[float]
+    linear: list[float]
+    gain: list[float]
+    amplitude: list[float] | list[None]
+
+    @classmethod
+    def on(cls, problem: Problem, grid: Tensor) -> Drift:
+        """Tabulate the equation of ``problem`` at the points of ``grid``."""
+        amplitude = problem.equation.amplitude(grid)
+        return cls(
+            grid.tolist(),
+            grid.diff().tolist(),
+            problem.equation.linear(grid).tolist(),
+            problem.equation.gain(grid).tolist(),
+            [None] * len(grid) if amplitude is None else amplitude.tolist(),
+        )
+
+    def euler(self, x: Tensor, term: Tensor, i: int, h: float) -> Tensor:
+        """Return x + h drift, with the drift from the term at grid point ``i``."""
+        a, b = h * self.linear[i], h * self.gain[i]
+        return x.add(term, alpha=b) if a == 0 else x.mul(1 + a).add_(term, alpha=b)

@@ -1,0 +1,104 @@
+"""A predictor with a corrector before each of its steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..correctors.base import Corrector
+from ..noise import Streams
+from ..problem import Problem, Step
+from ..sde import Noise
+from .base import Solver
+
+__all__ = ["PredictorCorrector"]
+
+
+@dataclass(frozen=True)
+class PredictorCorrector(Solver):
+    """At every grid point, correct towards p_t and then predict the next point.
+
+    Cost: the predictor's evaluations and the corrector's. Orders: the predictor's, as long as the
+    corrector leaves p_t unchanged.
+
+    Args:
+        predictor: Any fixed-grid solver.
+        corrector: Any corrector.
+
+    References:
+        Song et al. 2021, algorithm 1, in the order of the published code: corrector, then
+        predictor.
+
+    Examples:
+        >>> import sdesolve as ss
+        >>> pc = ss.PredictorCorrector(ss.ReverseDiffusion(), ss.Langevin(snr=0.16, steps=1))
+        >>> pc.nfe(1000)
+        2000
+    """
+
+    predictor: Solver
+    corrector: Corrector
+
+    @property
+    def order(self) -> float:  # type: ignore[override]
+        """The predictor's."""
+        return self.predictor.order
+
+    @property
+    def tau(self) -> float | None:  # type: ignore[override]
+        """The predictor's."""
+        return self.predictor.tau
+
+    @property
+    def default_tau(self) -> float:  # type: ignore[override]
+        """The predictor's."""
+        return self.predictor.default_tau
+
+    @property
+    def strong_order(self) -> dict[Noise, float]:  # type: ignore[override]
+        """The predictor's."""
+        return self.predictor.strong_order
+
+    @property
+    def weak_order(self) -> dict[Noise, float]:  # type: ignore[override]
+        """The predictor's."""
+        return self.predictor.weak_order
+
+    @property
+    def noise_types(self) -> tuple[Noise, ...]:
+        """The predictor's."""
+        return self.predictor.noise_types
+
+    def nfe(self, steps: int) -> int:
+        """The predictor's evaluations and one correction for each step."""
+        return self.predictor.nfe(steps) + self.corrector.evaluations * steps
+
+    def steps(self, nfe: int) -> int:
+        """Largest number of steps within ``nfe`` evaluations."""
+        steps = nfe // (1 + self.corrector.evaluations)
+        while steps > 0 and self.nfe(steps) > nfe:
+            steps -= 1
+        return steps
+
+    def plan(self, problem: Problem, grid: Tensor) -> tuple[Any, Any]:
+        """Both plans."""
+        return self.predictor.plan(problem, grid), self.corrector.plan(problem, grid)
+
+    def init(self, problem: Problem, plan: tuple[Any, Any], x: Tensor) -> object:
+        """The predictor's state."""
+        return self.predictor.init(problem, plan[0], x)
+
+    def step(
+        self,
+        problem: Problem,
+        plan: tuple[Any, Any],
+        i: int,
+        x: Tensor,
+        state: object,
+        noise: Streams,
+    ) -> Step:
+        """Correct at grid point ``i``, then predict ``i + 1``."""
+        x = self.corrector.correct(problem, plan[1], i, x, noise)
+        return self.predictor.step(problem, plan[0], i, x, state, noise)
