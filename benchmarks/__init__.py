@@ -1,0 +1,1 @@
+"""Slow evidence: each module is a command, its results are JSON in ``results/``."""

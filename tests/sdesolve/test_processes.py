@@ -82,7 +82,9 @@ def test_any_tensor_rank(process, event):
     t = torch.linspace(0.1, 1.0, 5) * process.T
     x = process.perturb(x0, t, z)
     assert x.shape == x0.shape
-    assert torch.allclose(x[2], torch.full_like(x[2], float(process.alpha(t)[2] + process.sigma(t)[2])))
+    assert torch.allclose(
+        x[2], torch.full_like(x[2], float(process.alpha(t)[2] + process.sigma(t)[2]))
+    )
     assert process.drift(x0, t).shape == x0.shape
 
 

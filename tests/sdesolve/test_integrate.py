@@ -1,0 +1,354 @@
+"""The loops: counting, budgets, grids, paths, faults and errors."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import sdesolve as ss
+
+PROCESS = ss.VPSDE()
+DATA = ss.GaussianMixture([0.4, 0.6], [[-1.0, 0.0], [0.8, 0.3]], 0.04)
+
+
+class Counted:
+    """A score that counts its calls and the samples it saw."""
+
+    def __init__(self, score):
+        self.score, self.calls, self.samples = score, 0, 0
+
+    def __call__(self, x, t, **cond):
+        self.calls += 1
+        self.samples += len(x)
+        assert t.shape == (len(x),)
+        assert t.dtype == x.dtype
+        return self.score(x, t)
+
+
+@pytest.mark.parametrize("name", ss.solver_names())
+@pytest.mark.parametrize("denoise", [False, True])
+def test_nfe_counts_calls_that_happened(name, denoise):
+    score = Counted(DATA.score(PROCESS))
+    sol = ss.sample(PROCESS, score, (6, 2), solver=ss.solver(name), steps=12, denoise=denoise)
+    assert sol.calls == score.calls
+    assert sol.nfe.sum().item() == score.samples
+    solver = ss.solver(name)
+    if isinstance(solver, ss.Solver):
+        assert score.calls == solver.nfe(12) + denoise
+
+
+@given(budget=st.integers(3, 60), name=st.sampled_from(ss.solver_names()), denoise=st.booleans())
+def test_budget_is_never_exceeded(budget, name, denoise):
+    score = Counted(DATA.score(PROCESS))
+    solver = ss.solver(name)
+    sol = ss.sample(PROCESS, score, (3, 2), solver=solver, nfe=budget, denoise=denoise)
+    assert sol.nfe.max() <= budget + (denoise and not isinstance(solver, ss.Solver))
+    assert sol.nfe.sum().item() == score.samples
+
+
+@pytest.mark.parametrize("name", ss.solver_names())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_sample_belongs_to_its_seed_alone(name, dtype):
+    """Alone, in a batch of 64, in chunks, with an offset: the same sample."""
+    arguments = {"solver": ss.solver(name), "steps": 17, "seed": 5, "dtype": dtype}
+    score = DATA.score(PROCESS)
+    batch = ss.sample(PROCESS, score, (64, 2), **arguments)
+    chunks = ss.sample(PROCESS, score, (64, 2), batch_size=7, **arguments)
+    alone = ss.sample(PROCESS, score, (1, 2), first=41, **arguments)
+    tolerance = 1e-9 if dtype == torch.float64 else 1e-3
+    assert (batch.x - chunks.x).abs().max() < tolerance
+    assert (batch.x[41:42] - alone.x).abs().max() < tolerance
+    assert torch.equal(batch.nfe, chunks.nfe)
+    assert torch.equal(batch.nfe[41:42], alone.nfe)
+
+
+def test_initial_noise_is_the_prior_of_the_same_seed():
+    sol = ss.sample(PROCESS, DATA.score(PROCESS), (4, 2), steps=3, seed=9, save_path=True)
+    assert torch.equal(sol.path[0], PROCESS.prior((2,)).sample(4, seed=9, dtype=torch.float32))
+    again = ss.sample(PROCESS, DATA.score(PROCESS), (4, 2), steps=3, x=sol.path[0])
+    assert torch.equal(again.x, sol.x)
+
+
+def test_global_random_state_is_untouched():
+    torch.manual_seed(0)
+    before = torch.random.get_rng_state()
+    for name in ss.solver_names():
+        ss.sample(PROCESS, DATA.score(PROCESS), (3, 2), solver=ss.solver(name), steps=3)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_path_times_callback_and_progress(capsys):
+    seen = []
+    sol = ss.sample(
+        PROCESS,
+        DATA.score(PROCESS),
+        (3, 2),
+        solver=ss.EulerMaruyama(),
+        steps=5,
+        save_path=True,
+        progress=True,
+        callback=lambda i, t, x: seen.append((i, t, x.clone())),
+    )
+    assert sol.path.shape == (6, 3, 2)
+    assert torch.equal(sol.path[-1], sol.x)
+    assert [i for i, _, _ in seen] == [1, 2, 3, 4, 5]
+    assert [t for _, t, _ in seen] == sol.t[1:].tolist()
+    assert all(torch.equal(x, y) for (_, _, x), y in zip(seen, sol.path[1:], strict=True))
+    assert "EulerMaruyama" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("grid", [ss.Uniform(), ss.Quadratic(), ss.LogSNR(), ss.Karras()], ids=str)
+@given(steps=st.integers(1, 50))
+def test_grids_run_from_start_to_end(grid, steps):
+    for process in (ss.VPSDE(), ss.VESDE(), ss.EDM()):
+        t = grid(process, process.T, process.eps, steps)
+        assert len(t) == steps + 1
+        assert t.dtype == torch.float64
+        assert (t[0].item(), t[-1].item()) == (process.T, process.eps)
+        assert bool((t.diff() < 0).all())
+        clock = grid.clock(process, t)
+        assert torch.allclose(clock.diff(), clock.diff().mean(), rtol=1e-6)
+
+
+def test_a_given_grid_is_used():
+    t = torch.tensor([0.9, 0.5, 0.1, 0.01])
+    sol = ss.sample(PROCESS, DATA.score(PROCESS), (2, 2), solver=ss.EulerMaruyama(), grid=t)
+    assert torch.allclose(sol.t, t.double())
+    assert sol.calls == 3
+    assert sol.reached.tolist() == pytest.approx([0.01, 0.01])
+
+
+def test_generic_equations_run_forwards_and_backwards():
+    ode = ss.SDE(lambda x, t: -x / (1 + t))
+    x = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
+    for solver in (ss.EulerMaruyama(), ss.EulerODE(), ss.Heun(), ss.AdaptiveODE()):
+        there = ss.solve(ode, x, (0.0, 1.0), solver=solver, steps=2000).x
+        assert torch.allclose(there, x / 2, rtol=1e-3)
+        back = ss.solve(ode, there, (1.0, 0.0), solver=solver, steps=2000).x
+        assert torch.allclose(back, x, rtol=2e-3)
+
+
+def test_geometric_brownian_motion_has_its_moments():
+    sde = ss.SDE(lambda x, t: 0.5 * x, lambda x, t: 0.3 * x)
+    x = torch.ones(40_000, 1, dtype=torch.float64)
+    sol = ss.solve(sde, x, (0.0, 1.0), solver=ss.EulerMaruyama(), steps=100)
+    assert sol.x.mean().item() == pytest.approx(math.exp(0.5), rel=0.008)
+    second = math.exp(2 * 0.5 + 0.09)
+    assert (sol.x**2).mean().item() == pytest.approx(second, rel=0.02)
+
+
+def test_forward_noising_reaches_the_marginal():
+    process = ss.VPSDE()
+    sde = ss.SDE(process.drift, lambda x, t: process.diffusion(t), noise="additive")
+    x0 = torch.full((40_000, 1), 0.7, dtype=torch.float64)
+    sol = ss.solve(sde, x0, (0.0, 0.5), solver=ss.EulerMaruyama(), steps=400)
+    assert sol.x.mean().item() == pytest.approx(0.7 * process.alpha(0.5), abs=0.02)
+    assert sol.x.std().item() == pytest.approx(process.sigma(0.5), rel=0.02)
+
+
+def _breaks(where):
+    """A score that becomes NaN for one sample below a time."""
+
+    def score(x, t):
+        value = DATA.score(PROCESS)(x, t)
+        bad = (t < 0.5)[:, None] & (x[:, :1] == x[where, :1])
+        return torch.where(bad, float("nan"), value)
+
+    return score
+
+
+def test_non_finite_values_are_named_at_the_end():
+    with pytest.warns(ss.NotFiniteWarning, match=r"1 of 4 samples .*samples 12"):
+        sol = ss.sample(PROCESS, _breaks(2), (4, 2), solver=ss.EulerMaruyama(), steps=10, first=10)
+    assert sol.status.tolist() == [0, 0, ss.Status.NOT_FINITE, 0]
+    assert not sol.ok
+    assert "1 not finite" in repr(sol)
+
+
+def test_checked_runs_keep_the_last_good_state_and_its_time():
+    clean = ss.sample(PROCESS, DATA.score(PROCESS), (4, 2), solver=ss.EulerMaruyama(), steps=10)
+    with pytest.warns(ss.NotFiniteWarning):
+        sol = ss.sample(
+            PROCESS, _breaks(2), (4, 2), solver=ss.EulerMaruyama(), steps=10, check=True
+        )
+    assert torch.isfinite(sol.x).all()
+    # The grid has 0.5005 and 0.4006: the step that starts at 0.4006 is the first to fail.
+    assert sol.reached[2].item() == pytest.approx(0.4006)
+    others = [0, 1, 3]
+    assert torch.equal(sol.x[others], clean.x[others])
+
+
+def test_adaptive_runs_end_in_a_status_with_the_last_good_state():
+    def score(x, t):
+        bad = (t < 0.5)[:, None] & (x[:, :1] > 0)
+        return torch.where(bad, float("nan"), DATA.score(PROCESS)(x, t))
+
+    with pytest.warns(ss.NotFiniteWarning):
+        sol = ss.sample(PROCESS, score, (16, 2), solver=ss.AdaptiveODE(), dtype=torch.float64)
+    failed = sol.status == ss.Status.NOT_FINITE
+    assert 0 < failed.sum() < 16
+    assert torch.isfinite(sol.x).all()
+    # Nothing fails above 0.5, and what is positive there fails there.
+    assert sol.reached[failed].max() <= 0.5 + 1e-6
+    assert sol.reached[failed].median().item() == pytest.approx(0.5, abs=1e-6)
+    assert (sol.status[~failed] == ss.Status.DONE).all()
+    few = ss.sample(PROCESS, DATA.score(PROCESS), (4, 2), solver=ss.AdaptiveODE(max_steps=2))
+    assert few.status.tolist() == [ss.Status.TOO_MANY_STEPS] * 4
+    capped = ss.sample(PROCESS, DATA.score(PROCESS), (4, 2), solver=ss.AdaptiveODE(), nfe=20)
+    assert capped.nfe.max() <= 20
+    assert not capped.ok
+    blow_up = ss.SDE(lambda x, t: x**2)
+    with pytest.warns(ss.NotFiniteWarning):
+        x = torch.tensor([[1.0], [0.1]], dtype=torch.float64)
+        sol = ss.solve(blow_up, x, (0.0, 5.0), solver=ss.AdaptiveODE())
+    assert sol.status.tolist()[0] in (ss.Status.NOT_FINITE, ss.Status.STEP_TOO_SMALL)
+    assert sol.reached[0].item() == pytest.approx(1.0, abs=1e-3)
+    assert sol.x[1].item() == pytest.approx(0.2, rel=1e-4)
+
+
+def test_a_hard_sample_changes_nothing_for_its_neighbours():
+    """The whole-batch error norm of other libraries gives .27 for the hard one among 4096."""
+
+    def field(x, t):
+        hard = x[:, :1] > 10
+        return torch.where(hard, 100 * torch.cos(60 * t), torch.cos(t)).expand_as(x)
+
+    ode = ss.SDE(field)
+    solver = ss.AdaptiveODE(rtol=1e-4, atol=1e-4)
+    easy = torch.linspace(0, 1, 511, dtype=torch.float64)[:, None]
+    hard = torch.full((1, 1), 20.0, dtype=torch.float64)
+    alone = ss.solve(ode, hard, (0.0, 1.0), solver=solver)
+    both = ss.solve(ode, torch.cat([easy, hard]), (0.0, 1.0), solver=solver)
+    neighbours = ss.solve(ode, easy, (0.0, 1.0), solver=solver)
+    assert torch.allclose(both.x[-1:], alone.x, rtol=1e-12)
+    assert both.nfe[-1] == alone.nfe[0]
+    assert torch.equal(both.nfe[:-1], neighbours.nfe)
+    assert torch.allclose(both.x[:-1], neighbours.x, rtol=1e-12)
+    assert alone.nfe[0] > 5 * neighbours.nfe.double().mean()
+    assert alone.x.item() == pytest.approx(20 + 100 / 60 * math.sin(60), abs=0.02)
+
+
+def test_condition_follows_the_samples_through_chunks_and_compaction():
+    shift = torch.linspace(-2, 2, 9)[:, None]
+
+    def score(x, t, shift):
+        return ss.Gaussian([0.0], 0.25).score(PROCESS)(x - PROCESS.alpha(t)[:, None] * shift, t)
+
+    for solver in (ss.Heun(), ss.AdaptiveODE(rtol=1e-7, atol=1e-7)):
+        options = {"solver": solver, "cond": {"shift": shift}}
+        whole = ss.sample(PROCESS, score, (9, 1), **options)
+        chunks = ss.sample(PROCESS, score, (9, 1), batch_size=4, **options)
+        alone = ss.sample(PROCESS, score, (1, 1), solver=solver, first=8, cond={"shift": shift[8:]})
+        assert torch.allclose(whole.x, chunks.x, atol=1e-5)
+        assert torch.allclose(whole.x[8:], alone.x, atol=1e-5)
+
+
+def test_denoising_is_tweedies_formula():
+    score = DATA.score(PROCESS)
+    plain = ss.sample(PROCESS, score, (5, 2), steps=20, dtype=torch.float64)
+    final = ss.sample(PROCESS, score, (5, 2), steps=20, denoise=True, dtype=torch.float64)
+    sigma, alpha = PROCESS.sigma(PROCESS.eps), PROCESS.alpha(PROCESS.eps)
+    expected = (plain.x + sigma**2 * score(plain.x, PROCESS.eps)) / alpha
+    assert torch.allclose(final.x, expected, rtol=1e-12)
+    assert (final.nfe == plain.nfe + 1).all()
+
+
+def test_gradients_flow_through_solve_but_not_through_sample():
+    a = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    x = torch.ones(2, 3, dtype=torch.float64)
+
+    def run(a):
+        ode = ss.SDE(lambda x, t: a * x, lambda x, t: a * x)
+        return ss.solve(ode, x, (0.0, 1.0), solver=ss.EulerMaruyama(), steps=4).x
+
+    assert torch.autograd.gradcheck(run, (a,))
+    score = DATA.score(PROCESS)
+    assert not ss.sample(PROCESS, lambda x, t: a * score(x, t), (2, 2), steps=3).x.requires_grad
+
+
+GOOD = {"solver": ss.EulerMaruyama(), "steps": 4}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"steps": 0}, ValueError, "1 or more"),
+        ({"steps": None}, ValueError, "one of the two"),
+        ({"steps": 4, "nfe": 4}, ValueError, "one of the two"),
+        (
+            {"solver": ss.solver("predictor-corrector"), "steps": None, "nfe": 1},
+            ValueError,
+            "does not pay",
+        ),
+        ({"solver": "heun"}, TypeError, r"ss\.solver"),
+        ({"t_span": (1.0, 0.0)}, ValueError, r"\(0, 1\]"),
+        ({"t_span": (1.5, 0.1)}, ValueError, r"\(0, 1\]"),
+        ({"t_span": (0.5, 0.5)}, ValueError, "different"),
+        ({"grid": torch.tensor([1.0, 0.5, 0.7, 1e-3])}, ValueError, "strictly"),
+        ({"grid": torch.tensor([0.9, 1e-3])}, ValueError, "runs from"),
+        ({"grid": torch.tensor([1.0, 1e-3])}, ValueError, "has 1 steps"),
+        ({"x": torch.zeros(3, 2, dtype=torch.float16)}, TypeError, r"x\.float"),
+        ({"x": torch.zeros(0, 2)}, ValueError, "batch"),
+        ({"cond": {"y": torch.zeros(2)}}, ValueError, "first axis"),
+        ({"solver": ss.EulerODE()}, ValueError, "stochasticity=0"),
+        ({"solver": ss.AdaptiveODE()}, ValueError, "stochasticity=0"),
+    ],
+)
+def test_bad_input_is_refused_before_any_network_call(change, error, message):
+    score = Counted(DATA.score(PROCESS))
+    arguments = {"x": torch.zeros(3, 2), "t_span": (1.0, 1e-3)} | GOOD | change
+    x, span = arguments.pop("x"), arguments.pop("t_span")
+    with pytest.raises(error, match=message):
+        ss.solve(PROCESS.reverse(score), x, span, **arguments)
+    assert score.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": (0, 2)}, "positive sizes"),
+        ({"x": torch.zeros(3, 3)}, "shape that was asked for"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"stochasticity": -1.0}, "stochasticity"),
+        ({"solver": ss.Ancestral(), "stochasticity": 0.5}, "stochasticity=1"),
+        ({"grid": torch.linspace(1.0, 1e-3, 5), "nfe": 3, "steps": None}, "take 4"),
+    ],
+)
+def test_bad_samples_are_refused_before_any_network_call(change, message):
+    score = Counted(DATA.score(PROCESS))
+    arguments = {"shape": (3, 2)} | GOOD | change
+    with pytest.raises(ValueError, match=message):
+        ss.sample(PROCESS, score, arguments.pop("shape"), **arguments)
+    assert score.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("score", "error", "message"),
+    [
+        (lambda x, t: x[:, :1], ValueError, "shape of x"),
+        (lambda x, t: x.double(), TypeError, "dtype of x"),
+        (lambda x, t: x.to("meta"), ValueError, "device of x"),
+        (lambda x, t: 0.0, TypeError, "must return a tensor"),
+    ],
+)
+def test_a_wrong_score_is_refused_at_its_first_call(score, error, message):
+    counted = Counted(score)
+    with pytest.raises(error, match=message):
+        ss.sample(PROCESS, counted, (3, 2), **GOOD)
+    assert counted.calls == 1
+
+
+def test_solvers_of_processes_refuse_generic_equations():
+    sde = ss.SDE(lambda x, t: -x, lambda x, t: torch.ones_like(x), noise="additive")
+    x = torch.zeros(2, 2)
+    with pytest.raises(TypeError, match=r"process\.reverse"):
+        ss.solve(sde, x, (1.0, 0.1), solver=ss.ReverseDiffusion(), steps=3)
+    with pytest.raises(ValueError, match="generic SDE"):
+        ss.solve(sde, x, (1.0, 0.1), solver=ss.EulerMaruyama(), steps=3, grid=ss.LogSNR())
+    with pytest.raises(ValueError, match="stratonovich"):
+        strat = ss.SDE(lambda x, t: -x, lambda x, t: x, calculus="stratonovich")
+        ss.solve(strat, x, (1.0, 0.1), solver=ss.EulerMaruyama(), steps=3)
+    with pytest.raises(ValueError, match="noise must be one of"):
+        ss.SDE(lambda x, t: -x, lambda x, t: x, noise="coloured")
