@@ -6,6 +6,7 @@ loading one runs nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import sdesolve as ss
@@ -105,5 +107,9 @@ def load(name: str | Path, *, device: torch.device | str = "cpu") -> ScoreModel:
             f"{', '.join(pretrained_names()) or 'none'}. A folder with config.json and "
             "model.safetensors or a Hub id owner/name will do too"
         )
-    model = ScoreModel.from_pretrained(str(name) if is_hub_id else str(source))
+    if is_hub_id:
+        model = ScoreModel.from_pretrained(str(name))
+    else:
+        model = ScoreModel(**json.loads((source / "config.json").read_text()))
+        model.load_state_dict(load_file(source / "model.safetensors"))
     return model.to(device).eval().requires_grad_(False)

@@ -200,10 +200,9 @@ def test_adaptive_runs_end_in_a_status_with_the_last_good_state():
     assert capped.nfe.max() <= 20
     assert not capped.ok
     blow_up = ss.SDE(lambda x, t: x**2)
-    with pytest.warns(ss.NotFiniteWarning):
-        x = torch.tensor([[1.0], [0.1]], dtype=torch.float64)
-        sol = ss.solve(blow_up, x, (0.0, 5.0), solver=ss.AdaptiveODE())
-    assert sol.status.tolist()[0] in (ss.Status.NOT_FINITE, ss.Status.STEP_TOO_SMALL)
+    x = torch.tensor([[1.0], [0.1]], dtype=torch.float64)
+    sol = ss.solve(blow_up, x, (0.0, 5.0), solver=ss.AdaptiveODE())
+    assert sol.status.tolist() == [ss.Status.STEP_TOO_SMALL, ss.Status.DONE]
     assert sol.reached[0].item() == pytest.approx(1.0, abs=1e-3)
     assert sol.x[1].item() == pytest.approx(0.2, rel=1e-4)
 

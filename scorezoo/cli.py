@@ -1,0 +1,203 @@
+"""The command line: ``scorezoo train | sample | evaluate | list``."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+import sdesolve as ss
+
+from .data import load_images
+from .model import ScoreModel, load, pretrained_folder, pretrained_names
+from .pictures import grid, save_png
+from .recipes import read_recipe, recipe_names
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Train, sample and judge score networks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _clear_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn bad input into one line on stderr and exit code 2."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        try:
+            command(*args, **kwargs)
+        except (ValueError, TypeError) as error:
+            typer.echo(f"scorezoo: {error}", err=True)
+            raise typer.Exit(2) from error
+
+    return run
+
+
+Model = Annotated[str, typer.Argument(help="A shipped name, a folder or a Hub id owner/name.")]
+Count = Annotated[int, typer.Option(min=1, help="Number of images.")]
+SolverName = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads the annotation on Python 3.10
+    typer.Option("--solver", help="One of: " + ", ".join(ss.solver_names()) + ". [default: heun]"),
+]
+Steps = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(help="Steps of the solver; give this or --nfe."),
+]
+Nfe = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(help="Budget of network calls per image, never exceeded. [default: 50]"),
+]
+Seed = Annotated[int, typer.Option(help="Seed; image i depends on (seed, i) alone.")]
+Batch = Annotated[int, typer.Option(min=1, help="Images in a chunk; changes memory, not images.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, ...")]
+Denoise = Annotated[
+    bool, typer.Option(help="End with the expected clean image; one more network call.")
+]
+
+
+def _sample(
+    model: ScoreModel,
+    count: int,
+    solver: str | None,
+    steps: int | None,
+    nfe: int | None,
+    seed: int,
+    batch_size: int,
+    denoise: bool,
+) -> tuple[ss.Solution, float]:
+    start = time.perf_counter()
+    solution = ss.sample(
+        model.process,
+        model.score,
+        (count, *model.shape),
+        solver=None if solver is None else ss.solver(solver),
+        steps=steps,
+        nfe=nfe,
+        seed=seed,
+        batch_size=batch_size,
+        denoise=denoise,
+        device=model.device,
+        progress=True,
+    )
+    return solution, time.perf_counter() - start
+
+
+def _report(solution: ss.Solution, solver: str | None, seconds: float) -> None:
+    count = len(solution.x)
+    steps = (solution.accepted + solution.rejected).double().mean().item()
+    typer.echo(
+        f"solver {solver or 'heun'}, {steps:.4g} steps, "
+        f"NFE {solution.nfe.double().mean().item():.4g} per image, "
+        f"{seconds:.2f} s for {count} images ({seconds / count * 1e3:.3g} ms each)"
+    )
+
+
+@app.command()
+@_clear_errors
+def sample(
+    model: Model,
+    count: Count = 64,
+    output: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("samples.png"),
+    solver: SolverName = None,
+    steps: Steps = None,
+    nfe: Nfe = None,
+    seed: Seed = 0,
+    batch_size: Batch = 64,
+    denoise: Denoise = False,
+    device: Device = "cpu",
+) -> None:
+    """Draw images and write them as one PNG."""
+    net = load(model, device=device)
+    solution, seconds = _sample(net, count, solver, steps, nfe, seed, batch_size, denoise)
+    save_png(output, grid(net.to_pixels(solution.x)))
+    _report(solution, solver, seconds)
+    typer.echo(f"wrote {output}")
+
+
+@app.command()
+@_clear_errors
+def evaluate(
+    model: Model,
+    count: Annotated[int, typer.Option(min=2, max=10_000, help="Number of images.")] = 10_000,
+    features: Annotated[str, typer.Option(help="Shipped feature extractor.")] = "fashion-mnist",
+    solver: SolverName = None,
+    steps: Steps = None,
+    nfe: Nfe = None,
+    seed: Seed = 0,
+    batch_size: Batch = 250,
+    denoise: Denoise = False,
+    device: Device = "cpu",
+) -> None:
+    """Draw images and print their feature distances beside the floor."""
+    from .quality import Reference
+
+    reference = Reference.load(pretrained_folder() / "features" / f"{features}.safetensors")
+    net = load(model, device=device)
+    solution, seconds = _sample(net, count, solver, steps, nfe, seed, batch_size, denoise)
+    mine, floor = reference.judge(net.to_pixels(solution.x).cpu())
+    _report(solution, solver, seconds)
+    typer.echo(f"{'':24}{'images':>10}{'floor':>10}")
+    typer.echo(f"{'Frechet distance':24}{mine.frechet:10.3f}{floor.frechet:10.3f}")
+    typer.echo(f"{'kernel distance x 1000':24}{mine.kernel * 1e3:10.3f}{floor.kernel * 1e3:10.3f}")
+    typer.echo(
+        f"{count} generated images against 10,000 training images; the floor is {floor.count} "
+        f"test images against the same. Features: {features} classifier, comparable only with "
+        "figures of the same features and count."
+    )
+
+
+@app.command()
+@_clear_errors
+def train(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe or a TOML file.")],
+    output: Annotated[Path, typer.Option(help="Folder for checkpoint, log and model.")],
+    data: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Hub id or folder to read instead of the recipe's."),
+    ] = None,
+    mixed_precision: Annotated[str, typer.Option(help="no, bf16 or fp16.")] = "no",
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
+    max_steps: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Stop at this step; the learning rate follows the full plan."),
+    ] = None,
+) -> None:
+    """Train a score network, or go on where a killed run stopped.
+
+    On several devices: accelerate launch -m scorezoo train RECIPE --output FOLDER
+    """
+    from .training import train as run
+
+    if mixed_precision not in ("no", "bf16", "fp16"):
+        raise ValueError(f"mixed precision is no, bf16 or fp16, got {mixed_precision!r}")
+    config = read_recipe(recipe)
+    images = load_images(data or config["data"]["source"], config["data"].get("split", "train"))
+    run(
+        config,
+        images,
+        output,
+        mixed_precision=mixed_precision,
+        checkpoint_every=checkpoint_every,
+        max_steps=max_steps,
+    )
+    typer.echo(f"wrote {output / 'model'}; try: scorezoo sample {output / 'model'}")
+
+
+@app.command(name="list")
+@_clear_errors
+def list_models() -> None:
+    """List the models and recipes that ship with the package."""
+    for name in pretrained_names():
+        net = load(name)
+        parameters = sum(p.numel() for p in net.parameters())
+        shape = "x".join(map(str, net.shape))
+        typer.echo(f"{name:20} {shape:>10} {parameters:>12,} parameters  {net.process}")
+    typer.echo(f"recipes: {', '.join(recipe_names())}")
