@@ -191,6 +191,23 @@ def train(
     typer.echo(f"wrote {output / 'model'}; try: scorezoo sample {output / 'model'}")
 
 
+@app.command()
+@_clear_errors
+def features(
+    data: Annotated[str, typer.Argument(help="Hub id or folder with labelled train and test.")],
+    output: Annotated[Path, typer.Option(help="File to write (safetensors).")],
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 6,
+    seed: Seed = 0,
+) -> None:
+    """Train a feature extractor and keep the features of real images beside it."""
+    from .quality import Reference, classifier_accuracy, train_classifier
+
+    images, held_out = load_images(data, "train"), load_images(data, "test")
+    extractor = train_classifier(images, epochs=epochs, seed=seed)
+    Reference.of(extractor, images, held_out).save(output)
+    typer.echo(f"wrote {output}; test accuracy {classifier_accuracy(extractor, held_out):.2%}")
+
+
 @app.command(name="list")
 @_clear_errors
 def list_models() -> None:

@@ -101,7 +101,7 @@ def _decode(table: object, column: str, progress: bool) -> dict[str, Tensor]:
     arrays = []
     rows = tqdm(table[column], desc="decoding images", unit="image", disable=not progress)  # type: ignore[index]
     for image in rows:
-        array = np.asarray(image)
+        array = np.asarray(image if image.mode == "L" else image.convert("RGB"))
         arrays.append(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
     if len({array.shape for array in arrays}) != 1:
         raise ValueError("images differ in size; resize them to one size first")
@@ -109,6 +109,6 @@ def _decode(table: object, column: str, progress: bool) -> dict[str, Tensor]:
     label = next((name for name in ("label", "labels") if name in names), None)
     labels = table[label] if label else [-1] * len(arrays)  # type: ignore[index]
     return {
-        "pixels": torch.from_numpy(np.stack(arrays)),
+        "pixels": torch.from_numpy(np.stack(arrays)).contiguous(),
         "labels": torch.tensor(list(labels), dtype=torch.int64),
     }

@@ -17,6 +17,7 @@ References:
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,15 @@ class Classifier(nn.Module):
         out: Tensor = self.body(pixels.float() / 255)
         return out
 
+    @torch.no_grad()
+    def rescale(self, factor: float) -> None:
+        """Divide the features by ``factor`` and leave the class scores as they are."""
+        last = self.body[10]
+        assert isinstance(last, nn.Linear)
+        last.weight.div_(factor)
+        last.bias.div_(factor)
+        self.head.weight.mul_(factor)
+
     def logits(self, pixels: Tensor) -> Tensor:
         """Class scores, ``(batch, classes)``, of bytes."""
         out: Tensor = self.head(self.forward(pixels))
@@ -86,7 +96,10 @@ class Classifier(nn.Module):
 def train_classifier(
     data: ImageData, *, epochs: int = 6, batch_size: int = 128, seed: int = 0
 ) -> Classifier:
-    """Train the feature extractor on labelled images: Adam, one cycle of the learning rate."""
+    """Train the feature extractor on labelled images: Adam, one cycle of the learning rate.
+
+    Its features have a root mean square of 1 over the training images.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Classifier(data.shape[0], data.shape[1], classes=int(data.labels.max()) + 1)
@@ -102,7 +115,9 @@ def train_classifier(
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    model.rescale(features(model, data.pixels[:10_000]).square().mean().sqrt().item())
+    return model
 
 
 @torch.no_grad()
@@ -174,7 +189,10 @@ def distances(real: Tensor, other: Tensor, *, seed: int = 0) -> Distances:
         raise ValueError(f"distances need two images or more on each side, got {count}")
     given = _Given(real.shape[1])
     frechet = FrechetInceptionDistance(feature=given, normalize=False).set_dtype(torch.float64)
-    kernel = KernelInceptionDistance(feature=given, subsets=20, subset_size=min(1000, count))
+    with warnings.catch_warnings():
+        # It warns that it keeps the features; they are given, and small.
+        warnings.simplefilter("ignore", UserWarning)
+        kernel = KernelInceptionDistance(feature=given, subsets=20, subset_size=min(1000, count))
     for values, is_real in ((real, True), (other, False)):
         frechet.update(values.double(), real=is_real)
         kernel.update(values.double(), real=is_real)
@@ -206,6 +224,16 @@ class Reference:
         mine = distances(self.train, features(self.extractor, pixels))
         floor = distances(self.train, self.test[: len(pixels)])
         return mine, floor
+
+    @classmethod
+    def of(cls, extractor: Classifier, train: ImageData, test: ImageData) -> Reference:
+        """Features of the first 10,000 images of each split."""
+        first = slice(0, 10_000)
+        return cls(
+            extractor,
+            features(extractor, train.pixels[first]),
+            features(extractor, test.pixels[first]),
+        )
 
     def save(self, path: Path) -> None:
         """Write one safetensors file; features are kept in half precision."""

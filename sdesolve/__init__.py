@@ -10,7 +10,7 @@ True
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import grids, scores
+from . import grids, metrics, scores
 from .correctors import Corrector, Langevin
 from .gaussian import Gaussian, GaussianMixture
 from .grids import Karras, LogSNR, Quadratic, Uniform
@@ -62,6 +62,7 @@ __all__ = [
     "SubVPSDE",
     "Uniform",
     "grids",
+    "metrics",
     "sample",
     "scores",
     "solve",

@@ -131,6 +131,12 @@ class Karras(Grid):
         return process.time(-self.rho * torch.log(u))
 
 
-def default_grid(process: Process | None) -> Grid:
-    """Uniform in t, except where t is a noise level (EDM): Karras."""
-    return Karras() if process is not None and process.time_is_noise_level else Uniform()
+def default_grid(process: Process | None, stochastic: bool = True) -> Grid:
+    """Uniform in t for SDEs, as published, and Karras for ODEs.
+
+    The probability-flow ODE is singular at sigma = 0, where it moves like sqrt(t): a uniform grid
+    spends its steps elsewhere. Where t itself is a noise level (EDM) the same holds for SDEs.
+    """
+    if process is None or (stochastic and not process.time_is_noise_level):
+        return Uniform()
+    return Karras()

@@ -346,7 +346,7 @@ def _times(
             )
     if steps < 1:
         raise ValueError(f"steps must be 1 or more, got {steps}")
-    return (grid or default_grid(process))(process, t0, t1, steps)
+    return (grid or default_grid(process, sde.noise != "none"))(process, t0, t1, steps)
 
 
 def _given(

@@ -1,0 +1,92 @@
+import matplotlib.image
+import pytest
+from typer.testing import CliRunner
+
+import scorezoo
+from scorezoo.cli import app
+from scorezoo.pictures import grid
+
+from .test_model import TINY
+
+run = CliRunner()
+
+
+@pytest.fixture
+def model(tmp_path):
+    scorezoo.ScoreModel(**TINY).save_pretrained(tmp_path / "tiny")
+    return str(tmp_path / "tiny")
+
+
+def test_sample_writes_a_picture_and_says_what_it_did(model, tmp_path):
+    out = tmp_path / "deep" / "picture.png"
+    arguments = ["sample", model, "--count", "5", "--output", str(out), "--nfe", "6"]
+    result = run.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "NFE 6 per image" in result.output
+    assert "3 steps" in result.output
+    # Three columns and two rows of 16 pixels with a margin of one, three times enlarged.
+    assert matplotlib.image.imread(out).shape[:2] == (3 * 33, 3 * 50)
+
+
+def test_train_then_sample(folder, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        f"""
+        [data]
+        source = "{folder}"
+        range = [0.0, 1.0]
+        [process]
+        name = "EDM"
+        sigma_max = 10.0
+        [network]
+        name = "unet"
+        in_channels = 3
+        channels = [32, 32]
+        embed_dim = 16
+        [training]
+        epochs = 2
+        batch_size = 2
+        """
+    )
+    result = run.invoke(app, ["train", str(recipe), "--output", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    assert scorezoo.load(tmp_path / "run" / "model").shape == (3, 16, 16)
+
+
+def test_list_names_what_ships():
+    result = run.invoke(app, ["list"])
+    assert result.exit_code == 0
+    assert "fashion-mnist" in result.output
+    assert "1,115,425" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sample", "nothing"], "no model"),
+        (["sample", "MODEL", "--solver", "huen", "--nfe", "4"], "heun"),
+        (["sample", "MODEL", "--nfe", "1"], "does not pay"),
+        (["sample", "MODEL", "--steps", "0"], "1 or more"),
+        (["evaluate", "MODEL", "--count", "4", "--nfe", "2"], "extractor takes"),
+        (["evaluate", "MODEL", "--features", "imagenet"], "fashion-mnist"),
+        (["train", "nothing", "--output", "x"], "no recipe"),
+        (["train", "fashion-mnist", "--output", "x", "--mixed-precision", "int4"], "bf16"),
+        (["train", "fashion-mnist", "--output", "x", "--data", "/nothing"], "cannot read"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_two(arguments, message, model):
+    result = run.invoke(app, [model if a == "MODEL" else a for a in arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["train", "sample", "evaluate", "features", "list"])
+def test_every_command_has_help(command):
+    assert run.invoke(app, [command, "--help"]).exit_code == 0
+
+
+def test_pictures_need_one_or_three_channels(images):
+    assert grid(images.pixels[:4]).shape == (33, 33, 3)
+    with pytest.raises(ValueError, match="1 or 3"):
+        grid(images.pixels[:4].repeat(1, 2, 1, 1))

@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+import scorezoo
+import sdesolve as ss
+
+TINY = {
+    "network": {"name": "unet", "channels": [32, 32], "embed_dim": 16},
+    "process": {"name": "VPSDE"},
+    "shape": [1, 16, 16],
+    "data_range": [-1.0, 1.0],
+}
+
+
+def test_saved_and_loaded_it_is_the_same(tmp_path):
+    model = scorezoo.ScoreModel(**TINY).eval()
+    model.save_pretrained(tmp_path / "model")
+    again = scorezoo.load(tmp_path / "model")
+    assert again.shape == (1, 16, 16)
+    assert again.process == ss.VPSDE()
+    x, t = torch.randn(2, 1, 16, 16), torch.tensor([0.2, 0.9])
+    assert torch.equal(again.score(x, t), model.score(x, t))
+    assert not any(p.requires_grad for p in again.parameters())
+
+
+def test_pixels_span_the_data_range():
+    model = scorezoo.ScoreModel(**TINY)
+    x = torch.tensor([-2.0, -1.0, 0.0, 1.0, 3.0]).reshape(5, 1, 1, 1)
+    assert model.to_pixels(x).flatten().tolist() == [0, 0, 128, 255, 255]
+
+
+def test_unknown_names_list_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match="fashion-mnist"):
+        scorezoo.load("fashion-mnits")
+    with pytest.raises(ValueError, match="unet"):
+        scorezoo.ScoreModel(**(TINY | {"network": {"name": "transformer"}}))
+    with pytest.raises(ValueError, match="VPSDE"):
+        scorezoo.ScoreModel(**(TINY | {"process": {"name": "VP"}}))
+
+
+def test_the_shipped_model_draws_images():
+    model = scorezoo.load("fashion-mnist")
+    assert sum(p.numel() for p in model.parameters()) == 1_115_425
+    sol = ss.sample(model.process, model.score, (4, *model.shape), nfe=20, seed=0)
+    assert sol.ok
+    pixels = model.to_pixels(sol.x)
+    assert pixels.shape == (4, 1, 28, 28)
+    # Clothes on black: most of the border is dark, much of the middle is not.
+    border = torch.cat([pixels[..., 0, :], pixels[..., -1, :]]).float().mean()
+    assert border < 40
+    assert pixels[..., 8:20, 8:20].float().mean() > 2 * border
