@@ -11,6 +11,7 @@ True
 from importlib.metadata import PackageNotFoundError, version
 
 from . import grids, metrics, scores
+from .brownian import BrownianPath
 from .correctors import Corrector, Langevin
 from .gaussian import Gaussian, GaussianMixture
 from .grids import Karras, LogSNR, Quadratic, Uniform
@@ -21,26 +22,44 @@ from .sampling import sample
 from .sde import SDE
 from .solution import NotFiniteWarning, Solution, Status
 from .solvers import (
+    DRI1,
+    RK4,
+    SRA1,
+    SRA2,
+    SRA3,
+    SRIW1,
     AdaptiveODE,
     Ancestral,
+    EulerHeun,
     EulerMaruyama,
     EulerODE,
     Heun,
+    Midpoint,
+    Milstein,
     PredictorCorrector,
     ReverseDiffusion,
+    ShARK,
     Solver,
     solver,
     solver_names,
 )
 
 __all__ = [
+    "DRI1",
     "EDM",
+    "RK4",
     "SDE",
+    "SRA1",
+    "SRA2",
+    "SRA3",
+    "SRIW1",
     "VESDE",
     "VPSDE",
     "AdaptiveODE",
     "Ancestral",
+    "BrownianPath",
     "Corrector",
+    "EulerHeun",
     "EulerMaruyama",
     "EulerODE",
     "ExponentialVESDE",
@@ -50,12 +69,15 @@ __all__ = [
     "Karras",
     "Langevin",
     "LogSNR",
+    "Midpoint",
+    "Milstein",
     "NotFiniteWarning",
     "PredictorCorrector",
     "Process",
     "Quadratic",
     "ReverseDiffusion",
     "ReverseSDE",
+    "ShARK",
     "Solution",
     "Solver",
     "Status",

@@ -16,16 +16,24 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .brownian import BrownianPath, PathNoise
 from .grids import Grid, default_grid
-from .noise import Streams
-from .problem import Problem
+from .noise import NoiseSource, Streams
+from .problem import Problem, column
 from .processes import Process
 from .reverse import ReverseSDE
 from .sde import Equation
 from .solution import Solution, Status, warn_not_finite
-from .solvers import Adaptive, Solver
+from .solvers import Adaptive, Delegate, Solver
 
-__all__ = ["Callback", "solve"]
+__all__ = ["AnySolver", "Callback", "solve"]
+
+AnySolver = Solver | Adaptive | Delegate
+
+_OTHERS = {
+    "ito": "EulerMaruyama, Milstein, SRIW1 or DRI1",
+    "stratonovich": "Heun, Midpoint, EulerHeun or Milstein(calculus='stratonovich')",
+}
 
 Callback = Callable[[int, float, Tensor], None]
 
@@ -38,6 +46,7 @@ class _Options:
     callback: Callback | None
     save_path: bool
     check: bool
+    brownian: BrownianPath | None
 
 
 def solve(
@@ -45,7 +54,7 @@ def solve(
     x: Tensor,
     t_span: tuple[float, float],
     *,
-    solver: Solver | Adaptive,
+    solver: AnySolver,
     steps: int | None = None,
     nfe: int | None = None,
     grid: Grid | Tensor | None = None,
@@ -56,6 +65,7 @@ def solve(
     callback: Callback | None = None,
     save_path: bool = False,
     check: bool = False,
+    brownian: BrownianPath | None = None,
 ) -> Solution:
     """Integrate an SDE or ODE from ``t_span[0]`` to ``t_span[1]``, in either direction.
 
@@ -75,6 +85,7 @@ def solve(
         save_path: Keep the state at every time of the grid.
         check: Look for non-finite values after every step instead of once at the end. A sample that
             fails is frozen at its last good state; costs a device synchronisation a step.
+        brownian: The path to follow on a fixed grid, instead of one from ``seed``.
 
     Returns:
         :class:`sdesolve.Solution`. The autograd mode is the caller's.
@@ -87,9 +98,11 @@ def solve(
     _check_equation(sde, solver)
     check_cond(cond, len(x))
     times = _times(sde, solver, t_span, steps, nfe, grid)
-    options = _Options(seed, first, progress, callback, save_path, check)
+    options = _Options(seed, first, progress, callback, save_path, check, brownian)
     problem = Problem(sde, cond)
-    if isinstance(solver, Adaptive):
+    if isinstance(solver, Delegate):
+        solution = solver.integrate(problem, x, times, steps, seed)
+    elif isinstance(solver, Adaptive):
         h = None if steps is None else (times[-1] - times[0]).item() / steps
         solution = _adaptive(problem, solver, x, times, h, nfe, options)
     else:
@@ -102,9 +115,12 @@ def _fixed(
     problem: Problem, solver: Solver, x: Tensor, grid: Tensor, options: _Options
 ) -> Solution:
     plan = solver.plan(problem, grid)
-    noise = Streams(
-        options.seed, options.first, len(x), x.shape[1:], dtype=x.dtype, device=x.device
+    shape = problem.equation.noise_shape(x.shape[1:])
+    noise: NoiseSource = Streams(
+        options.seed, options.first, len(x), shape, dtype=x.dtype, device=x.device
     )
+    if options.brownian is not None:
+        noise = PathNoise(options.brownian, grid, x)
     times = grid.tolist()
     state = solver.init(problem, plan, x)
     path = [x] if options.save_path else []
@@ -219,7 +235,7 @@ class _Running:
         d0, d1 = _rms(self.x / scale), _rms(self.slope / scale)
         h0 = torch.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6 * span.abs(), 0.01 * d0 / d1)
         h0 = torch.minimum(h0, span.abs())
-        ahead = self.x + _column(h0 * span.sign(), self.x) * self.slope
+        ahead = self.x + column(h0 * span.sign(), self.x) * self.slope
         change = self.solver.slope(self.problem, ahead, self.t + h0 * span.sign()) - self.slope
         self.nfe[self.index] += 1
         d2 = _rms(change / scale) / h0
@@ -256,7 +272,7 @@ class _Running:
         accept = finite & (size <= 1)
         self.accepted[self.index] += accept
         self.rejected[self.index] += ~accept
-        keep = _column(accept, x)
+        keep = column(accept, x)
         self.x = torch.where(keep, x, self.x)
         self.slope = torch.where(keep, slope, self.slope)
         self.t = torch.where(accept, torch.where(last, self.t1, self.t + h), self.t)
@@ -299,19 +315,13 @@ def _rms(x: Tensor) -> Tensor:
     return x.detach().flatten(1).square().mean(1).sqrt().to("cpu").double()
 
 
-def _column(v: Tensor, x: Tensor) -> Tensor:
-    """A per-sample vector on x's device, shaped to broadcast; times take the dtype of x."""
-    v = v.to(x.device) if v.dtype == torch.bool else v.to(x.device, x.dtype)
-    return v.reshape(-1, *[1] * (x.ndim - 1))
-
-
 def _process(sde: Equation) -> Process | None:
     return sde.process if isinstance(sde, ReverseSDE) else None
 
 
 def _times(
     sde: Equation,
-    solver: Solver | Adaptive,
+    solver: AnySolver,
     t_span: tuple[float, float],
     steps: int | None,
     nfe: int | None,
@@ -331,7 +341,7 @@ def _times(
                 )
     if isinstance(grid, Tensor):
         return _given(grid, t0, t1, steps, nfe, solver)
-    if isinstance(solver, Adaptive):
+    if not isinstance(solver, Solver):
         if steps is not None and steps < 1:
             raise ValueError(f"steps must be 1 or more, got {steps}")
         return torch.tensor([t0, t1], dtype=torch.float64)
@@ -355,7 +365,7 @@ def _given(
     t1: float,
     steps: int | None,
     nfe: int | None,
-    solver: Solver | Adaptive,
+    solver: AnySolver,
 ) -> Tensor:
     times = grid.detach().to("cpu", torch.float64)
     if times.ndim != 1 or len(times) < 2:
@@ -401,12 +411,12 @@ def check_cond(cond: Mapping[str, Tensor] | None, batch: int) -> None:
             )
 
 
-def _check_equation(sde: Equation, solver: Solver | Adaptive) -> None:
+def _check_equation(sde: Equation, solver: AnySolver) -> None:
     if not isinstance(sde, Equation):
         raise TypeError(
             f"the first argument is an SDE or process.reverse(score), got {type(sde).__name__}"
         )
-    if not isinstance(solver, Solver | Adaptive):
+    if not isinstance(solver, AnySolver):
         raise TypeError(
             f"solver is a solver object such as EulerMaruyama(), got {solver!r}; for a name "
             "write ss.solver(name)"
@@ -422,5 +432,8 @@ def _check_equation(sde: Equation, solver: Solver | Adaptive) -> None:
             f"{name} solves equations with noise {', '.join(solver.noise_types)}; this one has "
             f"{sde.noise} noise. EulerMaruyama solves it"
         )
-    if sde.noise == "diagonal" and sde.calculus not in getattr(solver, "calculus", ()):
-        raise ValueError(f"{name} does not solve {sde.calculus} equations with diagonal noise")
+    if sde.noise not in ("none", "additive") and sde.calculus not in solver.calculus:
+        raise ValueError(
+            f"{name} solves {' and '.join(solver.calculus)} equations, this one is "
+            f"{sde.calculus}; use {_OTHERS[sde.calculus]}"
+        )

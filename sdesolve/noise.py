@@ -14,14 +14,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["Streams"]
+__all__ = ["NoiseSource", "Streams", "rademacher", "three_point"]
 
 _MASK = (1 << 64) - 1
+_THREE_POINT = 0.967421566101701  # the normal quantile of 5/6
 _SMALL_BLOCK, _LARGE_BLOCK, _STEPS = 1024, 16384, 16
+
+
+def three_point(z: Tensor) -> Tensor:
+    """Turn standard normal values into sqrt(3) times -1, 0, 1 with probability 1/6, 2/3, 1/6.
+
+    The first five moments are those of the normal law, which weak schemes of order 2 need.
+    """
+    return torch.where(z.abs() > _THREE_POINT, z.sign() * 3**0.5, 0.0)
+
+
+def rademacher(z: Tensor) -> Tensor:
+    """Turn standard normal values into their signs."""
+    return torch.where(z < 0, -1.0, 1.0).to(z)
+
+
+class NoiseSource(Protocol):
+    """Where a fixed-grid solver takes its noise from, in units of a step's own scale."""
+
+    def normal(self) -> Tensor:
+        """Next standard normal draw of every sample: W / sqrt(h)."""
+
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """Next W / sqrt(h) and H / sqrt(h / 12) of every sample."""
 
 
 def _mix(value: int) -> int:
@@ -115,6 +140,10 @@ class Streams:
             self._fill()
         self._next += 1
         return self._block[self._next - 1]
+
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """Next two draws: W / sqrt(h) and H / sqrt(h / 12) of one step."""
+        return self.normal(), self.normal()
 
     def _fill(self) -> None:
         batch = len(self._seeds)

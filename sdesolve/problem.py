@@ -11,7 +11,7 @@ from torch import Tensor
 from .reverse import ReverseSDE
 from .sde import Equation
 
-__all__ = ["Problem", "Step"]
+__all__ = ["Problem", "Step", "column"]
 
 
 class Step(NamedTuple):
@@ -20,6 +20,12 @@ class Step(NamedTuple):
     x: Tensor
     state: object = None
     error: Tensor | None = None
+
+
+def column(v: Tensor, x: Tensor) -> Tensor:
+    """A per-sample vector on x's device, shaped to broadcast; numbers take the dtype of x."""
+    v = v.to(x.device) if v.dtype == torch.bool else v.to(x.device, x.dtype)
+    return v.reshape(-1, *[1] * (x.ndim - 1))
 
 
 class Problem:
@@ -34,6 +40,7 @@ class Problem:
         self.equation = equation
         self.cond = dict(cond or {})
         self.calls = 0
+        self._spread_checked = False
 
     def reverse(self, user: str) -> ReverseSDE:
         """The equation, for solvers that need the process behind it.
@@ -48,6 +55,10 @@ class Problem:
                 "EulerMaruyama"
             )
         return self.equation
+
+    def restrict(self, cond: Mapping[str, Tensor]) -> None:
+        """Replace the condition, when samples leave the batch."""
+        self.cond = dict(cond)
 
     def term(self, x: Tensor, t: float) -> Tensor:
         """Costly term at one time for the whole batch; one call."""
@@ -64,16 +75,29 @@ class Problem:
     def drift_at(self, x: Tensor, t: Tensor) -> Tensor:
         """Whole drift at times ``(batch,)`` held in float64 on the CPU; one call."""
         term = self.term_at(x, t.to(x.device, x.dtype))
-        shape = (-1, *[1] * (x.ndim - 1))
-        gain = self.equation.gain(t).to(x.device, x.dtype).reshape(shape)
+        gain = column(self.equation.gain(t), x)
         linear = self.equation.linear(t)
         if bool((linear == 0).all()):
             return gain * term
-        return torch.addcmul(gain * term, linear.to(x.device, x.dtype).reshape(shape), x)
+        return torch.addcmul(gain * term, column(linear, x), x)
 
-    def restrict(self, cond: Mapping[str, Tensor]) -> None:
-        """Replace the condition, when samples leave the batch."""
-        self.cond = dict(cond)
+    def spread(self, x: Tensor, t: float) -> Tensor:
+        """Diffusion at one time for the whole batch."""
+        return self.spread_at(x, torch.full(x.shape[:1], t, dtype=x.dtype, device=x.device))
+
+    def spread_at(self, x: Tensor, t: Tensor) -> Tensor:
+        """Diffusion at times ``(batch,)``, shaped as its noise type says."""
+        value = self.equation.spread(x, t)
+        if not self._spread_checked:
+            _check_spread(value, x, self.equation)
+            self._spread_checked = True
+        return value
+
+    def times_noise(self, b: Tensor, w: Tensor) -> Tensor:
+        """Product of a diffusion and Brownian increments, like x."""
+        if self.equation.channels is None:
+            return b * w
+        return (b * w.reshape(len(w), *[1] * (b.ndim - 2), -1)).sum(-1)
 
     def add_noise(
         self, y: Tensor, x: Tensor, t: float, amplitude: float | None, z: Tensor, scale: float
@@ -85,13 +109,15 @@ class Problem:
             x: Where the diffusion is evaluated.
             t: When it is evaluated.
             amplitude: The diffusion, if it was tabulated as a number.
-            z: Standard normal values like x.
+            z: Standard normal values, shaped as the Brownian increments.
             scale: Square root of the time step, or 1 where the amplitude includes it.
         """
         if amplitude is not None:
             return y.add_(z, alpha=amplitude * scale)
-        times = torch.full(x.shape[:1], t, dtype=x.dtype, device=x.device)
-        return y.addcmul_(self.equation.spread(x, times).expand_as(x), z, value=scale)
+        b = self.spread(x, t)
+        if self.equation.channels is None:
+            return y.addcmul_(b, z, value=scale)
+        return y.add_(self.times_noise(b, z), alpha=scale)
 
 
 def _check_like(value: object, x: Tensor, what: str) -> None:
@@ -101,6 +127,10 @@ def _check_like(value: object, x: Tensor, what: str) -> None:
         raise ValueError(
             f"{what} must return the shape of x, {tuple(x.shape)}, got {tuple(value.shape)}"
         )
+    _check_kind(value, x, what)
+
+
+def _check_kind(value: Tensor, x: Tensor, what: str) -> None:
     if value.dtype != x.dtype:
         raise TypeError(
             f"{what} must return the dtype of x, {x.dtype}, got {value.dtype}; end it with "
@@ -111,3 +141,26 @@ def _check_like(value: object, x: Tensor, what: str) -> None:
             f"{what} must return a tensor on the device of x, {x.device}, got {value.device}; "
             f"move the network with .to({str(x.device)!r})"
         )
+
+
+def _check_spread(value: object, x: Tensor, equation: Equation) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"the diffusion must return a tensor, got {type(value).__name__}")
+    shape = tuple(x.shape)
+    if equation.channels is not None:
+        if tuple(value.shape) != (*shape, equation.channels):
+            raise ValueError(
+                f"the diffusion of {equation.noise} noise with channels={equation.channels} must "
+                f"have shape {(*shape, equation.channels)}, got {tuple(value.shape)}"
+            )
+    else:
+        try:
+            fits = value.expand_as(x).shape == x.shape
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"the diffusion of {equation.noise} noise must broadcast against x, {shape}, got "
+                f'{tuple(value.shape)}; for a matrix write noise="general", channels=m'
+            )
+    _check_kind(value, x, "the diffusion")

@@ -58,8 +58,6 @@ class ReverseSDE(Equation):
     score: Score
     stochasticity: float = 1.0
 
-    needs_positive_time = True
-
     def __post_init__(self) -> None:
         tau = self.stochasticity
         if not (math.isfinite(tau) and tau >= 0):

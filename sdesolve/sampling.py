@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from .grids import Grid
-from .integrate import Callback, check_cond, solve
+from .integrate import AnySolver, Callback, check_cond, solve
 from .processes import Process, expand_like
 from .scores import Score
 from .solution import Solution, concatenate
-from .solvers import Adaptive, Heun, Solver
+from .solvers import Heun, Solver
 
 __all__ = ["sample"]
 
@@ -26,7 +26,7 @@ def sample(
     score: Score,
     shape: Sequence[int],
     *,
-    solver: Solver | Adaptive | None = None,
+    solver: AnySolver | None = None,
     steps: int | None = None,
     nfe: int | None = None,
     grid: Grid | Tensor | None = None,
@@ -139,7 +139,7 @@ def sample(
     return concatenate(parts)
 
 
-def _stochasticity(solver: Solver | Adaptive, stochasticity: float | None) -> float:
+def _stochasticity(solver: AnySolver, stochasticity: float | None) -> float:
     if stochasticity is not None:
         return stochasticity
     return solver.tau if solver.tau is not None else solver.default_tau

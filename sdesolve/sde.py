@@ -6,19 +6,27 @@ r"""Stochastic differential equations as the solvers see them.
 
 The noise type says what b is; it is declared, not guessed:
 
-=============  ==================================================================
-``"none"``     no b: an ordinary differential equation
-``"additive"`` b depends on t alone and broadcasts against x
-``"diagonal"`` b depends on x and broadcasts against it
-=============  ==================================================================
+================  ==============================================  =========================
+noise             b(x, t)                                         Brownian motions
+================  ==============================================  =========================
+``"none"``        no b: an ordinary differential equation         none
+``"additive"``    depends on t alone, broadcasts against x        one for each value
+``"scalar"``      ``(batch, *event)``                             one
+``"diagonal"``    ``(batch, *event)``; each value of b depends    one for each value
+                  on the same value of x alone
+``"commutative"`` ``(batch, *event, channels)`` whose columns     ``channels``
+                  commute: (b_k . grad) b_l = (b_l . grad) b_k
+``"general"``     ``(batch, *event, channels)``                   ``channels``
+================  ==============================================  =========================
 
-There is one Brownian motion for each value of x.
+An equation that is integrated backwards in time is an Ito (Stratonovich) equation in the direction
+of integration.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -29,7 +37,7 @@ from .processes import expand_like
 
 __all__ = ["SDE", "Calculus", "Equation", "Noise"]
 
-Noise = Literal["none", "additive", "diagonal"]
+Noise = Literal["none", "additive", "scalar", "diagonal", "commutative", "general"]
 Calculus = Literal["ito", "stratonovich"]
 
 
@@ -42,8 +50,8 @@ class Equation(ABC):
 
     noise: Noise
     calculus: Calculus
-    needs_positive_time: bool = False
-    """Whether ``term`` is undefined at t = 0, as scores are."""
+    channels: int | None = None
+    """Brownian motions of commutative and general noise."""
 
     @abstractmethod
     def linear(self, t: Tensor) -> Tensor:
@@ -63,7 +71,13 @@ class Equation(ABC):
 
     @abstractmethod
     def spread(self, x: Tensor, t: Tensor) -> Tensor:
-        """Diffusion at ``x``, ``(batch, *event)``, and ``t``, ``(batch,)``; broadcasts to x."""
+        """Diffusion at ``x``, ``(batch, *event)``, and ``t``, ``(batch,)``, shaped as its type."""
+
+    def noise_shape(self, event: Sequence[int]) -> tuple[int, ...]:
+        """Shape of one sample's Brownian increments."""
+        if self.channels is not None:
+            return (self.channels,)
+        return (1,) * len(event) if self.noise == "scalar" else tuple(event)
 
 
 @dataclass(frozen=True)
@@ -75,13 +89,14 @@ class SDE(Equation):
 
     Args:
         drift: Callable ``(x, t, **cond) -> like x``.
-        diffusion: Callable ``(x, t) ->`` tensor that broadcasts against x; None for an ordinary
-            differential equation.
-        noise: "additive" if the diffusion does not depend on x, "diagonal" if it does.
+        diffusion: Callable ``(x, t) ->`` tensor shaped as the noise type says; None for an
+            ordinary differential equation.
+        noise: "additive", "scalar", "diagonal", "commutative" or "general".
         calculus: "ito" or "stratonovich"; they agree for additive noise.
+        channels: Brownian motions of commutative and general noise, the last axis of the diffusion.
 
     Raises:
-        ValueError: If ``noise`` or ``calculus`` is not one of these words.
+        ValueError: If a word is not known, or ``channels`` and ``noise`` do not go together.
 
     Examples:
         >>> import torch, sdesolve as ss
@@ -95,6 +110,7 @@ class SDE(Equation):
     diffusion: Callable[[Tensor, Tensor], Tensor] | None = None
     noise: Noise = "diagonal"
     calculus: Calculus = "ito"
+    channels: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, words in (
@@ -107,6 +123,17 @@ class SDE(Equation):
             object.__setattr__(self, "noise", "none")
         elif self.noise == "none":
             raise ValueError('noise="none" with a diffusion: leave the diffusion out')
+        matrix = self.noise in ("commutative", "general")
+        if matrix and (self.channels is None or self.channels < 1):
+            raise ValueError(
+                f"{self.noise} noise needs the number of its Brownian motions: write channels=m "
+                "for a diffusion of shape (batch, *event, m)"
+            )
+        if not matrix and self.channels is not None:
+            raise ValueError(
+                f'channels={self.channels} goes with noise="general" or "commutative", '
+                f"not {self.noise!r}"
+            )
 
     def linear(self, t: Tensor) -> Tensor:
         """Zero: the whole drift is the term."""

@@ -21,11 +21,17 @@ class _Unit:
         self.draws += 1
         return torch.full((1, 1), float(self.draws - 1 == self.hot), dtype=torch.float64)
 
+    def pair(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.normal(), self.normal()
 
-def moments(process, solver, steps, *, mean=0.0, variance=0.25, grid=None, exact_start=False):
+
+def moments(
+    process, solver, steps, *, mean=0.0, variance=0.25, grid=None, exact_start=False, tau=None
+):
     """Mean and variance of the solver's result at eps, and the exact ones."""
     data = ss.Gaussian([mean], variance)
-    tau = solver.tau if solver.tau is not None else solver.default_tau
+    if tau is None:
+        tau = solver.tau if solver.tau is not None else solver.default_tau
     problem = Problem(process.reverse(data.score(process), tau))
     times = (grid or ss.grids.default_grid(process))(process, process.T, process.eps, steps)
     plan = solver.plan(problem, times)

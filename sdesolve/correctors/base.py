@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..noise import Streams
+from ..noise import NoiseSource
 from ..problem import Problem
 
 __all__ = ["Corrector"]
@@ -30,6 +30,6 @@ class Corrector(ABC):
         plan: Any,  # noqa: ANN401
         i: int,
         x: Tensor,
-        noise: Streams,
+        noise: NoiseSource,
     ) -> Tensor:
         """Correct ``x`` at grid point ``i``; never changes ``x`` in place."""

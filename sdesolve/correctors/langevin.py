@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..noise import Streams
+from ..noise import NoiseSource
 from ..problem import Problem
 from .base import Corrector
 
@@ -83,7 +83,9 @@ class Langevin(Corrector):
         scale[:-1] = (alpha[:-1] / alpha[1:]).clamp(max=1.0) ** 2
         return _Table(grid.tolist(), scale.tolist(), process.sigma(grid).tolist())
 
-    def correct(self, problem: Problem, plan: _Table, i: int, x: Tensor, noise: Streams) -> Tensor:
+    def correct(
+        self, problem: Problem, plan: _Table, i: int, x: Tensor, noise: NoiseSource
+    ) -> Tensor:
         """``steps`` Langevin moves at grid point ``i``."""
         for _ in range(self.steps):
             score = problem.term(x, plan.t[i])

@@ -8,20 +8,37 @@ from collections.abc import Callable
 from ..correctors import Langevin
 from .adaptive import Adaptive
 from .adaptive_ode import AdaptiveODE
+from .additive import SRA1, SRA2, SRA3, ShARK
 from .ancestral import Ancestral, ReverseDiffusion
 from .base import Solver
-from .euler import EulerMaruyama, EulerODE, Heun
+from .delegate import Delegate
+from .euler import EulerMaruyama
+from .ito import SRIW1
+from .milstein import Milstein
 from .predictor_corrector import PredictorCorrector
+from .runge_kutta import RK4, EulerHeun, EulerODE, Heun, Midpoint
+from .weak import DRI1
 
 __all__ = [
+    "DRI1",
+    "RK4",
+    "SRA1",
+    "SRA2",
+    "SRA3",
+    "SRIW1",
     "Adaptive",
     "AdaptiveODE",
     "Ancestral",
+    "Delegate",
+    "EulerHeun",
     "EulerMaruyama",
     "EulerODE",
     "Heun",
+    "Midpoint",
+    "Milstein",
     "PredictorCorrector",
     "ReverseDiffusion",
+    "ShARK",
     "Solver",
     "solver",
     "solver_names",
@@ -35,6 +52,19 @@ _SOLVERS: dict[str, Callable[[], Solver | Adaptive]] = {
     "predictor-corrector": lambda: PredictorCorrector(ReverseDiffusion(), Langevin()),
     "euler-ode": EulerODE,
     "heun": Heun,
+    "midpoint": Midpoint,
+    "rk4": RK4,
+    "euler-heun": EulerHeun,
+    "milstein": Milstein,
+    "milstein-derivative-free": lambda: Milstein(derivative_free=True),
+    "milstein-stratonovich": lambda: Milstein("stratonovich"),
+    "milstein-stratonovich-derivative-free": lambda: Milstein("stratonovich", True),
+    "sra1": SRA1,
+    "sra2": SRA2,
+    "sra3": SRA3,
+    "shark": ShARK,
+    "sriw1": SRIW1,
+    "dri1": DRI1,
     "adaptive-dopri5": AdaptiveODE,
 }
 

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from ..problem import Problem
-from ..sde import Noise
+from ..sde import Calculus, Noise
 
 __all__ = ["Adaptive", "Attempt"]
 
@@ -34,6 +34,8 @@ class Adaptive(ABC):
     """Order of the error on ordinary differential equations."""
     noise_types: ClassVar[tuple[Noise, ...]]
     """Noise types it solves."""
+    calculus: ClassVar[tuple[Calculus, ...]] = ("ito", "stratonovich")
+    """Calculus of the equations with multiplicative noise it solves."""
     tau: float | None = None
     """Stochasticity it is made for; None takes the problem's."""
     default_tau: ClassVar[float] = 0.0

@@ -26,7 +26,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ..noise import Streams
+from ..noise import NoiseSource
 from ..problem import Problem, Step
 from ..sde import Noise
 from .base import Solver
@@ -62,7 +62,7 @@ class _Linear(Solver):
     weak_order: ClassVar[dict[Noise, float]] = {"additive": 1.0}
 
     def step(
-        self, problem: Problem, plan: _Table, i: int, x: Tensor, state: object, noise: Streams
+        self, problem: Problem, plan: _Table, i: int, x: Tensor, state: object, noise: NoiseSource
     ) -> Step:
         """One step, one evaluation."""
         score = problem.term(x, plan.t[i])

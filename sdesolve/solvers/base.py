@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ..noise import Streams
+from ..noise import NoiseSource
 from ..problem import Problem, Step
 from ..sde import Calculus, Noise
 
@@ -28,7 +28,7 @@ class Solver(ABC):
     weak_order: ClassVar[dict[Noise, float]] = {}
     """Order of the error of expectations, for each noise type it solves."""
     calculus: ClassVar[tuple[Calculus, ...]] = ("ito", "stratonovich")
-    """Calculus of the equations with diagonal noise it solves."""
+    """Calculus of the equations with multiplicative noise it solves."""
     evaluations: ClassVar[int] = 1
     """Function evaluations (NFE) of one step."""
 
@@ -40,7 +40,7 @@ class Solver(ABC):
     @property
     def noise_types(self) -> tuple[Noise, ...]:
         """Noise types it solves."""
-        return ("none", *self.strong_order)
+        return ("none", *self.weak_order)
 
     def nfe(self, steps: int) -> int:
         """Function evaluations that ``steps`` steps take."""
@@ -71,7 +71,7 @@ class Solver(ABC):
         i: int,
         x: Tensor,
         state: object,
-        noise: Streams,
+        noise: NoiseSource,
     ) -> Step:
         """Advance from grid point ``i`` to ``i + 1``; never changes ``x`` in place."""
 

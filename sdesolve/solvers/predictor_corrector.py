@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..correctors.base import Corrector
-from ..noise import Streams
+from ..noise import NoiseSource
 from ..problem import Problem, Step
 from ..sde import Noise
 from .base import Solver
@@ -97,7 +97,7 @@ class PredictorCorrector(Solver):
         i: int,
         x: Tensor,
         state: object,
-        noise: Streams,
+        noise: NoiseSource,
     ) -> Step:
         """Correct at grid point ``i``, then predict ``i + 1``."""
         x = self.corrector.correct(problem, plan[1], i, x, noise)
