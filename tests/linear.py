@@ -1,28 +1,48 @@
 """Exact moments of a solver on Gaussian data, without Monte Carlo.
 
-For Gaussian data the score is affine in x, so one step of any solver here is affine in (x, noise).
-Probing it with unit values gives the step's factor R, offset b and noise gains c, and the moments
-follow m <- R m + b, v <- R^2 v + sum c^2.
+For Gaussian data the score is affine in x, so one step of any solver here is x' = R x + c(noise).
+R is probed with unit values; mean and variance of c are exact by Gauss-Hermite quadrature (c is a
+polynomial). The moments follow m <- R m + E c, v <- R^2 v + Var c.
 """
 
+import itertools
+import math
+
+import numpy as np
 import torch
 
 import sdesolve as ss
 from sdesolve.problem import Problem
 
 
-class _Unit:
-    """A noise source whose draw number ``hot`` is 1 and whose other draws are 0."""
+class Nodes:
+    """Noise whose draws are given, one row for each sample; zeros where there are no more."""
 
-    def __init__(self, hot: int) -> None:
-        self.hot, self.draws = hot, 0
+    def __init__(self, batch: int, draws=()) -> None:
+        self.batch, self.given, self.draws = batch, list(draws), 0
 
     def normal(self) -> torch.Tensor:
         self.draws += 1
-        return torch.full((1, 1), float(self.draws - 1 == self.hot), dtype=torch.float64)
+        if self.draws <= len(self.given):
+            return self.given[self.draws - 1]
+        return torch.zeros(self.batch, 1, dtype=torch.float64)
 
     def pair(self) -> tuple[torch.Tensor, torch.Tensor]:
         return self.normal(), self.normal()
+
+
+def gauss(n: int) -> tuple[list[float], list[float]]:
+    """Nodes and weights of Gauss-Hermite quadrature for the standard normal law."""
+    x, w = np.polynomial.hermite_e.hermegauss(n)
+    return x.tolist(), (w / w.sum()).tolist()
+
+
+def product_rule(rules) -> tuple[torch.Tensor, torch.Tensor]:
+    """Product of one-dimensional rules: nodes (Q, dimensions) and weights (Q,)."""
+    nodes = list(itertools.product(*(values for values, _ in rules)))
+    weights = [math.prod(w) for w in itertools.product(*(w for _, w in rules))]
+    tensor = torch.tensor(nodes, dtype=torch.float64).reshape(len(nodes), len(rules))
+    return tensor, torch.tensor(weights, dtype=torch.float64)
 
 
 def moments(
@@ -33,22 +53,27 @@ def moments(
     if tau is None:
         tau = solver.tau if solver.tau is not None else solver.default_tau
     problem = Problem(process.reverse(data.score(process), tau))
-    times = (grid or ss.grids.default_grid(process))(process, process.T, process.eps, steps)
-    plan = solver.plan(problem, times)
+    grid = grid or ss.grids.default_grid(process, tau > 0)
+    plan = solver.plan(problem, grid(process, process.T, process.eps, steps))
 
-    def step(i: int, x: float, hot: int = -1) -> tuple[float, int]:
-        noise = _Unit(hot)
-        state = solver.init(problem, plan, torch.full((1, 1), x, dtype=torch.float64))
-        x = torch.full((1, 1), x, dtype=torch.float64)
-        return solver.step(problem, plan, i, x, state, noise).x.item(), noise.draws
+    def step(i: int, values: torch.Tensor, noise: Nodes) -> torch.Tensor:
+        x = values.reshape(-1, 1)
+        state = solver.init(problem, plan, x)
+        return solver.step(problem, plan, i, x, state, noise).x.flatten()
 
     def exact(t: float) -> tuple[float, float]:
         return process.alpha(t) * mean, process.alpha(t) ** 2 * variance + process.sigma(t) ** 2
 
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    counter = Nodes(2)
+    step(0, ends, counter)
+    nodes, weights = product_rule([gauss(5)] * counter.draws)
+    draws = nodes.unsqueeze(2).unbind(1)
     m, v = exact(process.T) if exact_start else (0.0, process.prior_std(process.T) ** 2)
     for i in range(steps):
-        offset, draws = step(i, 0.0)
-        factor = step(i, 1.0)[0] - offset
-        m = factor * m + offset
-        v = factor**2 * v + sum((step(i, 0.0, hot)[0] - offset) ** 2 for hot in range(draws))
+        low, high = step(i, ends, Nodes(2)).tolist()
+        c = step(i, torch.zeros(len(nodes), dtype=torch.float64), Nodes(len(nodes), draws))
+        centre = (weights * c).sum().item()
+        m = (high - low) * m + centre
+        v = (high - low) ** 2 * v + (weights * (c - centre) ** 2).sum().item()
     return (m, v), exact(process.eps)

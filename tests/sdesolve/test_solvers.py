@@ -13,30 +13,11 @@ from tests.linear import moments
 from .test_processes import PROCESSES
 
 FIXED = [name for name in ss.solver_names() if "adaptive" not in name]
-PURE = [name for name in FIXED if name != "predictor-corrector"]
 
 
 def _ratio(result) -> float:
     (_, v), (_, exact) = result
     return math.sqrt(v / exact)
-
-
-@pytest.mark.parametrize("name", PURE)
-@pytest.mark.parametrize("process", PROCESSES[:4], ids=str)
-def test_moments_converge_at_the_declared_order(name, process):
-    """From the exact p_T, the errors of mean and variance fall with the declared weak order."""
-    solver = ss.solver(name)
-    declared = solver.weak_order.get("additive", solver.order)
-    errors = []
-    for steps in (400, 800):
-        (m, v), (exact_m, exact_v) = moments(
-            process, solver, steps, mean=0.6, grid=ss.Quadratic(), exact_start=True
-        )
-        errors.append((abs(m - exact_m), abs(v - exact_v)))
-    assert max(errors[1]) < 0.1
-    for coarse, fine in zip(*errors, strict=True):
-        # Some means are exact: an ancestral step divides by r where the score averages to zero.
-        assert fine < 1e-12 or abs(math.log2(coarse / fine) - declared) < 0.15
 
 
 @pytest.mark.parametrize(
