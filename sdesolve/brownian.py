@@ -26,8 +26,9 @@ import torch
 from torch import Tensor
 
 from .noise import Streams
+from .problem import column
 
-__all__ = ["BrownianPath", "PathNoise", "merge", "split"]
+__all__ = ["BrownianPath", "BrownianStack", "PathNoise", "merge", "split"]
 
 
 def merge(
@@ -51,15 +52,17 @@ def split(
         z1: Standard normal values like ``w``.
         z2: Standard normal values like ``w``, independent of ``z1``.
     """
+    # In fractions of the union: the cubes of short steps would underflow in single precision.
     h = h1 + h2
-    d = torch.sqrt(h1**3 + h2**3)
-    a = h1**2.5 * h2**0.5 / (2 * h * d)
-    b = h2**2.5 * h1**0.5 / (2 * h * d)
-    c1 = 3**0.5 * h1**0.5 * h2**1.5 / (6 * d)
-    c2 = 3**0.5 * h1**1.5 * h2**0.5 / (6 * d)
-    w1 = (h1 / h) * w + 6 * (h1 * h2 / h**2) * area + 2 * (a * h1 + b * h2) / h * z1
-    area1 = (h1 / h) ** 2 * area - a * z1 + c1 * z2
-    area2 = (h2 / h) ** 2 * area - b * z1 - c2 * z2
+    r1, r2 = h1 / h, h2 / h
+    scale = h.sqrt() / torch.sqrt(r1**3 + r2**3)
+    a = scale * r1**2.5 * r2**0.5 / 2
+    b = scale * r2**2.5 * r1**0.5 / 2
+    c1 = scale * 3**0.5 * r1**0.5 * r2**1.5 / 6
+    c2 = scale * 3**0.5 * r1**1.5 * r2**0.5 / 6
+    w1 = r1 * w + 6 * r1 * r2 * area + 2 * (a * r1 + b * r2) * z1
+    area1 = r1**2 * area - a * z1 + c1 * z2
+    area2 = r2**2 * area - b * z1 - c2 * z2
     return w1, area1, w - w1, area2
 
 
@@ -148,3 +151,98 @@ class PathNoise:
         w, area = self._path.increment(s, t)
         h = abs(t - s)
         return (w / h**0.5).to(self._like), (area / (h / 12) ** 0.5).to(self._like)
+
+
+class BrownianStack:
+    """Increments for adaptive steps: per sample, a stack of known intervals that lie ahead.
+
+    A step takes fresh increments, or those on top of its sample's stack: all of an interval that
+    is no longer than the step, a bridged share of a longer one. A rejected step puts its
+    increments back. Cost is constant per step; there is no tree and no tolerance.
+
+    References:
+        Rackauckas & Nie 2017 (rejection sampling with memory, here with the exact bridge of
+        (W, H)).
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        first: int,
+        batch: int,
+        shape: Sequence[int],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self._streams = Streams(
+            seed, first, batch, shape, dtype=dtype, device=device, purpose="adaptive"
+        )
+        self._depth = torch.zeros(batch, dtype=torch.int64)
+        self._h = torch.zeros(1, batch, dtype=torch.float64)
+        self._known = torch.zeros(1, batch, 2, *shape, dtype=dtype, device=device)
+
+    def take(self, index: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Lengths, W and H for steps of at most ``h`` of the samples ``index``.
+
+        Args:
+            index: Samples, ``(n,)``, int64 on the CPU.
+            h: Wanted lengths, ``(n,)``, positive float64 on the CPU.
+
+        Returns:
+            Lengths ``(n,)``, no longer than wanted, and increments ``(n, *shape)`` each.
+        """
+        top = (self._depth[index] - 1).clamp(min=0)
+        has = self._depth[index] > 0
+        length = torch.where(has, self._h[top, index], h)
+        whole = has & (length <= h * (1 + 1e-9))
+        bridged = has & ~whole
+        step = torch.where(whole, length, h)
+        known = self._known[top.to(self._known.device), index.to(self._known.device)]
+        w, area = known[:, 0].clone(), known[:, 1].clone()
+        draws = torch.nonzero(~whole).flatten()
+        if len(draws):
+            z1, z2 = self._streams.take(index[draws]), self._streams.take(index[draws])
+            rows = draws.to(w.device)
+            size = column(h[draws], w)
+            new_w, new_area = size.sqrt() * z1, (size / 12).sqrt() * z2
+            cut = bridged[draws]
+            if bool(cut.any()):
+                h1 = size
+                rest = torch.where(cut, length[draws] - h[draws], h[draws])
+                w1, area1, w2, area2 = split(w[rows], area[rows], h1, column(rest, w), z1, z2)
+                mask = column(cut, w)
+                new_w, new_area = torch.where(mask, w1, new_w), torch.where(mask, area1, new_area)
+                which = index[draws][cut]
+                keep = cut.to(w.device)
+                self._h[top[draws][cut], which] = rest[cut]
+                self._known[top[draws][cut].to(w.device), which.to(w.device)] = torch.stack(
+                    [w2[keep], area2[keep]], dim=1
+                )
+            w[rows], area[rows] = new_w, new_area
+        self._depth[index] -= whole.long()
+        return step, w, area
+
+    def put_back(
+        self, index: Tensor, h: Tensor, brownian: tuple[Tensor, Tensor], rejected: Tensor
+    ) -> None:
+        """Return the increments of rejected steps.
+
+        Args:
+            index: Samples whose steps were rejected, ``(n,)``.
+            h: Signed lengths of their steps, ``(n,)``.
+            brownian: (W, H) of all running samples.
+            rejected: Which of the running samples these are, boolean.
+        """
+        if not len(index):
+            return
+        depth = self._depth[index]
+        if int(depth.max()) == len(self._h):
+            self._h = torch.cat([self._h, torch.zeros_like(self._h)])
+            self._known = torch.cat([self._known, torch.zeros_like(self._known)])
+        device = self._known.device
+        rows = rejected.to(device)
+        pair = torch.stack([brownian[0][rows], brownian[1][rows]], dim=1)
+        self._h[depth, index] = h.abs()
+        self._known[depth.to(device), index.to(device)] = pair
+        self._depth[index] += 1

@@ -1,25 +1,24 @@
-"""The two loops: fixed grid and adaptive.
+"""Integration: the checks, the fixed-grid loop, and the way to the adaptive one.
 
 The fixed-grid loop works in Python numbers (float64). It tabulates the coefficients of all steps
-before the first network call and never waits for the device. The adaptive loop keeps time, step,
-error and status per sample, evaluates only the samples that are still running, and ends every
-sample with a status and its last good state.
+before the first network call and never waits for the device.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .adaptive import Callback, integrate_adaptively
 from .brownian import BrownianPath, PathNoise
 from .grids import Grid, default_grid
 from .noise import NoiseSource, Streams
-from .problem import Problem, column
+from .problem import Problem
 from .processes import Process
 from .reverse import ReverseSDE
 from .sde import Equation
@@ -34,8 +33,6 @@ _OTHERS = {
     "ito": "EulerMaruyama, Milstein, SRIW1 or DRI1",
     "stratonovich": "Heun, Midpoint, EulerHeun or Milstein(calculus='stratonovich')",
 }
-
-Callback = Callable[[int, float, Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,19 @@ def solve(
         solution = solver.integrate(problem, x, times, steps, seed)
     elif isinstance(solver, Adaptive):
         h = None if steps is None else (times[-1] - times[0]).item() / steps
-        solution = _adaptive(problem, solver, x, times, h, nfe, options)
+        solution = integrate_adaptively(
+            problem,
+            solver,
+            x,
+            times,
+            first_step=h,
+            budget=nfe,
+            seed=seed,
+            first=first,
+            progress=progress,
+            callback=callback,
+            save_path=save_path,
+        )
     else:
         solution = _fixed(problem, solver, x, times, options)
     warn_not_finite(solution.status, first)
@@ -160,159 +169,6 @@ def _freeze(
         reached[(good & ~still).cpu()] = t
         new = torch.where(still.reshape(-1, *[1] * (new.ndim - 1)), new, old)
     return new, still
-
-
-def _adaptive(
-    problem: Problem,
-    solver: Adaptive,
-    x: Tensor,
-    times: Tensor,
-    first_step: float | None,
-    budget: int | None,
-    options: _Options,
-) -> Solution:
-    t0, t1 = times[0].item(), times[-1].item()
-    span = t1 - t0
-    run = _Running(problem, solver, x, t0, t1)
-    run.start(first_step, budget)
-    bar = tqdm(total=100, desc=type(solver).__name__, unit="%", disable=not options.progress)
-    attempt = 0
-    while len(run.index):
-        run.advance(budget)
-        attempt += 1
-        if options.progress:
-            bar.update(int(100 * ((run.reached.mean().item() - t0) / span)) - bar.n)
-        if options.callback is not None:
-            options.callback(attempt, run.reached.mean().item(), run.out)
-    bar.close()
-    return Solution(
-        x=run.out,
-        t=torch.tensor([t0, t1], dtype=torch.float64),
-        nfe=run.nfe,
-        calls=problem.calls,
-        status=run.status,
-        reached=run.reached,
-        accepted=run.accepted,
-        rejected=run.rejected,
-        path=torch.stack([x, run.out]) if options.save_path else None,
-    )
-
-
-class _Running:
-    """The samples that are still running, and what is known of all."""
-
-    def __init__(self, problem: Problem, solver: Adaptive, x: Tensor, t0: float, t1: float) -> None:
-        batch = len(x)
-        self.problem, self.solver, self.t1 = problem, solver, t1
-        self.cond = dict(problem.cond)
-        self.out = x.clone()
-        self.reached = torch.full((batch,), t0, dtype=torch.float64)
-        self.status = torch.zeros(batch, dtype=torch.int64)
-        self.nfe = torch.zeros(batch, dtype=torch.int64)
-        self.accepted = torch.zeros(batch, dtype=torch.int64)
-        self.rejected = torch.zeros(batch, dtype=torch.int64)
-        self.index = torch.arange(batch)
-        self.x = x
-        self.t = self.reached.clone()
-        self.h = torch.zeros(batch, dtype=torch.float64)
-        self.previous = torch.ones(batch, dtype=torch.float64)
-        self.slope = x
-        self.smallest = 16 * torch.finfo(torch.float64).eps * max(abs(t0), abs(t1))
-
-    def start(self, first_step: float | None, budget: int | None) -> None:
-        """First slope and first step (Hairer, Norsett & Wanner, section II.4)."""
-        self.slope = self.solver.slope(self.problem, self.x, self.t)
-        self.nfe += 1
-        broken = ~torch.isfinite(_rms(self.slope))
-        self._end(broken, Status.NOT_FINITE)
-        if not len(self.index):
-            return
-        span = self.t1 - self.t
-        if first_step is not None:
-            self.h = torch.full_like(span, first_step)
-            return
-        scale = self.solver.atol + self.solver.rtol * self.x.abs()
-        d0, d1 = _rms(self.x / scale), _rms(self.slope / scale)
-        h0 = torch.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6 * span.abs(), 0.01 * d0 / d1)
-        h0 = torch.minimum(h0, span.abs())
-        ahead = self.x + column(h0 * span.sign(), self.x) * self.slope
-        change = self.solver.slope(self.problem, ahead, self.t + h0 * span.sign()) - self.slope
-        self.nfe[self.index] += 1
-        d2 = _rms(change / scale) / h0
-        largest = torch.maximum(d1, d2)
-        order = self.solver.error_order
-        h1 = torch.where(
-            largest <= 1e-15,
-            torch.maximum(1e-6 * span.abs(), 1e-3 * h0),
-            (0.01 / largest) ** (1 / order),
-        )
-        self.h = torch.nan_to_num(torch.minimum(100 * h0, h1), nan=0.0) * span.sign()
-        self.h = torch.where(self.h == 0, 1e-3 * span, self.h)
-
-    def advance(self, budget: int | None) -> None:
-        """Attempt one step of every running sample and drop those that ended."""
-        solver = self.solver
-        cost = solver.evaluations
-        spent = self.nfe[self.index]
-        attempts = self.accepted[self.index] + self.rejected[self.index]
-        exhausted = attempts >= solver.max_steps
-        if budget is not None:
-            exhausted |= spent + cost > budget
-        self._end(exhausted, Status.TOO_MANY_STEPS)
-        if not len(self.index):
-            return
-        remaining = self.t1 - self.t
-        last = self.h.abs() >= remaining.abs() * (1 - 1e-12)
-        h = torch.where(last, remaining, self.h)
-        x, error, slope = solver.attempt(self.problem, self.x, self.t, h, self.slope)
-        self.nfe[self.index] += cost
-        scale = solver.atol + solver.rtol * torch.maximum(self.x.abs(), x.abs())
-        size = _rms(error / scale)
-        finite = torch.isfinite(size) & torch.isfinite(_rms(slope))
-        accept = finite & (size <= 1)
-        self.accepted[self.index] += accept
-        self.rejected[self.index] += ~accept
-        keep = column(accept, x)
-        self.x = torch.where(keep, x, self.x)
-        self.slope = torch.where(keep, slope, self.slope)
-        self.t = torch.where(accept, torch.where(last, self.t1, self.t + h), self.t)
-        self.reached[self.index] = self.t
-        self.out[self.index.to(self.out.device)] = self.x
-        self.h = h * self._factor(size, accept, finite)
-        tiny = ~accept & (self.h.abs() < self.smallest)
-        done = accept & last
-        ended = done | tiny
-        if bool(ended.any()):
-            failed = torch.where(finite, int(Status.STEP_TOO_SMALL), int(Status.NOT_FINITE))
-            self.status[self.index] = torch.where(tiny, failed, self.status[self.index])
-            self._keep(~ended)
-
-    def _factor(self, size: Tensor, accept: Tensor, finite: Tensor) -> Tensor:
-        """PI control of the step (Hairer & Wanner 1996, section IV.2)."""
-        order = self.solver.error_order
-        size = size.clamp(min=1e-10)
-        growth = 0.9 * size ** (-0.7 / order) * self.previous ** (0.4 / order)
-        shrink = 0.9 * size ** (-1 / order)
-        factor = torch.where(accept, growth.clamp(0.2, 10.0), shrink.clamp(0.1, 0.9))
-        self.previous = torch.where(accept, size.clamp(min=1e-4), self.previous)
-        return torch.where(finite, factor, 0.1)
-
-    def _end(self, ended: Tensor, status: Status) -> None:
-        if bool(ended.any()):
-            self.status[self.index[ended]] = int(status)
-            self._keep(~ended)
-
-    def _keep(self, keep: Tensor) -> None:
-        self.index = self.index[keep]
-        rows = keep.to(self.x.device)
-        self.x, self.slope = self.x[rows], self.slope[rows]
-        self.t, self.h, self.previous = self.t[keep], self.h[keep], self.previous[keep]
-        self.problem.restrict({k: v[self.index.to(v.device)] for k, v in self.cond.items()})
-
-
-def _rms(x: Tensor) -> Tensor:
-    """Root mean square over the event, ``(batch,)`` float64 on the CPU."""
-    return x.detach().flatten(1).square().mean(1).sqrt().to("cpu").double()
 
 
 def _process(sde: Equation) -> Process | None:

@@ -133,6 +133,8 @@ class Streams:
         self._generators: list[torch.Generator] = []
         self._block: Sequence[Tensor] = ()
         self._next = 0
+        self._rows: Tensor | None = None
+        self._taken = torch.full((batch,), self._steps)
 
     def normal(self) -> Tensor:
         """Next draw of every sample, ``(batch, *shape)``."""
@@ -145,13 +147,39 @@ class Streams:
         """Next two draws: W / sqrt(h) and H / sqrt(h / 12) of one step."""
         return self.normal(), self.normal()
 
-    def _fill(self) -> None:
+    def take(self, index: Tensor) -> Tensor:
+        """Next draw of the samples ``index`` alone, ``(len(index), *shape)``.
+
+        Every sample advances by itself, so what it draws depends on its own history only. A
+        stream serves either :meth:`take` or :meth:`normal`, not both.
+        """
         batch = len(self._seeds)
+        self._seed_generators()
+        if self._rows is None:
+            self._rows = torch.empty(batch, self._row, dtype=self._draw_dtype, device=self._device)
+        for i in index[self._taken[index] == self._steps].tolist():
+            torch.randn(
+                self._row,
+                generator=self._generators[i],
+                dtype=self._draw_dtype,
+                out=self._rows[i],
+            )
+            self._taken[i] = 0
+        steps = self._rows[:, : self._values].view(batch, self._steps, *self.shape)
+        draw = steps[index.to(self._device), self._taken[index].to(self._device)]
+        self._taken[index] += 1
+        return draw.to(self.dtype)
+
+    def _seed_generators(self) -> None:
         if not self._generators:
             # Made at the first draw: equations without noise never pay for them.
             self._generators = [
                 torch.Generator(self._device).manual_seed(seed) for seed in self._seeds
             ]
+
+    def _fill(self) -> None:
+        batch = len(self._seeds)
+        self._seed_generators()
         rows = torch.empty(batch, self._row, dtype=self._draw_dtype, device=self._device)
         for row, generator in zip(rows.unbind(), self._generators, strict=True):
             torch.randn(self._row, generator=generator, dtype=self._draw_dtype, out=row)

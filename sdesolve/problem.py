@@ -41,6 +41,7 @@ class Problem:
         self.cond = dict(cond or {})
         self.calls = 0
         self._spread_checked = False
+        self._padding: tuple[Tensor, Tensor] | None = None
 
     def reverse(self, user: str) -> ReverseSDE:
         """The equation, for solvers that need the process behind it.
@@ -60,13 +61,28 @@ class Problem:
         """Replace the condition, when samples leave the batch."""
         self.cond = dict(cond)
 
+    def pad(self, full: Tensor, rows: Tensor) -> None:
+        """Evaluate whole batches from now on, for terms that close over one entry per sample.
+
+        Args:
+            full: A state for every sample, ``(batch, *event)``.
+            rows: Which samples of the batch are running, ``(running,)``.
+        """
+        self._padding = (full, rows)
+
     def term(self, x: Tensor, t: float) -> Tensor:
         """Costly term at one time for the whole batch; one call."""
         return self.term_at(x, torch.full(x.shape[:1], t, dtype=x.dtype, device=x.device))
 
     def term_at(self, x: Tensor, t: Tensor) -> Tensor:
         """Costly term at times ``(batch,)``; one call."""
-        value = self.equation.term(x, t, **self.cond)
+        if self._padding is None:
+            value = self.equation.term(x, t, **self.cond)
+        else:
+            full, rows = self._padding
+            times = torch.full(full.shape[:1], t[0].item(), dtype=t.dtype, device=t.device)
+            times[rows] = t
+            value = self.equation.term(full.index_copy(0, rows, x), times, **self.cond)[rows]
         if self.calls == 0:
             _check_like(value, x, "the score or drift")
         self.calls += 1

@@ -42,7 +42,7 @@ def outcome(
         nfe=torch.full((batch,), problem.calls),
         calls=problem.calls,
         status=status,
-        reached=torch.full((batch,), span[0] if failed else span[1], dtype=torch.float64),
+        reached=torch.full((batch,), span[1] if failed is None else span[0], dtype=torch.float64),
         accepted=torch.full((batch,), accepted),
         rejected=torch.full((batch,), rejected),
     )

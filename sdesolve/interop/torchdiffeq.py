@@ -97,26 +97,30 @@ class Torchdiffeq(Delegate):
         """
         t0, t1 = times[0].item(), times[-1].item()
         field = _Field(problem, t0, t1)
-        adaptive = self.method in _ADAPTIVE
-        if adaptive:
+        if self.method in _ADAPTIVE:
+            grid, first = times[[0, -1]], None if steps is None else abs(t1 - t0) / steps
             field.count_attempts()
-            options = self._adaptive_options(times, steps)
         else:
-            grid = _fixed_grid(times, steps).to(x.device)
+            grid, first = _fixed_grid(times, steps).to(x.device), None
             field.accepted = len(grid) - 1
-            options = {"grid_constructor": _constructor(grid)}
         ends = torch.tensor([t0, t1], dtype=torch.float64, device=x.device)
         arguments: dict[str, Any] = {
             "rtol": self.rtol,
             "atol": self.atol,
             "method": self.method,
-            "options": options,
+            "options": self._options(grid, first),
         }
         failed = None
         try:
             if self.adjoint:
                 end = torchdiffeq.odeint_adjoint(
-                    field, x, ends, adjoint_params=self.parameters, **arguments
+                    field,
+                    x,
+                    ends,
+                    adjoint_params=self.parameters,
+                    # The adjoint of a decreasing time is solved in its negative.
+                    adjoint_options=self._options(grid if t1 > t0 else -grid, first),
+                    **arguments,
                 )[-1]
             else:
                 end = torchdiffeq.odeint(field, x, ends, **arguments)[-1]
@@ -134,15 +138,12 @@ class Torchdiffeq(Delegate):
             failed=failed,
         )
 
-    def _adaptive_options(self, times: Tensor, steps: int | None) -> dict[str, object]:
-        t0, t1 = times[0].item(), times[-1].item()
-        options: dict[str, object] = {
-            # Times to land on; the first is the last of the adjoint's integration.
-            "step_t": torch.tensor([t0, t1], dtype=torch.float64),
-            "max_num_steps": self.max_steps,
-        }
-        if steps is not None:
-            options["first_step"] = abs(t1 - t0) / steps
+    def _options(self, grid: Tensor, first_step: float | None) -> dict[str, object]:
+        if self.method in _FIXED:
+            return {"grid_constructor": _constructor(grid)}
+        options: dict[str, object] = {"step_t": grid, "max_num_steps": self.max_steps}
+        if first_step is not None:
+            options["first_step"] = first_step
         return options
 
 
@@ -154,9 +155,10 @@ class _Field:
         self.accepted = self.rejected = 0
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
-        # torchdiffeq rounds times to the dtype of x: that must not carry them beyond the ends.
-        time = min(max(t.item(), self.low), self.high)
-        return self.problem.drift_at(x, torch.full((len(x),), time, dtype=torch.float64))
+        # torchdiffeq rounds times to the dtype of x: that must not carry them beyond the ends. The
+        # time stays in the graph, because torchdiffeq's first step depends on x.
+        time = t.to("cpu", torch.float64).clamp(self.low, self.high)
+        return self.problem.drift_at(x, time.expand(len(x)))
 
     def count_attempts(self) -> None:
         """Offer the callbacks of adaptive methods; fixed ones warn that they do not know them."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ..correctors import Langevin
 from .adaptive import Adaptive
 from .adaptive_ode import AdaptiveODE
+from .adaptive_sde import AdaptiveSDE, GottaGoFast
 from .additive import SRA1, SRA2, SRA3, ShARK
 from .ancestral import Ancestral, ReverseDiffusion
 from .base import Solver
@@ -28,11 +29,13 @@ __all__ = [
     "SRIW1",
     "Adaptive",
     "AdaptiveODE",
+    "AdaptiveSDE",
     "Ancestral",
     "Delegate",
     "EulerHeun",
     "EulerMaruyama",
     "EulerODE",
+    "GottaGoFast",
     "Heun",
     "Midpoint",
     "Milstein",
@@ -66,6 +69,9 @@ _SOLVERS: dict[str, Callable[[], Solver | Adaptive]] = {
     "sriw1": SRIW1,
     "dri1": DRI1,
     "adaptive-dopri5": AdaptiveODE,
+    "adaptive-tsit5": lambda: AdaptiveODE("tsit5"),
+    "adaptive-sde": AdaptiveSDE,
+    "adaptive-gotta-go-fast": GottaGoFast,
 }
 
 

@@ -1,42 +1,82 @@
-r"""Adaptive explicit Runge-Kutta methods for ordinary differential equations.
+r"""Adaptive explicit Runge-Kutta pairs for ordinary differential equations.
 
-Dormand and Prince's pair: seven stages, of which the last is the first of the next step, advancing
-with order 5 and estimating the error with order 4.
+Both pairs have seven stages, of which the last is the first of the next step, advance with order 5,
+estimate the error with order 4, and interpolate with order 4 from the stages they have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
-from ..problem import Problem
+from ..problem import Problem, column
 from ..sde import Noise
 from .adaptive import Adaptive, Attempt
 
-__all__ = ["AdaptiveODE"]
+__all__ = ["AdaptiveODE", "Pair"]
 
 
 @dataclass(frozen=True)
-class _Pair:
-    """An explicit pair with first-same-as-last; ``error`` is the difference of the two weights."""
+class Pair:
+    """An explicit pair with first-same-as-last.
 
-    nodes: tuple[float, ...]
+    Args:
+        stages: Rows A_2 .. A_7; the last one holds the weights of the new state.
+        error: Difference of the two methods' weights.
+        interpolant: Maps theta to the seven weights b_i(theta), with b(1) the last row.
+
+    Raises:
+        ValueError: If the error weights do not sum to 0, or the weights to 1.
+    """
+
     stages: tuple[tuple[float, ...], ...]
     error: tuple[float, ...]
+    interpolant: Callable[[Tensor], Sequence[Tensor]]
+
+    def __post_init__(self) -> None:
+        if abs(sum(self.error)) > 1e-14 or abs(sum(self.stages[-1]) - 1) > 1e-14:
+            raise ValueError("the weights must sum to 1 and those of the error to 0")
+
+    @property
+    def nodes(self) -> tuple[float, ...]:
+        """c_2 .. c_7, the sums of the rows."""
+        return (*(sum(row) for row in self.stages[:-2]), 1.0, 1.0)
 
 
-_DOPRI5 = _Pair(
-    nodes=(1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0),
+def _dopri5_interpolant(theta: Tensor) -> Sequence[Tensor]:
+    # Hairer, Norsett & Wanner, section II.6: the free interpolant of order 4, expanded.
+    d = (
+        -12715105075 / 11282082432,
+        0.0,
+        87487479700 / 32700410799,
+        -10690763975 / 1880347072,
+        701980252875 / 199316789632,
+        -1453857185 / 822651844,
+        69997945 / 29380423,
+    )
+    b = (*_DOPRI5_WEIGHTS, 0.0)
+    one = 1 - theta
+    bump = theta**2 * one**2
+    weights = [theta**2 * (3 - 2 * theta) * w + bump * v for w, v in zip(b, d, strict=True)]
+    weights[0] = weights[0] + theta * one**2
+    weights[6] = weights[6] - theta**2 * one
+    return weights
+
+
+_DOPRI5_WEIGHTS = (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84)
+
+_DOPRI5 = Pair(
     stages=(
         (1 / 5,),
         (3 / 40, 9 / 40),
         (44 / 45, -56 / 15, 32 / 9),
         (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
         (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
-        (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
+        _DOPRI5_WEIGHTS,
     ),
     error=(
         35 / 384 - 5179 / 57600,
@@ -47,12 +87,66 @@ _DOPRI5 = _Pair(
         11 / 84 - 187 / 2100,
         -1 / 40,
     ),
+    interpolant=_dopri5_interpolant,
 )
+
+
+def _tsit5_interpolant(theta: Tensor) -> Sequence[Tensor]:
+    u, v = theta, theta**2
+    return (
+        -1.0530884977290216
+        * u
+        * (u - 1.3299890189751412)
+        * (v - 1.4364028541716351 * u + 0.7139816917074209),
+        0.1017 * v * (v - 2.1966568338249754 * u + 1.2949852507374631),
+        2.490627285651252793 * v * (v - 2.38535645472061657 * u + 1.57803468208092486),
+        -16.54810288924490272 * (u - 1.21712927295533244) * (u - 0.61620406037800089) * v,
+        47.37952196281928122 * (u - 1.203071208372362603) * (u - 0.658047292653547382) * v,
+        -34.87065786149660974 * (u - 1.2) * (u - 0.666666666666666667) * v,
+        2.5 * (u - 1) * (u - 0.6) * v,
+    )
+
+
+_TSIT5 = Pair(
+    stages=(
+        (0.161,),
+        (-0.008480655492356989, 0.335480655492357),
+        (2.8971530571054935, -6.359448489975075, 4.3622954328695815),
+        (5.325864828439257, -11.748883564062828, 7.4955393428898365, -0.09249506636175525),
+        (
+            5.86145544294642,
+            -12.92096931784711,
+            8.159367898576159,
+            -0.071584973281401,
+            -0.028269050394068383,
+        ),
+        (
+            0.09646076681806523,
+            0.01,
+            0.4798896504144996,
+            1.379008574103742,
+            -3.290069515436081,
+            2.324710524099774,
+        ),
+    ),
+    error=(
+        -0.00178001105222577714,
+        -0.0008164344596567469,
+        0.007880878010261995,
+        -0.1447110071732629,
+        0.5823571654525552,
+        -0.45808210592918697,
+        0.015151515151515152,
+    ),
+    interpolant=_tsit5_interpolant,
+)
+
+_PAIRS = {"dopri5": _DOPRI5, "tsit5": _TSIT5}
 
 
 @dataclass(frozen=True)
 class AdaptiveODE(Adaptive):
-    """Dormand-Prince 5(4) with per-sample steps.
+    """Adaptive Runge-Kutta of order 5(4) with per-sample steps.
 
     Every sample has its own time, step and error, so its result and its NFE do not depend on its
     batch mates; samples that are done leave the batch.
@@ -60,6 +154,7 @@ class AdaptiveODE(Adaptive):
     Cost: six evaluations an attempted step, and two to start.
 
     Args:
+        method: "dopri5" (Dormand & Prince) or "tsit5" (Tsitouras), whose errors are often smaller.
         rtol: Relative tolerance of one step.
         atol: Absolute tolerance of one step, in the units of x. A step is accepted when the root
             mean square over the event of error / (atol + rtol max(abs(x), abs(x'))) is at most 1.
@@ -68,12 +163,13 @@ class AdaptiveODE(Adaptive):
             with one entry per sample.
 
     Raises:
-        ValueError: If a tolerance is not positive or max_steps < 1.
+        ValueError: If a tolerance is not positive, max_steps < 1, or the method is not known.
 
     References:
-        Dormand & Prince 1980; Hairer, Norsett & Wanner 1993, sections II.4 and II.5.
+        Dormand & Prince 1980; Tsitouras 2011; Hairer, Norsett & Wanner 1993, sections II.4 to II.6.
     """
 
+    method: Literal["dopri5", "tsit5"] = "dopri5"
     rtol: float = 1e-5
     atol: float = 1e-5
     max_steps: int = 10_000
@@ -82,36 +178,69 @@ class AdaptiveODE(Adaptive):
     order = 5
     error_order = 5
     evaluations = 6
+    gains = (0.7, 0.4)
+    interpolates = True
     noise_types: ClassVar[tuple[Noise, ...]] = ("none",)
     tau = 0.0
 
     def __post_init__(self) -> None:
-        if not (self.rtol > 0 and self.atol > 0):
-            raise ValueError(
-                f"tolerances must be positive, got rtol={self.rtol}, atol={self.atol}; "
-                "write AdaptiveODE(rtol=1e-5, atol=1e-5)"
-            )
-        if self.max_steps < 1:
-            raise ValueError(f"max_steps must be 1 or more, got {self.max_steps}")
+        self.check()
+        if self.method not in _PAIRS:
+            raise ValueError(f"method must be one of {', '.join(_PAIRS)}, got {self.method!r}")
 
-    def slope(self, problem: Problem, x: Tensor, t: Tensor) -> Tensor:
-        """Drift at the states; one evaluation."""
-        return problem.drift_at(x, t)
+    def start(
+        self, problem: Problem, x: Tensor, t: Tensor, span: Tensor
+    ) -> tuple[Tensor, Tensor, int]:
+        """First slope and step, from two evaluations (Hairer, Norsett & Wanner, section II.4)."""
+        slope = problem.drift_at(x, t)
+        scale = self.atol + self.rtol * x.abs()
+        d0, d1 = _rms(x / scale), _rms(slope / scale)
+        h0 = torch.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6 * span.abs(), 0.01 * d0 / d1)
+        h0 = torch.minimum(h0, span.abs()) * span.sign()
+        change = problem.drift_at(x + column(h0, x) * slope, t + h0) - slope
+        largest = torch.maximum(d1, _rms(change / scale) / h0.abs())
+        h1 = torch.where(
+            largest <= 1e-15,
+            torch.maximum(1e-6 * span.abs(), 1e-3 * h0.abs()),
+            (0.01 / largest) ** (1 / self.error_order),
+        )
+        h = torch.minimum(100 * h0.abs(), h1)
+        return slope, torch.where(torch.isfinite(h), h, 1e-3 * span.abs()) * span.sign(), 2
 
-    def attempt(self, problem: Problem, x: Tensor, t: Tensor, h: Tensor, slope: Tensor) -> Attempt:
+    def attempt(
+        self,
+        problem: Problem,
+        x: Tensor,
+        t: Tensor,
+        h: Tensor,
+        carry: Tensor,
+        brownian: tuple[Tensor, Tensor] | None,
+    ) -> Attempt:
         """Try one step; six evaluations."""
-        slopes = [slope]
+        pair = _PAIRS[self.method]
+        slopes = [carry]
+        step = column(h, x)
         y = x
-        for node, row in zip(_DOPRI5.nodes, _DOPRI5.stages, strict=True):
-            y = x + _combine(row, slopes, h)
+        for node, row in zip(pair.nodes, pair.stages, strict=True):
+            y = torch.addcmul(x, step, _weighted(row, slopes))
             slopes.append(problem.drift_at(y, t + node * h))
-        return Attempt(y, _combine(_DOPRI5.error, slopes, h), slopes[-1])
+        return Attempt(y, step * _weighted(pair.error, slopes), slopes[-1], slopes)
+
+    def interpolate(self, x: Tensor, attempt: Attempt, h: Tensor, theta: Tensor) -> Tensor:
+        """The method's own interpolant, order 4."""
+        weights = _PAIRS[self.method].interpolant(theta)
+        for w, slope in zip(weights, attempt.stages, strict=True):
+            x = torch.addcmul(x, column(w * h, x), slope)
+        return x
 
 
-def _combine(weights: Sequence[float], slopes: Sequence[Tensor], h: Tensor) -> Tensor:
-    """Sum of h w_j k_j, per sample."""
+def _weighted(weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:
     pairs = [(w, k) for w, k in zip(weights, slopes, strict=True) if w != 0]
     total = pairs[0][1] * pairs[0][0]
     for w, k in pairs[1:]:
         total = total.add_(k, alpha=w)
-    return total * h.to(total).reshape(-1, *[1] * (total.ndim - 1))
+    return total
+
+
+def _rms(x: Tensor) -> Tensor:
+    return x.detach().flatten(1).square().mean(1).sqrt().to("cpu").double()

@@ -29,10 +29,11 @@ from torch import Tensor
 from ..noise import NoiseSource
 from ..problem import Problem, Step
 from ..sde import Noise
+from .adaptive import SampleTable
 from .base import Solver
 from .runge_kutta import Row, StageTable, combine
 
-__all__ = ["SRA1", "SRA2", "SRA3", "AdditiveTableau", "ShARK"]
+__all__ = ["SRA1", "SRA2", "SRA3", "AdditiveSRK", "AdditiveTableau", "ShARK"]
 
 Rows = tuple[Row, ...]
 
@@ -105,6 +106,11 @@ class AdditiveTableau:
             error,
         )
 
+    @property
+    def stages(self) -> Row:
+        """c0_i, the sums of the rows of A."""
+        return (0.0, *(math.fsum(row) for row in self.drift))
+
 
 def _dot(u: Row, v: Row | list[float]) -> float:
     return math.fsum(a * b for a, b in zip(u, v, strict=True))
@@ -116,7 +122,9 @@ class _Plan:
     noise: StageTable
 
 
-class _Additive(Solver):
+class AdditiveSRK(Solver):
+    """A method of strong order 1.5 for additive noise: its tableau, run by this engine."""
+
     tableau: ClassVar[AdditiveTableau]
     order: ClassVar[float] = 2
     evaluations = 2
@@ -125,9 +133,8 @@ class _Additive(Solver):
 
     def plan(self, problem: Problem, grid: Tensor) -> _Plan:
         """Drift at the stages and diffusion at its own nodes."""
-        stages = (0.0, *(math.fsum(row) for row in self.tableau.drift))
         return _Plan(
-            StageTable.on(problem, grid, stages),
+            StageTable.on(problem, grid, self.tableau.stages),
             StageTable.on(problem, grid, self.tableau.nodes),
         )
 
@@ -135,34 +142,45 @@ class _Additive(Solver):
         self, problem: Problem, plan: _Plan, i: int, x: Tensor, state: object, noise: NoiseSource
     ) -> Step:
         """One step, with the embedded estimate of its error."""
-        tableau, h = self.tableau, abs(plan.drift.h[i])
-        noisy = problem.equation.noise != "none"
-        kicks: list[Tensor | None] = []
-        if noisy:
+        brownian = None
+        if problem.equation.noise != "none":
+            h = abs(plan.drift.h[i])
             w, area = noise.pair()
-            kicks = self._kicks(problem, plan.noise, i, x, w * h**0.5, area * (h / 12) ** 0.5)
+            brownian = (w * h**0.5, area * (h / 12) ** 0.5)
+        return self.advance(problem, plan.drift, plan.noise, i, x, brownian)
+
+    def advance(
+        self,
+        problem: Problem,
+        drift: StageTable | SampleTable,
+        spread: StageTable | SampleTable,
+        i: int,
+        x: Tensor,
+        brownian: tuple[Tensor, Tensor] | None,
+    ) -> Step:
+        """One step with given increments (W, H), on a grid or with a step for each sample."""
+        tableau = self.tableau
+        noisy = brownian is not None
+        kicks: list[Tensor | None] = []
+        if brownian is not None:
+            # b(t + c1_j h) W for every node, then b(t + c1_j h) H for every node.
+            nodes = range(len(tableau.nodes))
+            kicks = [spread.noise(problem, i, j, x, v) for v in brownian for j in nodes]
         n = len(tableau.nodes)
         drifts: list[Tensor | None] = []
         for j in range(len(tableau.weights)):
             z = combine(x, tableau.drift[j - 1], drifts) if j > 0 else x
             if noisy:
                 z = combine(z, (*tableau.p[j], *tableau.q[j]), kicks)
-            drifts.append(plan.drift.drift(problem, i, j, z))
+            drifts.append(drift.drift(problem, i, j, z))
         y = combine(x, tableau.weights, drifts)
         if noisy:
             y = combine(y, (*tableau.beta[:n], *tableau.gamma[:n]), kicks)
         return Step(y, None, combine(torch.zeros_like(x), tableau.error, drifts))
 
-    def _kicks(
-        self, problem: Problem, plan: StageTable, i: int, x: Tensor, w: Tensor, area: Tensor
-    ) -> list[Tensor | None]:
-        """b(t + c1_j h) W for every node, then b(t + c1_j h) H for every node."""
-        nodes = range(len(self.tableau.nodes))
-        return [plan.noise(problem, i, j, x, v) for v in (w, area) for j in nodes]
-
 
 @dataclass(frozen=True)
-class SRA1(_Additive):
+class SRA1(AdditiveSRK):
     """Roessler's SRA1.
 
     Cost: two evaluations a step. Order: strong 1.5, weak 2; 2 without noise.
@@ -182,7 +200,7 @@ class SRA1(_Additive):
 
 
 @dataclass(frozen=True)
-class SRA2(_Additive):
+class SRA2(AdditiveSRK):
     """Roessler's SRA2.
 
     Cost: two evaluations a step. Order: strong 1.5, weak 2; 2 without noise.
@@ -202,7 +220,7 @@ class SRA2(_Additive):
 
 
 @dataclass(frozen=True)
-class SRA3(_Additive):
+class SRA3(AdditiveSRK):
     """Roessler's SRA3.
 
     Cost: three evaluations a step. Order: strong 1.5, weak 2; 3 without noise.
@@ -224,7 +242,7 @@ class SRA3(_Additive):
 
 
 @dataclass(frozen=True)
-class ShARK(_Additive):
+class ShARK(AdditiveSRK):
     """Shifted additive-noise Runge-Kutta.
 
     Cost: two evaluations a step. Order: strong 1.5, weak 2; 2 without noise.

@@ -28,6 +28,7 @@ from torch import Tensor
 from ..noise import NoiseSource
 from ..problem import Problem, Step
 from ..sde import Calculus, Noise
+from .adaptive import SampleTable
 from .base import Solver
 from .runge_kutta import Row, StageTable, combine
 
@@ -152,31 +153,48 @@ class SRIW1(Solver):
         self, problem: Problem, plan: _Plan, i: int, x: Tensor, state: object, noise: NoiseSource
     ) -> Step:
         """One step, with an estimate of its error from the terms of highest order."""
-        tableau, h = self.tableau, abs(plan.drift.h[i])
-        root = math.sqrt(h)
-        noisy = problem.equation.noise != "none"
-        ones, w, chi = x, x, x
-        if noisy:
-            z, z_area = noise.pair()
-            ones, w = torch.ones_like(z), z * root
-            chi = 0.5 * w + z_area * math.sqrt(h / 12)
+        brownian = None
+        h = abs(plan.drift.h[i])
+        if problem.equation.noise != "none":
+            w, area = noise.pair()
+            brownian = (w * h**0.5, area * (h / 12) ** 0.5)
+        return self.advance(problem, plan.drift, plan.noise, i, x, h, brownian)
+
+    def advance(
+        self,
+        problem: Problem,
+        drift: StageTable | SampleTable,
+        spread: StageTable | SampleTable,
+        i: int,
+        x: Tensor,
+        h: float | Tensor,
+        brownian: tuple[Tensor, Tensor] | None,
+    ) -> Step:
+        """One step with given increments (W, H); ``h`` is a number or broadcasts against x."""
+        tableau = self.tableau
+        root = h**0.5
+        noisy = brownian is not None
+        w, chi = (brownian[0], 0.5 * brownian[0] + brownian[1]) if brownian else (x, x)
+        ones = torch.ones_like(w)
         drifts: list[Tensor | None] = []
         spreads: list[Tensor | None] = []
         known: dict[tuple[Row, Row], Tensor] = {}
+        zero = torch.zeros_like(x)
         for j in range(len(tableau.alpha)):
             key = (tableau.a0[j], tableau.b0[j])
             if key not in known:
                 y = combine(x, tableau.a0[j], drifts)
                 if noisy and any(tableau.b0[j]):
-                    y = y + chi * combine(torch.zeros_like(x), tableau.b0[j], spreads)
-                known[key] = plan.drift.drift(problem, i, j, y)
+                    y = y + chi * combine(zero, tableau.b0[j], spreads)
+                known[key] = drift.drift(problem, i, j, y)
             drifts.append(known[key])
             if noisy:
                 y = combine(x, tableau.a1[j], drifts)
-                y = combine(y, tuple(root * b for b in tableau.b1[j]), spreads)
-                spreads.append(plan.noise.noise(problem, i, j, y, ones).expand_as(x))
+                if any(tableau.b1[j]):
+                    y = y + root * combine(zero, tableau.b1[j], spreads)
+                spreads.append(spread.noise(problem, i, j, y, ones).expand_as(x))
         new = combine(x, tableau.alpha, drifts)
-        error = combine(torch.zeros_like(x), tableau.error, drifts)
+        error = combine(zero, tableau.error, drifts)
         if noisy:
             low = _weighted(tableau.beta1, spreads, w)
             low = low + _weighted(tableau.beta2, spreads, (w**2 - h) / (2 * root))
