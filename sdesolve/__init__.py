@@ -14,8 +14,9 @@ from . import grids, metrics, scores
 from .brownian import BrownianPath
 from .correctors import Corrector, Langevin
 from .gaussian import Gaussian, GaussianMixture
-from .grids import Karras, LogSNR, Quadratic, Uniform
+from .grids import Karras, LogSNR, Quadratic, Theta, Uniform
 from .integrate import solve
+from .interop import Torchdiffeq, Torchsde
 from .processes import EDM, VESDE, VPSDE, ExponentialVESDE, Process, SubVPSDE
 from .reverse import ReverseSDE
 from .sampling import sample
@@ -86,6 +87,9 @@ __all__ = [
     "Solver",
     "Status",
     "SubVPSDE",
+    "Theta",
+    "Torchdiffeq",
+    "Torchsde",
     "Uniform",
     "grids",
     "metrics",

@@ -151,7 +151,7 @@ class _Run:
         if not len(self.index):
             return
         h, brownian = self._step()
-        stop = self.times[self.target] if not solver.interpolates else torch.tensor(self.t1)
+        stop = self._stop()
         last = (self.t + h - stop) * self.direction >= -self.smallest
         attempt = solver.attempt(self.problem, self.x, self.t, h, self.carry, brownian)
         self.nfe[self.index] += solver.evaluations
@@ -162,7 +162,7 @@ class _Run:
         self.rejected[self.index] += ~accept
         if self.noise is not None and brownian is not None and solver.bridges:
             self.noise.put_back(self.index[~accept], h[~accept], brownian, ~accept)
-        new_t = torch.where(last, stop.double(), self.t + h)
+        new_t = torch.where(last, stop, self.t + h)
         if self.path is not None:
             self._record(attempt, h, new_t, accept)
         keep = column(accept, self.x)
@@ -183,10 +183,15 @@ class _Run:
         self.status[self.index] = torch.where(tiny, failed, self.status[self.index])
         self._keep(~(done | tiny))
 
+    def _stop(self) -> Tensor:
+        """Time that the next step must not pass."""
+        if self.solver.interpolates:
+            return torch.full_like(self.t, self.t1)
+        return self.times[self.target]
+
     def _step(self) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
         """Signed step of every running sample, cut at the next stop, with its increments."""
-        stop = self.t1 if self.solver.interpolates else self.times[self.target]
-        remaining = (stop - self.t).abs()
+        remaining = (self._stop() - self.t).abs()
         h = torch.minimum(self.h.abs(), remaining)
         # Not a sliver before the stop.
         h = torch.where(remaining - h < 1e-3 * h, remaining, h)

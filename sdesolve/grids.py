@@ -8,6 +8,7 @@ Uniform      u = t
 Quadratic    u = sqrt(t)
 LogSNR       u = log(alpha / sigma)
 Karras       u = (sigma / alpha)^(1/rho); rho = 7 crowds the small noise levels
+Theta        u = integral of g^2, in which the diffusion is constant
 ===========  ===================================================================
 
 References:
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from .processes import Process
 
-__all__ = ["Grid", "Karras", "LogSNR", "Quadratic", "Uniform", "default_grid"]
+__all__ = ["Grid", "Karras", "LogSNR", "Quadratic", "Theta", "Uniform", "default_grid"]
 
 
 class Grid(ABC):
@@ -129,6 +130,21 @@ class Karras(Grid):
         """Time of a clock value."""
         assert process is not None
         return process.time(-self.rho * torch.log(u))
+
+
+@dataclass(frozen=True)
+class Theta(Grid):
+    """Equal steps of theta(t), the integral of g^2 from 0 to t."""
+
+    def clock(self, process: Process | None, t: Tensor) -> Tensor:
+        """Theta(t)."""
+        assert process is not None
+        return process.total_noise(t)
+
+    def time(self, process: Process | None, u: Tensor) -> Tensor:
+        """Time of theta."""
+        assert process is not None
+        return process.noise_time(u)
 
 
 def default_grid(process: Process | None, stochastic: bool = True) -> Grid:

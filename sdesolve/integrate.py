@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from .adaptive import Callback, integrate_adaptively
 from .brownian import BrownianPath, PathNoise
+from .clocks import Clocked
 from .grids import Grid, default_grid
 from .noise import NoiseSource, Streams
 from .problem import Problem
@@ -47,7 +48,7 @@ class _Options:
 
 
 def solve(
-    sde: Equation,
+    sde: Equation | object,
     x: Tensor,
     t_span: tuple[float, float],
     *,
@@ -63,11 +64,13 @@ def solve(
     save_path: bool = False,
     check: bool = False,
     brownian: BrownianPath | None = None,
+    clock: Grid | None = None,
 ) -> Solution:
     """Integrate an SDE or ODE from ``t_span[0]`` to ``t_span[1]``, in either direction.
 
     Args:
-        sde: ``process.reverse(score)`` or a generic :class:`sdesolve.SDE`.
+        sde: ``process.reverse(score)``, a generic :class:`sdesolve.SDE`, or an object in
+            torchsde's manner (``f``, ``g``, ``noise_type``, ``sde_type``).
         x: Initial states, ``(batch, *event)``, float32 or float64.
         t_span: First and last time.
         solver: A solver object, or ``ss.solver(name)``.
@@ -83,6 +86,8 @@ def solve(
         check: Look for non-finite values after every step instead of once at the end. A sample that
             fails is frozen at its last good state; costs a device synchronisation a step.
         brownian: The path to follow on a fixed grid, instead of one from ``seed``.
+        clock: Integrate in the clock of this grid object (``LogSNR()``, ``Theta()``, ...) instead
+            of t. It moves errors, by up to 50 times; ``grid`` still says where the steps are.
 
     Returns:
         :class:`sdesolve.Solution`. The autograd mode is the caller's.
@@ -92,20 +97,31 @@ def solve(
         TypeError: If a dtype is not float32 or float64, or the solver cannot solve this equation.
     """
     _check_state(x)
+    if not isinstance(sde, Equation):
+        from .interop.foreign import as_equation
+
+        sde = as_equation(sde, x, float(t_span[0]))
     _check_equation(sde, solver)
     check_cond(cond, len(x))
     times = _times(sde, solver, t_span, steps, nfe, grid)
+    span = times
+    if clock is not None:
+        sde = Clocked(sde, clock, clock_process(sde, clock), t_span)
+        span = sde.clock(times)
+        if callback is not None:
+            callback = _in_time(callback, sde)
     options = _Options(seed, first, progress, callback, save_path, check, brownian)
     problem = Problem(sde, cond)
     if isinstance(solver, Delegate):
-        solution = solver.integrate(problem, x, times, steps, seed)
+        _check_delegated(solver, nfe, first, callback, save_path, check, brownian)
+        solution = solver.integrate(problem, x, span, steps, seed)
     elif isinstance(solver, Adaptive):
-        h = None if steps is None else (times[-1] - times[0]).item() / steps
+        h = None if steps is None else (span[-1] - span[0]).item() / steps
         solution = integrate_adaptively(
             problem,
             solver,
             x,
-            times,
+            span,
             first_step=h,
             budget=nfe,
             seed=seed,
@@ -115,9 +131,33 @@ def solve(
             save_path=save_path,
         )
     else:
-        solution = _fixed(problem, solver, x, times, options)
+        solution = _fixed(problem, solver, x, span, options)
+    if isinstance(sde, Clocked):
+        solution = replace(solution, t=times, reached=sde.time(solution.reached))
     warn_not_finite(solution.status, first)
     return solution
+
+
+def clock_process(sde: Equation, clock: Grid) -> Process | None:
+    """The process that defines a clock.
+
+    Raises:
+        ValueError: If the clock needs one and the equation has none.
+    """
+    process = _process(sde)
+    if process is None and clock.needs_process:
+        raise ValueError(
+            f"the clock {type(clock).__name__} is defined by the noise of a process; a generic SDE "
+            "runs in Uniform() or Quadratic()"
+        )
+    return process
+
+
+def _in_time(callback: Callback, clocked: Clocked) -> Callback:
+    def call(step: int, u: float, x: Tensor) -> None:
+        callback(step, clocked.time(torch.tensor(u, dtype=torch.float64)).item(), x)
+
+    return call
 
 
 def _fixed(
@@ -257,6 +297,16 @@ def _check_state(x: Tensor) -> None:
         raise ValueError(f"x must have shape (batch, *event) with batch >= 1, got {tuple(x.shape)}")
 
 
+def _check_delegated(solver: Delegate, *unsupported: object) -> None:
+    names = ("nfe", "first", "callback", "save_path", "check", "brownian")
+    given = [name for name, value in zip(names, unsupported, strict=True) if value]
+    if given:
+        raise ValueError(
+            f"{type(solver).__name__} hands the whole integration to another library, which knows "
+            f"no {', '.join(given)}; leave them out, or use a solver of sdesolve"
+        )
+
+
 def check_cond(cond: Mapping[str, Tensor] | None, batch: int) -> None:
     for name, value in (cond or {}).items():
         if not isinstance(value, Tensor) or value.ndim < 1 or len(value) != batch:
@@ -268,10 +318,6 @@ def check_cond(cond: Mapping[str, Tensor] | None, batch: int) -> None:
 
 
 def _check_equation(sde: Equation, solver: AnySolver) -> None:
-    if not isinstance(sde, Equation):
-        raise TypeError(
-            f"the first argument is an SDE or process.reverse(score), got {type(sde).__name__}"
-        )
     if not isinstance(solver, AnySolver):
         raise TypeError(
             f"solver is a solver object such as EulerMaruyama(), got {solver!r}; for a name "

@@ -75,12 +75,26 @@ def stream_seed(seed: int, index: int, purpose: str) -> int:
     samples the same noise once in about 65,000 samples. For a fixed (seed, purpose) the low 32 bits
     are a bijection of the index, which rules that out.
     """
+    return _seed(_key(seed, purpose), index)
+
+
+def _key(seed: int, purpose: str) -> int:
     key = _mix(seed & _MASK)
     for byte in purpose.encode():
         key = _mix(key ^ byte)
+    return key
+
+
+def _seed(key: int, index: int) -> int:
     low = _mix32(_mix32(index & 0xFFFFFFFF) ^ (key & 0xFFFFFFFF))
     high = _mix(key ^ index) >> 32
     return (high << 32 | low) & ((1 << 63) - 1)
+
+
+def stream_seeds(seed: int, first: int, batch: int, purpose: str) -> list[int]:
+    """:func:`stream_seed` of the samples ``first .. first + batch - 1``."""
+    key = _key(seed, purpose)
+    return [_seed(key, first + i) for i in range(batch)]
 
 
 def block_steps(shape: Sequence[int]) -> int:
@@ -129,10 +143,12 @@ class Streams:
         self._values = self._steps * math.prod(self.shape)
         # A multiple of 16: torch draws the tail of other sizes differently.
         self._row = -(-self._values // 16) * 16
-        self._seeds = [stream_seed(seed, first + i, purpose) for i in range(batch)]
+        self._seeds = stream_seeds(seed, first, batch, purpose)
         self._generators: list[torch.Generator] = []
         self._block: Sequence[Tensor] = ()
         self._next = 0
+        self._left = 0
+        self._next_piece = max(4, 256 // max(1, math.prod(self.shape)))
         self._rows: Tensor | None = None
         self._taken = torch.full((batch,), self._steps)
 
@@ -178,11 +194,31 @@ class Streams:
             ]
 
     def _fill(self) -> None:
-        batch = len(self._seeds)
         self._seed_generators()
-        rows = torch.empty(batch, self._row, dtype=self._draw_dtype, device=self._device)
+        self._block = ()  # its memory serves again
+        steps, values = self._piece()
+        rows = torch.empty(len(self._seeds), values, dtype=self._draw_dtype, device=self._device)
         for row, generator in zip(rows.unbind(), self._generators, strict=True):
-            torch.randn(self._row, generator=generator, dtype=self._draw_dtype, out=row)
-        block = rows[:, : self._values].to(self.dtype).reshape(batch, self._steps, *self.shape)
-        self._block = block.unbind(1)
+            row.normal_(generator=generator)
+        drawn = rows[:, : steps * math.prod(self.shape)].to(self.dtype)
+        self._block = drawn.reshape(len(self._seeds), steps, *self.shape).unbind(1)
         self._next = 0
+
+    def _piece(self) -> tuple[int, int]:
+        """Steps and values to draw next.
+
+        A block on the CPU is drawn in pieces that double, so that a run of few steps wastes little.
+        torch's CPU generator gives the same values in pieces of a multiple of 16 (float32 and
+        float64; tested), its CUDA generator does not.
+        """
+        if self._left == 0:
+            self._left = self._steps
+        values = math.prod(self.shape)
+        unit = 16 // math.gcd(16, values)
+        steps = -(-self._next_piece // unit) * unit
+        if self._device.type != "cpu" or steps >= self._left:
+            steps = self._left
+        self._next_piece = 2 * steps
+        self._left -= steps
+        # The last piece ends with the block's padding.
+        return steps, steps * values + (0 if self._left else self._row - self._values)

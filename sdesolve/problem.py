@@ -41,6 +41,7 @@ class Problem:
         self.cond = dict(cond or {})
         self.calls = 0
         self._spread_checked = False
+        self._clock: tuple[float, Tensor] | None = None
         self._padding: tuple[Tensor, Tensor] | None = None
 
     def reverse(self, user: str) -> ReverseSDE:
@@ -70,9 +71,21 @@ class Problem:
         """
         self._padding = (full, rows)
 
+    def _time(self, x: Tensor, t: float) -> Tensor:
+        """One time for the whole batch, as the equation wants it; made once for term and spread."""
+        if self._clock is not None and not x.is_inference():
+            time, made = self._clock
+            # A callable may have changed it in place, which its version tells.
+            if time == t and not made._version and made.shape[0] == x.shape[0]:
+                return made
+        shape = (x.shape[0], *[1] * (x.ndim - 1)) if self.equation.columns else x.shape[:1]
+        made = x.new_full(shape, t)
+        self._clock = (t, made)
+        return made
+
     def term(self, x: Tensor, t: float) -> Tensor:
         """Costly term at one time for the whole batch; one call."""
-        return self.term_at(x, torch.full(x.shape[:1], t, dtype=x.dtype, device=x.device))
+        return self.term_at(x, self._time(x, t))
 
     def term_at(self, x: Tensor, t: Tensor) -> Tensor:
         """Costly term at times ``(batch,)``; one call."""
@@ -80,8 +93,10 @@ class Problem:
             value = self.equation.term(x, t, **self.cond)
         else:
             full, rows = self._padding
-            times = torch.full(full.shape[:1], t[0].item(), dtype=t.dtype, device=t.device)
-            times[rows] = t
+            times = torch.full(
+                full.shape[:1], t.flatten()[0].item(), dtype=t.dtype, device=t.device
+            )
+            times[rows] = t.flatten()
             value = self.equation.term(full.index_copy(0, rows, x), times, **self.cond)[rows]
         if self.calls == 0:
             _check_like(value, x, "the score or drift")
@@ -99,7 +114,7 @@ class Problem:
 
     def spread(self, x: Tensor, t: float) -> Tensor:
         """Diffusion at one time for the whole batch."""
-        return self.spread_at(x, torch.full(x.shape[:1], t, dtype=x.dtype, device=x.device))
+        return self.spread_at(x, self._time(x, t))
 
     def spread_at(self, x: Tensor, t: Tensor) -> Tensor:
         """Diffusion at times ``(batch,)``, shaped as its noise type says."""

@@ -91,6 +91,12 @@ class Process(ABC):
     def _diffusion(self, t: Tensor) -> Tensor: ...
 
     @abstractmethod
+    def _total_noise(self, t: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _noise_time(self, total: Tensor) -> Tensor: ...
+
+    @abstractmethod
     def _log_snr(self, t: Tensor) -> Tensor: ...
 
     @abstractmethod
@@ -119,6 +125,14 @@ class Process(ABC):
     def diffusion(self, t: Time) -> Time:
         """Diffusion coefficient g(t)."""
         return _apply(self._diffusion, t)
+
+    def total_noise(self, t: Time) -> Time:
+        """Integral of g^2 from 0 to t."""
+        return _apply(self._total_noise, t)
+
+    def noise_time(self, total: Time) -> Time:
+        """Time at which the integral of g^2 is ``total``: the inverse of :meth:`total_noise`."""
+        return _apply(self._noise_time, total)
 
     def drift(self, x: Tensor, t: float | Tensor) -> Tensor:
         """Forward drift f(t) x.
@@ -242,6 +256,12 @@ class VPSDE(_BetaProcess):
     def _diffusion(self, t: Tensor) -> Tensor:
         return torch.sqrt(self._beta(t))
 
+    def _total_noise(self, t: Tensor) -> Tensor:
+        return self._integral(t)
+
+    def _noise_time(self, total: Tensor) -> Tensor:
+        return self._inverse_integral(total)
+
     def _log_snr(self, t: Tensor) -> Tensor:
         b = self._integral(t)
         return -0.5 * (b + torch.log(-torch.expm1(-b)))
@@ -272,6 +292,19 @@ class SubVPSDE(_BetaProcess):
     def _diffusion(self, t: Tensor) -> Tensor:
         return torch.sqrt(self._beta(t) * -torch.expm1(-2 * self._integral(t)))
 
+    def _total_noise(self, t: Tensor) -> Tensor:
+        b = self._integral(t)
+        return b + 0.5 * torch.expm1(-2 * b)
+
+    def _noise_time(self, total: Tensor) -> Tensor:
+        # Newton's method for B; from above it descends without overshooting.
+        b = torch.minimum(total + 0.5, total.sqrt() + total)
+        for _ in range(8):
+            change = -torch.expm1(-2 * b)
+            step = (b - 0.5 * change - total) / change
+            b = torch.where(change > 0, b - step, b)
+        return self._inverse_integral(b)
+
     def _log_snr(self, t: Tensor) -> Tensor:
         b = self._integral(t)
         return -0.5 * b - torch.log(-torch.expm1(-b))
@@ -290,6 +323,12 @@ class _ExplodingProcess(Process):
 
     def _rate(self, t: Tensor) -> Tensor:
         return torch.zeros_like(t)
+
+    def _total_noise(self, t: Tensor) -> Tensor:
+        return self._sigma(t) ** 2 - self.sigma(0.0) ** 2
+
+    def _noise_time(self, total: Tensor) -> Tensor:
+        return self._time(-0.5 * torch.log(total + self.sigma(0.0) ** 2))
 
     def _log_snr(self, t: Tensor) -> Tensor:
         return -torch.log(self._sigma(t))

@@ -43,6 +43,7 @@ def sample(
     callback: Callback | None = None,
     save_path: bool = False,
     check: bool = False,
+    clock: Grid | None = None,
 ) -> Solution:
     """Sample by reversing ``process`` with ``score``, from its prior at T to data at eps.
 
@@ -70,6 +71,7 @@ def sample(
         callback: Called as ``callback(step, t, x)`` after every step of each chunk.
         save_path: Keep the state at every time of the grid.
         check: Look for non-finite values after every step.
+        clock: Integrate in the clock of this grid object instead of t.
 
     Returns:
         :class:`sdesolve.Solution`, without autograd graph.
@@ -134,6 +136,7 @@ def sample(
             callback=callback,
             save_path=save_path,
             check=check,
+            clock=clock,
         )
         parts.append(_denoise(part, process, score, chunk) if denoise else part)
     return concatenate(parts)

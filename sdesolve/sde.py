@@ -28,7 +28,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -52,6 +52,8 @@ class Equation(ABC):
     calculus: Calculus
     channels: int | None = None
     """Brownian motions of commutative and general noise."""
+    columns: ClassVar[bool] = False
+    """Whether it takes times of shape ``(batch, 1, ..., 1)`` as they are, without reshaping."""
 
     @abstractmethod
     def linear(self, t: Tensor) -> Tensor:
@@ -111,6 +113,7 @@ class SDE(Equation):
     noise: Noise = "diagonal"
     calculus: Calculus = "ito"
     channels: int | None = None
+    columns: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, value, words in (

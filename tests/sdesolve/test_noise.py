@@ -36,6 +36,18 @@ def test_blocks_depend_on_the_shape_alone_and_draw_multiples_of_sixteen():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_blocks_drawn_in_pieces_are_whole_blocks(dtype):
+    """A block on the CPU is drawn in growing pieces; the values are those of one draw."""
+    for shape in [(), (2,), (3,), (7, 11), (784,), (3, 32, 32)]:
+        noise = Streams(1, 4, 1, shape, dtype=dtype)
+        steps = block_steps(shape)
+        pieces = torch.stack([noise.normal()[0] for _ in range(steps)])
+        generator = torch.Generator().manual_seed(stream_seed(1, 4, "path"))
+        whole = torch.randn(noise._row, generator=generator, dtype=dtype)
+        assert torch.equal(pieces.flatten(), whole[: pieces.numel()])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_values_are_standard_normal(dtype):
     noise = Streams(3, 0, 50, (5,), dtype=dtype)
     values = torch.cat([noise.normal().flatten() for _ in range(400)]).double()
