@@ -1,6 +1,6 @@
 """Declared against measured orders, and work-precision diagrams, for every registered solver.
 
-    python -m benchmarks.convergence            # measure, write JSON, docs/convergence.md and figures
+    python -m benchmarks.convergence      # measure, write JSON, docs/convergence.md and figures
 
 Strong errors are root mean squares over paths, each solver following the same Brownian path on
 nested grids; weak errors are exact (moments of Gaussian data propagate without Monte Carlo).
@@ -116,7 +116,7 @@ def weak() -> list[dict[str, Any]]:
                 continue
             errors, nfe = [], []
             for steps in (25, 50, 100, 200, 400, 800):
-                (m, v), (exact_m, exact_v) = moments(
+                (m, v), (exact_m, exact_v) = moments(  # type: ignore[no-untyped-call]
                     process,
                     solver,
                     steps,
@@ -184,7 +184,11 @@ def main() -> None:
     )
     parser.add_argument("--paths", type=int, default=1000, help="Brownian paths")
     arguments = parser.parse_args()
-    result = {"machine": record.machine(), "strong": strong(arguments.paths), "weak": weak()}
+    result: dict[str, Any] = {
+        "machine": record.machine(),
+        "strong": strong(arguments.paths),
+        "weak": weak(),
+    }
     record.write(NAME, result)
     figure(result["strong"], "strong error", "nfe", "strong_nfe.png")
     figure(result["strong"], "strong error", "seconds", "strong_seconds.png")
@@ -193,8 +197,8 @@ def main() -> None:
     text = f"""# Convergence
 
 `{made["command"]}`, {made["date"]}, {made["processor"]}, {made["threads"]} threads, torch
-{made["versions"]["torch"]}, seed 0, {arguments.paths} paths. Strong slopes are fitted over 32 to 256
-steps, weak ones between 400 and 800. The tests assert the declared orders on harder problems too.
+{made["versions"]["torch"]}, seed 0, {arguments.paths} paths. Strong slopes are fitted over 32 to
+256 steps, weak ones between 400 and 800. The tests assert the declared orders on more problems.
 
 ![Strong error against NFE](strong_nfe.png)
 

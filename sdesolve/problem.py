@@ -93,10 +93,9 @@ class Problem:
             value = self.equation.term(x, t, **self.cond)
         else:
             full, rows = self._padding
-            times = torch.full(
-                full.shape[:1], t.flatten()[0].item(), dtype=t.dtype, device=t.device
-            )
-            times[rows] = t.flatten()
+            t = t.flatten()
+            times = torch.full(full.shape[:1], t[0].item(), dtype=t.dtype, device=t.device)
+            times[rows] = t
             value = self.equation.term(full.index_copy(0, rows, x), times, **self.cond)[rows]
         if self.calls == 0:
             _check_like(value, x, "the score or drift")

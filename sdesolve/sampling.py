@@ -13,7 +13,7 @@ from .integrate import AnySolver, Callback, check_cond, solve
 from .processes import Process, expand_like
 from .scores import Score
 from .solution import Solution, concatenate
-from .solvers import Heun, Solver
+from .solvers import Delegate, Heun, Solver
 
 __all__ = ["sample"]
 
@@ -96,6 +96,11 @@ def sample(
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
     check_cond(cond, shape[0])
     solver = solver if solver is not None else Heun()
+    if isinstance(solver, Delegate) and batch_size is not None and batch_size < shape[0]:
+        raise ValueError(
+            f"{type(solver).__name__} draws its noise for a batch and would repeat it in every "
+            "chunk; leave batch_size out"
+        )
     tau = _stochasticity(solver, stochasticity)
     if steps is None and nfe is None and isinstance(solver, Solver):
         nfe = None if isinstance(grid, Tensor) else _DEFAULT_NFE

@@ -53,10 +53,10 @@ class SampleTable:
         """Increment h a(z, t) at stage ``j``; one evaluation, a fresh tensor."""
         return column(self.h, z) * problem.drift_at(z, self.t + self.nodes[j] * self.h)
 
-    def noise(self, problem: Problem, i: int, j: int, z: Tensor, w: Tensor) -> Tensor:
-        """Product b(z, t) w at stage ``j``, a fresh tensor."""
-        t = (self.t + self.nodes[j] * self.h).to(z.device, z.dtype)
-        return problem.times_noise(problem.spread_at(z, t), w)
+    def noise(self, problem: Problem, i: int, j: int, z: Tensor, *w: Tensor) -> list[Tensor]:
+        """Products b(z, t) w at stage ``j`` with each ``w``, fresh tensors."""
+        b = problem.spread_at(z, (self.t + self.nodes[j] * self.h).to(z.device, z.dtype))
+        return [problem.times_noise(b, v) for v in w]
 
 
 class Adaptive(ABC):

@@ -138,11 +138,11 @@ class GottaGoFast(Adaptive):
         table = SampleTable(t, h, (0.0, 1.0))
         first = table.drift(problem, 0, 0, x)
         if brownian is not None:
-            first = first + table.noise(problem, 0, 0, x, brownian[0])
+            first = first + table.noise(problem, 0, 0, x, brownian[0])[0]
         euler = x + first
         second = table.drift(problem, 0, 1, euler)
         if brownian is not None:
-            second = second + table.noise(problem, 0, 1, euler, brownian[0])
+            second = second + table.noise(problem, 0, 1, euler, brownian[0])[0]
         half = 0.5 * (second - first)
         return Attempt(euler + half, half, euler)
 

@@ -165,7 +165,8 @@ class AdditiveSRK(Solver):
         if brownian is not None:
             # b(t + c1_j h) W for every node, then b(t + c1_j h) H for every node.
             nodes = range(len(tableau.nodes))
-            kicks = [spread.noise(problem, i, j, x, v) for v in brownian for j in nodes]
+            pairs = [spread.noise(problem, i, j, x, *brownian) for j in nodes]
+            kicks = [pair[k] for k in (0, 1) for pair in pairs]
         n = len(tableau.nodes)
         drifts: list[Tensor | None] = []
         for j in range(len(tableau.weights)):

@@ -77,6 +77,7 @@ class ItoTableau:
             "beta2.B1e = 1": (self.beta2, s, 1),
             "beta3.B1e = 0": (self.beta3, s, 0),
             "beta4.B1e = 0": (self.beta4, s, 0),
+            "error.e = 0": (self.error, ones, 0),
             "alpha.A0e = 1/2": (self.alpha, p, 0.5),
             "alpha.B0e = 1": (self.alpha, q, 1),
             "alpha.(B0e)^2 = 3/2": (self.alpha, [v * v for v in q], 1.5),
@@ -192,7 +193,7 @@ class SRIW1(Solver):
                 y = combine(x, tableau.a1[j], drifts)
                 if any(tableau.b1[j]):
                     y = y + root * combine(zero, tableau.b1[j], spreads)
-                spreads.append(spread.noise(problem, i, j, y, ones).expand_as(x))
+                spreads.append(spread.noise(problem, i, j, y, ones)[0].expand_as(x))
         new = combine(x, tableau.alpha, drifts)
         error = combine(zero, tableau.error, drifts)
         if noisy:

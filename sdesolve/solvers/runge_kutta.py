@@ -107,12 +107,13 @@ class StageTable:
         a = self.h[i] * self.linear[i][j]
         return k if a == 0 else k.add_(z, alpha=a)
 
-    def noise(self, problem: Problem, i: int, j: int, z: Tensor, w: Tensor) -> Tensor:
-        """Product b(z, t) w of step ``i`` at stage ``j``, a fresh tensor."""
+    def noise(self, problem: Problem, i: int, j: int, z: Tensor, *w: Tensor) -> list[Tensor]:
+        """Products b(z, t) w of step ``i`` at stage ``j`` with each ``w``, fresh tensors."""
         amplitude = self.amplitude[i][j]
         if amplitude is not None:
-            return w * amplitude
-        return problem.times_noise(problem.spread(z, self.t[i][j]), w)
+            return [v * amplitude for v in w]
+        b = problem.spread(z, self.t[i][j])
+        return [problem.times_noise(b, v) for v in w]
 
 
 def combine(x: Tensor, weights: Row, increments: list[Tensor | None]) -> Tensor:
@@ -157,7 +158,7 @@ class _RungeKutta(Solver):
                 z = combine(x, tableau.drift[j - 1], drifts)
                 z = combine(z, noise_rows[j - 1], kicks) if noisy else z
             drifts.append(plan.drift(problem, i, j, z) if used[j] else None)
-            kicks.append(plan.noise(problem, i, j, z, w) if noisy else None)
+            kicks.extend(plan.noise(problem, i, j, z, w) if noisy else [None])
         y = combine(x, tableau.weights, drifts)
         if noisy:
             y = combine(y, tableau.noise_weights or tableau.weights, kicks)

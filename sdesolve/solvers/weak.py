@@ -37,9 +37,9 @@ _B0 = ((6 - math.sqrt(6)) / 10, (3 + 2 * math.sqrt(6)) / 5)
 _B1 = 3 * math.sqrt(38 / 491)
 _B2 = (-214 / 513 * math.sqrt(1105 / 991), -491 / 513 * math.sqrt(221 / 4955))
 _ALPHA = (1 / 6, 2 / 3, 1 / 6)
-_BETA1 = (193 / 684, 491 / 1368, 491 / 1368)
+_BETA1 = (193 / 684, 491 / 1368)  # the second for both later stages
 _BETA2 = math.sqrt(491 / 38) / 6
-_BETA3 = (-4955 / 7072, 4955 / 14144, 4955 / 14144)
+_BETA3 = (-4955 / 7072, 4955 / 14144)
 _BETA4 = math.sqrt(4955 / 221) / 8
 
 
