@@ -28,6 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import sdesolve as ss
 from benchmarks import record
+from sdesolve.brownian import BrownianStack
 
 Shape = tuple[int, ...]
 Run = Callable[[], int]
@@ -161,6 +162,30 @@ def ode_runs(shape: Shape = (64, 784), tolerance: float = 1e-5) -> dict[str, Run
     return {"ours": ours, "torchdiffeq": theirs}
 
 
+def brownian_runs(shape: Shape, attempts: int = 40) -> dict[str, Run]:
+    """AdaptiveSDE's noise, every fourth attempt rejected and bridged, and plain normals."""
+    everyone = torch.arange(shape[0])
+    step = torch.full(shape[:1], 0.01, dtype=torch.float64)
+
+    def ours() -> int:
+        stack = BrownianStack(
+            0, 0, shape[0], shape[1:], dtype=torch.float32, device=torch.device("cpu")
+        )
+        for attempt in range(attempts):
+            rejected = torch.full(shape[:1], attempt % 4 == 0)
+            h, w, area = stack.take(everyone, step * (0.5 if attempt % 4 == 1 else 1))
+            stack.put_back(everyone[rejected], h[rejected], (w, area), rejected)
+        return attempts
+
+    def plain() -> int:
+        for _ in range(attempts):
+            torch.randn(shape)
+            torch.randn(shape)
+        return attempts
+
+    return {"ours": ours, "randn of W and H": plain}
+
+
 @torch.no_grad()
 def microseconds(runs: Mapping[str, Run], repeats: int = 9) -> dict[str, float]:
     """Median time of each run over its steps or evaluations, in microseconds."""
@@ -250,6 +275,13 @@ def measure(repeats: int) -> dict[str, Any]:
         "us_per_evaluation": times,
         "ours_over_torchdiffeq": round(times["ours"] / times["torchdiffeq"], 3),
     }
+    result["adaptive_noise"] = {}
+    for shape in list(SHAPES)[1:]:
+        times = microseconds(brownian_runs(shape), repeats)
+        result["adaptive_noise"][_shown(shape)] = {
+            "us_per_attempt": times,
+            "ours_over_randn": round(times["ours"] / times["randn of W and H"], 3),
+        }
     result["peak_memory_in_states"] = {
         _shown(shape): {str(steps): peak_states(shape, steps) for steps in (100, 1000, 4000)}
         for shape in list(SHAPES)[:2]
@@ -297,7 +329,7 @@ def main() -> None:
     arguments = parser.parse_args()
     result = measure(arguments.repeats)
     record.write("speed", result)
-    for name in ("euler", "torchsde", "dopri5", "peak_memory_in_states"):
+    for name in ("euler", "torchsde", "dopri5", "adaptive_noise", "peak_memory_in_states"):
         print(name, result[name])
 
 

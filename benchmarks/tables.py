@@ -1,0 +1,152 @@
+"""Tables of the README that come from the code and the results: solvers, zoo, speed.
+
+python -m benchmarks.tables
+"""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import scorezoo
+import sdesolve as ss
+from benchmarks import record
+from scorezoo.model import pretrained_folder
+from scorezoo.recipes import read_recipe
+
+
+def _order(orders: dict[ss.sde.Noise, float]) -> str:
+    """Orders, with the noise types that share one named together."""
+    groups: dict[float, list[str]] = {}
+    for noise, order in orders.items():
+        groups.setdefault(order, []).append(noise)
+    parts = []
+    for order, names in sorted(groups.items(), reverse=True):
+        number = str(Fraction(order).limit_denominator(2))
+        parts.append(number if len(groups) == 1 else f"{number} ({', '.join(names)})")
+    return "; ".join(parts) or "-"
+
+
+def solvers() -> str:
+    """Every registered solver with its declarations."""
+    body = []
+    for name in ss.solver_names():
+        solver = ss.solver(name)
+        strong, weak, cost = "-", "-", f"{solver.evaluations} an attempt"
+        if isinstance(solver, ss.Solver):
+            strong, weak = _order(solver.strong_order), _order(solver.weak_order)
+            cost = str(solver.nfe(1))
+        multiplicative = {"scalar", "diagonal", "general"} & set(solver.noise_types)
+        calculus = ", ".join(c.capitalize() for c in solver.calculus) if multiplicative else "-"
+        kind = type(solver).__name__
+        body.append([f"`{name}`", f"`{kind}`", f"{solver.order:g}", strong, weak, calculus, cost])
+    head = ["name", "class", "order", "strong order", "weak order", "calculus", "NFE per step"]
+    return record.table(head, body)
+
+
+def zoo() -> str:
+    """Every shipped model with its cost and quality."""
+    quality = record.read("fashion_mnist").get("rows", [])
+    best = min(quality, key=lambda row: row["frechet"]["frechet"] / row["floor"]["frechet"])
+    body = []
+    for name in scorezoo.pretrained_names():
+        model = scorezoo.load(name)
+        recipe = read_recipe(name)["training"]
+        log = (pretrained_folder() / name / "loss.jsonl").read_text().splitlines()
+        lines = [json.loads(line) for line in log]
+        every = lines[1]["step"] - lines[0]["step"]
+        seen = lines[-1]["step"] * recipe["batch_size"]
+        hours = sum(every * recipe["batch_size"] / x["images_per_second"] for x in lines) / 3600
+        tail = lines[-100:]
+        loss = sum(x["loss"] for x in tail) / len(tail)
+        frechet = f"{best['frechet']['frechet']:.2f} ({best['floor']['frechet']:.2f})"
+        body.append(
+            [
+                f"[{name}](scorezoo/recipes/{name}.toml)",
+                f"{sum(p.numel() for p in model.parameters()):,}",
+                f"{seen:,}",
+                f"{hours:.1f}",
+                f"{loss:.1f}",
+                f"{frechet} at NFE {best['nfe']:.0f}, {best['count']} images",
+            ]
+        )
+    head = [
+        "model",
+        "parameters",
+        "images seen",
+        "hours (2 cores)",
+        "summed loss",
+        "best Frechet (floor)",
+    ]
+    return record.table(head, body)
+
+
+def speed() -> str:
+    """What a step costs, as ratios in one run."""
+    result = record.read("speed")
+    body = []
+    for shape, row in result["euler"].items():
+        body.append(
+            [
+                f"Euler-Maruyama, {shape}, a step",
+                "hand-written loop",
+                f"{row['us_per_step']['ours']:.0f}",
+                f"{row['us_per_step']['by hand']:.0f}",
+                f"{row['ours_over_by_hand']:.2f}",
+            ]
+        )
+    steps = result["torchsde"]["200 steps"]["us_per_step"]
+    for method, mine in (("euler", "ours, euler"), ("srk", "ours, SRA1")):
+        for hint in ("hint", "no hint"):
+            other = steps[f"torchsde, {method}, additive, {hint}"]
+            body.append(
+                [
+                    f"{'Euler-Maruyama' if method == 'euler' else 'SRA1'}, 64x2, a step",
+                    f"torchsde {method}, {'dt hint' if hint == 'hint' else 'as it is'}",
+                    f"{steps[mine]:.0f}",
+                    f"{other:.0f}",
+                    f"{steps[mine] / other:.2f}",
+                ]
+            )
+    row = result["dopri5"]
+    times = row["us_per_evaluation"]
+    body.append(
+        [
+            "adaptive dopri5, 64x784, an evaluation",
+            "torchdiffeq",
+            f"{times['ours']:.0f}",
+            f"{times['torchdiffeq']:.0f}",
+            f"{row['ours_over_torchdiffeq']:.2f}",
+        ]
+    )
+    for shape, noise in result["adaptive_noise"].items():
+        times = noise["us_per_attempt"]
+        body.append(
+            [
+                f"noise of AdaptiveSDE, {shape}, an attempt",
+                "randn of W and H",
+                f"{times['ours']:.0f}",
+                f"{times['randn of W and H']:.0f}",
+                f"{noise['ours_over_randn']:.2f}",
+            ]
+        )
+    head = ["what", "beside", "ours, us", "theirs, us", "ratio"]
+    versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items())
+    note = (
+        f"`{result['command']}`, {result['date']}, {result['processor']}, {result['threads']} "
+        f"threads, {versions}. Right-hand sides are trivial, so only the libraries are timed; "
+        "medians of alternating runs. A solve that saves no path allocates a constant number of states."
+    )
+    return record.table(head, body) + "\n\n" + note
+
+
+def main() -> None:
+    """Write the tables into the README."""
+    readme = record.ROOT / "README.md"
+    record.update_section(readme, "solvers", solvers())
+    record.update_section(readme, "zoo", zoo())
+    record.update_section(readme, "speed", speed())
+
+
+if __name__ == "__main__":
+    main()
