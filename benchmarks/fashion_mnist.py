@@ -57,7 +57,7 @@ def rows(count: int, few: int) -> list[Row]:
     return [
         Row("Euler-Maruyama, 100 steps", em, count, 100, review="100"),
         Row("Euler-Maruyama, 250 steps", em, count, 250, review="250"),
-        Row("Euler-Maruyama, 2000 steps", em, count, 2000, review="2000"),
+        Row("Euler-Maruyama, 2000 steps", em, few, 2000, review="2000"),
         Row("Predictor-corrector, 2000 steps, snr 0.2", _pc(0.2), few, 2000, review="4000"),
         Row("Predictor-corrector, 2000 steps, snr 0.5", _pc(0.5), few, 2000, review="4000"),
         Row("Predictor-corrector, 2000 steps, snr 1.0", _pc(1.0), few, 2000, review="4000"),
@@ -174,7 +174,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--count", type=int, default=500, help="images of a row")
-    parser.add_argument("--few", type=int, default=128, help="images of a 4000-call row")
+    parser.add_argument("--few", type=int, default=128, help="images of a row of 2000 steps")
     parser.add_argument("--batch", type=int, default=128, help="images in a chunk")
     parser.add_argument("--table", action="store_true", help="only write table and figure again")
     arguments = parser.parse_args()

@@ -32,7 +32,7 @@ AnySolver = Solver | Adaptive | Delegate
 
 _OTHERS = {
     "ito": "EulerMaruyama, Milstein, SRIW1 or DRI1",
-    "stratonovich": "Heun, Midpoint, EulerHeun or Milstein(calculus='stratonovich')",
+    "stratonovich": "Heun, Midpoint, EulerHeun or Milstein('stratonovich')",
 }
 
 
