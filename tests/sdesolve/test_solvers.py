@@ -162,7 +162,7 @@ def test_predictor_corrector_corrects():
 
 def test_names_are_known_and_near_misses_are_suggested():
     for name in ss.solver_names():
-        assert isinstance(ss.solver(name), ss.Solver | ss.AdaptiveODE)
+        assert isinstance(ss.solver(name), ss.Solver) is ("adaptive" not in name)
     with pytest.raises(ValueError, match="euler-maruyama"):
         ss.solver("euler-maruyma")
 
