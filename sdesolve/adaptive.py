@@ -133,8 +133,8 @@ class _Run:
 
     def start(self, first_step: float | None) -> None:
         span = self.t1 - self.t
-        self.carry, self.h, evaluations = self.solver.start(self.problem, self.x, self.t, span)
-        self.nfe += evaluations
+        self.carry, self.h = self.solver.start(self.problem, self.x, self.t, span)
+        self.nfe += self.problem.calls
         if first_step is not None:
             self.h = torch.full_like(span, first_step)
         broken = ~torch.isfinite(self.h) | ~torch.isfinite(_rms(self.carry))
@@ -153,8 +153,9 @@ class _Run:
         h, brownian = self._step()
         stop = self._stop()
         last = (self.t + h - stop) * self.direction >= -self.smallest
+        calls = self.problem.calls
         attempt = solver.attempt(self.problem, self.x, self.t, h, self.carry, brownian)
-        self.nfe[self.index] += solver.evaluations
+        self.nfe[self.index] += self.problem.calls - calls
         size = _rms(attempt.error / solver.scale(self.x, attempt, self.carry))
         finite = torch.isfinite(size) & torch.isfinite(_rms(attempt.x))
         accept = finite & (size <= 1)

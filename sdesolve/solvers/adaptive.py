@@ -103,10 +103,8 @@ class Adaptive(ABC):
         if self.max_steps < 1:
             raise ValueError(f"max_steps must be 1 or more, got {self.max_steps}")
 
-    def start(
-        self, problem: Problem, x: Tensor, t: Tensor, span: Tensor
-    ) -> tuple[Tensor, Tensor, int]:
-        """First carry, first signed step and the evaluations they took.
+    def start(self, problem: Problem, x: Tensor, t: Tensor, span: Tensor) -> tuple[Tensor, Tensor]:
+        """First carry and first signed step.
 
         Args:
             problem: The run.
@@ -114,7 +112,7 @@ class Adaptive(ABC):
             t: First times, ``(batch,)``, float64 on the CPU.
             span: Signed time to the end, like ``t``.
         """
-        return x, 0.01 * span, 0
+        return x, 0.01 * span
 
     @abstractmethod
     def attempt(

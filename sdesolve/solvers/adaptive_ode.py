@@ -188,9 +188,7 @@ class AdaptiveODE(Adaptive):
         if self.method not in _PAIRS:
             raise ValueError(f"method must be one of {', '.join(_PAIRS)}, got {self.method!r}")
 
-    def start(
-        self, problem: Problem, x: Tensor, t: Tensor, span: Tensor
-    ) -> tuple[Tensor, Tensor, int]:
+    def start(self, problem: Problem, x: Tensor, t: Tensor, span: Tensor) -> tuple[Tensor, Tensor]:
         """First slope and step, from two evaluations (Hairer, Norsett & Wanner, section II.4)."""
         slope = problem.drift_at(x, t)
         scale = self.atol + self.rtol * x.abs()
@@ -205,7 +203,7 @@ class AdaptiveODE(Adaptive):
             (0.01 / largest) ** (1 / self.error_order),
         )
         h = torch.minimum(100 * h0.abs(), h1)
-        return slope, torch.where(torch.isfinite(h), h, 1e-3 * span.abs()) * span.sign(), 2
+        return slope, torch.where(torch.isfinite(h), h, 1e-3 * span.abs()) * span.sign()
 
     def attempt(
         self,

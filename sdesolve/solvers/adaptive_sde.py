@@ -5,8 +5,8 @@ its increments (W, H) back and the next takes its share of them by the bridge. T
 PI(0.1, 0.3).
 
 ``GottaGoFast`` is the published adaptive solver for diffusion models. It redraws the noise of
-rejected steps, which prefers noise that is easy to integrate: its samples are too wide, by 41 % on
-a one-dimensional Gaussian at its own default tolerances.
+rejected steps, which prefers noise that is easy to integrate: its samples are too wide, by some
+40 % on a one-dimensional Gaussian at its default tolerances.
 """
 
 from __future__ import annotations
