@@ -20,7 +20,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdesolve.processes import Process, expand_like
+from sdesolve.process import Process, expand_like
 from sdesolve.scores import Score
 
 __all__ = ["denoising_score_matching", "uniform_times"]

@@ -17,7 +17,8 @@ from .gaussian import Gaussian, GaussianMixture
 from .grids import Karras, LogSNR, Quadratic, Theta, Uniform
 from .integrate import solve
 from .interop import Torchdiffeq, Torchsde
-from .processes import EDM, VESDE, VPSDE, ExponentialVESDE, Process, SubVPSDE
+from .process import Process
+from .processes import EDM, VESDE, VPSDE, ExponentialVESDE, SubVPSDE
 from .reverse import ReverseSDE
 from .sampling import sample
 from .sde import SDE

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .grids import Grid
-from .processes import Process
+from .process import Process
 from .sde import Calculus, Equation, Noise
 
 __all__ = ["Clocked"]

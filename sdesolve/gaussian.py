@@ -26,7 +26,7 @@ from torch import Tensor
 from .noise import Streams
 
 if TYPE_CHECKING:
-    from .processes import Process
+    from .process import Process
     from .scores import Score
 
 __all__ = ["Gaussian", "GaussianMixture"]

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .processes import Process
+from .process import Process
 
 __all__ = ["Grid", "Karras", "LogSNR", "Quadratic", "Theta", "Uniform", "default_grid"]
 

@@ -20,7 +20,7 @@ from .clocks import Clocked
 from .grids import Grid, default_grid
 from .noise import NoiseSource, Streams
 from .problem import Problem
-from .processes import Process
+from .process import Process
 from .reverse import ReverseSDE
 from .sde import Equation
 from .solution import Solution, Status, warn_not_finite

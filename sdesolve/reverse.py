@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from .processes import Process, expand_like
+from .process import Process, expand_like
 from .sde import Calculus, Equation, Noise
 
 if TYPE_CHECKING:

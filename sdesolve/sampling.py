@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .grids import Grid
 from .integrate import AnySolver, Callback, check_cond, solve
-from .processes import Process, expand_like
+from .process import Process, expand_like
 from .scores import Score
 from .solution import Solution, concatenate
 from .solvers import Delegate, Heun, Solver

@@ -26,7 +26,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .processes import Process, expand_like
+from .process import Process, expand_like
 
 __all__ = [
     "Score",
