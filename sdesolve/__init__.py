@@ -14,11 +14,12 @@ from . import grids, metrics, scores
 from .brownian import BrownianPath
 from .correctors import Corrector, Langevin
 from .gaussian import Gaussian, GaussianMixture
-from .grids import Karras, LogSNR, Quadratic, Theta, Uniform
+from .grids import Density, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
 from .integrate import solve
 from .interop import Torchdiffeq, Torchsde
 from .process import Process
 from .processes import EDM, VESDE, VPSDE, ExponentialVESDE, SubVPSDE
+from .references import GaussianReference, Isotropic, Reference
 from .reverse import ReverseSDE
 from .sampling import sample
 from .sde import SDE
@@ -36,6 +37,7 @@ from .solvers import (
     EulerHeun,
     EulerMaruyama,
     EulerODE,
+    ExponentialAdams,
     GottaGoFast,
     Heun,
     Midpoint,
@@ -64,14 +66,18 @@ __all__ = [
     "Ancestral",
     "BrownianPath",
     "Corrector",
+    "Density",
     "EulerHeun",
     "EulerMaruyama",
     "EulerODE",
+    "ExponentialAdams",
     "ExponentialVESDE",
     "Gaussian",
     "GaussianMixture",
+    "GaussianReference",
     "GottaGoFast",
     "Heun",
+    "Isotropic",
     "Karras",
     "Langevin",
     "LogSNR",
@@ -81,8 +87,10 @@ __all__ = [
     "PredictorCorrector",
     "Process",
     "Quadratic",
+    "Reference",
     "ReverseDiffusion",
     "ReverseSDE",
+    "Sech",
     "ShARK",
     "Solution",
     "Solver",

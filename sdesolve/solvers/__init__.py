@@ -14,6 +14,7 @@ from .ancestral import Ancestral, ReverseDiffusion
 from .base import Solver
 from .delegate import Delegate
 from .euler import EulerMaruyama
+from .exponential import ExponentialAdams
 from .ito import SRIW1
 from .milstein import Milstein
 from .predictor_corrector import PredictorCorrector
@@ -35,6 +36,7 @@ __all__ = [
     "EulerHeun",
     "EulerMaruyama",
     "EulerODE",
+    "ExponentialAdams",
     "GottaGoFast",
     "Heun",
     "Midpoint",

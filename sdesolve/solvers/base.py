@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from ..grids import Grid, default_grid
 from ..noise import NoiseSource
 from ..problem import Problem, Step
+from ..process import Process
 from ..sde import Calculus, Noise
 
 __all__ = ["Drift", "Solver"]
@@ -49,6 +51,10 @@ class Solver(ABC):
     def steps(self, nfe: int) -> int:
         """Largest number of steps that takes no more than ``nfe`` evaluations."""
         return nfe // self.evaluations
+
+    def default_grid(self, process: Process | None, stochastic: bool) -> Grid:
+        """Grid for when none is given."""
+        return default_grid(process, stochastic)
 
     @abstractmethod
     def plan(self, problem: Problem, grid: Tensor) -> Any:  # noqa: ANN401

@@ -1,0 +1,143 @@
+r"""The engine of all exponential multistep methods: a table of numbers for each step.
+
+With z = x - alpha mu, the residual of the score against the reference is
+
+.. math:: r = s_\theta(x, t) + z / v, \qquad v = \alpha^2 c + \sigma^2,
+
+for a band of variance c (in general, the score minus that of the reference), and
+R = sigma^2 r / alpha. A step from t_n to t_{n+1} is
+
+.. math::
+
+    \text{correct:}\quad & z_n = b_n + \sum_j C_j r_{n-j} & \text{(if the table has it)} \\
+    \text{predict:}\quad & b_{n+1} = \Phi z_n + \sigma_\xi \xi, \quad
+        z_{n+1} = b_{n+1} + \sum_j P_j r_{n-j}
+
+with one evaluation, r_n, taken at the predicted z_n before it is corrected. The corrector uses the
+noise of the step it corrects. After it the residual is kept, not the score: what changes with z to
+first order is in the reference.
+
+A method is the function that fills the table; the engine knows nothing of orders or weights.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ..noise import NoiseSource
+from ..problem import Problem, Step
+from ..references import Frame, Multiplier, Parts, Reference, combine
+from .base import Solver
+
+__all__ = ["LinearMultistep", "Row", "Table"]
+
+
+class Row(NamedTuple):
+    """Coefficients of one step, in units of x and of the score; ``(bands,)`` each."""
+
+    residual: Tensor
+    """What turns z into minus the reference's score; 1/v for one variance."""
+    keep: Tensor
+    """Coefficient of z_n."""
+    predict: list[Tensor]
+    """Coefficients of r_n, r_{n-1}, ..."""
+    correct: list[Tensor]
+    """Coefficients of r_n, r_{n-1}, ... that correct z_n; empty for no correction."""
+    noise: Tensor | None = None
+    """Standard deviation of the noise."""
+    base: Tensor | None = None
+    """Coefficient of b_n in the correction; one unless given."""
+    free: bool = False
+    """Whether the step costs no call: the score is taken for the reference's."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """All steps of a run."""
+
+    t: list[float]
+    alpha: list[float]
+    rows: list[Row]
+    reference: Reference
+
+
+class _Bound(NamedTuple):
+    """A row, arranged for a state's device and dtype."""
+
+    residual: Multiplier
+    keep: Multiplier
+    predict: list[Multiplier]
+    correct: list[Multiplier]
+    noise: Multiplier | None
+    base: Multiplier | None
+
+
+class _State(NamedTuple):
+    frame: Frame
+    mean: Tensor | None
+    rows: list[_Bound]
+    depth: int
+    z: Parts
+    base: Parts
+    residuals: list[Parts]
+
+
+class LinearMultistep(Solver):
+    """A solver whose steps are rows of a table."""
+
+    order = 1
+    default_tau = 0.0
+
+    @abstractmethod
+    def plan(self, problem: Problem, grid: Tensor) -> Table:
+        """Tabulate every step."""
+
+    def init(self, problem: Problem, plan: Table, x: Tensor) -> _State:
+        """Split the state along the reference's bands."""
+        frame, mean = plan.reference.frame(x), plan.reference.mean
+        mean = None if mean is None else mean.to(x.dtype).to(x.device)
+
+        def optional(row: Tensor | None) -> Multiplier | None:
+            return None if row is None else frame.multiplier(row)
+
+        rows = [
+            _Bound(
+                frame.multiplier(row.residual),
+                frame.multiplier(row.keep),
+                [frame.multiplier(p) for p in row.predict],
+                [frame.multiplier(c) for c in row.correct],
+                optional(row.noise),
+                optional(row.base),
+            )
+            for row in plan.rows
+        ]
+        depth = max(max(len(row.predict), len(row.correct)) for row in plan.rows)
+        z = frame.split(x if mean is None else x.sub(mean, alpha=plan.alpha[0]))
+        return _State(frame, mean, rows, depth, z, z, [])
+
+    def step(
+        self, problem: Problem, plan: Table, i: int, x: Tensor, state: object, noise: NoiseSource
+    ) -> Step:
+        """One evaluation, or none where the row is free."""
+        assert isinstance(state, _State)
+        frame, row = state.frame, state.rows[i]
+        z, residuals = state.z, state.residuals
+        if not plan.rows[i].free:
+            score = frame.split(problem.term(x, plan.t[i]))
+            residuals = [combine([score, z], [None, row.residual]), *residuals]
+        if row.correct:
+            used = residuals[: len(row.correct)]
+            z = combine([state.base, *used], [row.base, *row.correct])
+        base = combine([z], [row.keep])
+        if row.noise is not None:
+            base = combine([base, frame.split(noise.normal())], [None, row.noise])
+        new = combine([base, *residuals[: len(row.predict)]], [None, *row.predict])
+        y = frame.join(new)
+        if state.mean is not None:
+            y = y.add(state.mean, alpha=plan.alpha[i + 1])
+        kept = state._replace(z=new, base=base, residuals=residuals[: state.depth - 1])
+        return Step(y, kept)
