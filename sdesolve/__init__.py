@@ -17,6 +17,7 @@ from .gaussian import Gaussian, GaussianMixture
 from .grids import Density, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
 from .integrate import solve
 from .interop import Torchdiffeq, Torchsde
+from .measured import MeasuredReference
 from .process import Process
 from .processes import EDM, VESDE, VPSDE, ExponentialVESDE, SubVPSDE
 from .references import GaussianReference, Isotropic, Reference
@@ -49,6 +50,7 @@ from .solvers import (
     solver,
     solver_names,
 )
+from .spectral import SpectralReference
 
 __all__ = [
     "DRI1",
@@ -81,6 +83,7 @@ __all__ = [
     "Karras",
     "Langevin",
     "LogSNR",
+    "MeasuredReference",
     "Midpoint",
     "Milstein",
     "NotFiniteWarning",
@@ -94,6 +97,7 @@ __all__ = [
     "ShARK",
     "Solution",
     "Solver",
+    "SpectralReference",
     "Status",
     "SubVPSDE",
     "Theta",

@@ -35,6 +35,7 @@ __all__ = [
     "Multiplier",
     "Parts",
     "Reference",
+    "centred",
     "check_event",
     "combine",
 ]
@@ -121,6 +122,10 @@ class Reference(ABC):
             ValueError: If the reference was made for another event shape.
         """
 
+    @abstractmethod
+    def energy(self, x: Tensor) -> Tensor:
+        """Mean square of ``(batch, *event)`` along the directions of each band, ``(bands,)``."""
+
     def gain(self, log_snr: Tensor) -> Tensor:
         """a_i at ``(...)`` values of lambda, ``(bands, ...)``."""
         return 1 - self.unexplained(log_snr)
@@ -186,6 +191,10 @@ class Isotropic(Reference):
     def frame(self, x: Tensor) -> Frame:
         """One band."""
         return _Whole()
+
+    def energy(self, x: Tensor) -> Tensor:
+        """Mean square of all values."""
+        return (x.double() ** 2).mean()[None].cpu()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Isotropic) and self.variances.equal(other.variances)
@@ -277,11 +286,11 @@ class GaussianReference(Reference):
         Raises:
             ValueError: If there are fewer than two samples or a value is not finite.
         """
-        mean, centred = _centred(x)
-        d = centred.shape[1]
-        rank = min(rank if rank is not None else 64, d, len(centred) - 1)
-        _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
-        variances = singular**2 / (len(centred) - 1)
+        mean, deviation = centred(x)
+        n, d = deviation.flatten(1).shape
+        rank = min(rank if rank is not None else 64, d, n - 1)
+        _, singular, directions = torch.linalg.svd(deviation.flatten(1), full_matrices=False)
+        variances = singular**2 / (n - 1)
         left = (variances.sum() - variances[:rank].sum()).clamp(min=0).item()
         return cls(
             mean,
@@ -302,6 +311,13 @@ class GaussianReference(Reference):
         check_event(self, self.directions.shape[1:], x)
         return _Principal(self.directions.flatten(1).to(x.dtype).to(x.device))
 
+    def energy(self, x: Tensor) -> Tensor:
+        """Mean square along each direction, and of what is left."""
+        x = x.flatten(1).to("cpu", torch.float64)
+        own = ((x @ self.directions.flatten(1).mT) ** 2).mean(0)
+        rest = (x**2).sum(1).mean() - own.sum()
+        return torch.cat([own, rest[None] / max(1, x.shape[1] - len(own))])
+
     def __repr__(self) -> str:
         shape = tuple(self.directions.shape[1:])
         return f"GaussianReference(event={shape}, rank={len(self.directions)})"
@@ -316,12 +332,12 @@ def check_event(reference: Reference, event: Sequence[int], x: Tensor) -> None:
         )
 
 
-def _centred(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean, ``event``, and centred data, ``(n, d)``, in float64 on the CPU."""
+def centred(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean, ``event``, and data less their mean, ``(n, *event)``, in float64 on the CPU."""
     if x.ndim < 2 or len(x) < 2:
         raise ValueError(f"data must have shape (n, *event) with n >= 2, got {tuple(x.shape)}")
     if not bool(torch.isfinite(x).all()):
         raise ValueError("the data hold infinite or NaN values")
     x = x.detach().to("cpu", torch.float64)
     mean = x.mean(0)
-    return mean, (x - mean).flatten(1)
+    return mean, x - mean
