@@ -51,6 +51,8 @@ from .solvers import (
     solver_names,
 )
 from .spectral import SpectralReference
+from .tune import tune
+from .tuned import Tuned
 
 __all__ = [
     "DRI1",
@@ -103,6 +105,7 @@ __all__ = [
     "Theta",
     "Torchdiffeq",
     "Torchsde",
+    "Tuned",
     "Uniform",
     "grids",
     "metrics",
@@ -111,6 +114,7 @@ __all__ = [
     "solve",
     "solver",
     "solver_names",
+    "tune",
 ]
 
 try:

@@ -62,6 +62,10 @@ class Frame(ABC):
     def multiplier(self, row: Tensor) -> Multiplier:
         """Arrange ``(bands,)`` numbers, float64 on the CPU, for :func:`combine`."""
 
+    @abstractmethod
+    def gram(self, terms: Sequence[Parts]) -> Tensor:
+        """Inner products of the terms within each band, ``(bands, terms, terms)``, float64."""
+
 
 def combine(terms: Sequence[Parts], multipliers: Sequence[Multiplier | None]) -> Parts:
     """Sum of the terms, each band multiplied by its own number; None is one everywhere.
@@ -160,6 +164,10 @@ class _Whole(Frame):
     def multiplier(self, row: Tensor) -> Multiplier:
         return (row.item(),)
 
+    def gram(self, terms: Sequence[Parts]) -> Tensor:
+        flat = torch.stack([t[0].flatten() for t in terms])
+        return (flat @ flat.mT)[None].double().cpu()
+
 
 class Isotropic(Reference):
     """The same variance in every direction.
@@ -228,6 +236,13 @@ class _Principal(Frame):
     def multiplier(self, row: Tensor) -> Multiplier:
         both = torch.stack([row[:-1], row[-1:].expand(len(row) - 1)])
         return row[-1].item(), both[:, None].to(self._basis)
+
+    def gram(self, terms: Sequence[Parts]) -> Tensor:
+        whole = torch.stack([t[0].flatten() for t in terms])
+        own, last = torch.stack([t[1].permute(0, 2, 1) for t in terms]).unbind(1)
+        # What the directions take from the whole is theirs: the rest lies across them.
+        rest = whole @ whole.mT - torch.einsum("mkb,nkb->mn", last, last)
+        return torch.cat([torch.einsum("mkb,nkb->kmn", own, own), rest[None]]).double().cpu()
 
 
 class GaussianReference(Reference):

@@ -9,6 +9,7 @@ O(d^{3/2}) for d pixels, and the only per-direction storage is one number.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -43,6 +44,13 @@ class _Cosine(Frame):
     def multiplier(self, row: Tensor) -> Multiplier:
         return (row.to(self._columns.dtype).to(self._columns.device)[self._band],)
 
+    def gram(self, terms: Sequence[Parts]) -> Tensor:
+        y = torch.stack([t[0] for t in terms]).flatten(2)
+        each = torch.einsum("mbd,nbd->dmn", y, y).double().cpu()
+        band = self._band.flatten().cpu()
+        total = torch.zeros(int(band.max()) + 1, *each.shape[1:], dtype=torch.float64)
+        return total.index_add_(0, band, each)
+
 
 class SpectralReference(Reference):
     """Variances in an orthonormal cosine basis over the last two axes (or the only one).
@@ -70,7 +78,7 @@ class SpectralReference(Reference):
             )
         if not bool((spectrum >= 0).all()) or bands < 1:
             raise ValueError("the spectrum is 0 or more everywhere, and bands 1 or more")
-        self.mean, self.spectrum = mean, spectrum
+        self.mean, self.spectrum, self.bands = mean, spectrum, bands
         # Bands of equal ratio: a coefficient depends on the logarithm of the variance.
         floor = spectrum.max() * 1e-12 + 1e-300
         log = torch.log(spectrum.clamp(min=floor.item()))

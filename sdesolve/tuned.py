@@ -1,0 +1,164 @@
+"""A multistep method tuned to one score and one budget: its table, and where it came from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .grids import Grid
+from .measured import MeasuredReference
+from .problem import Problem
+from .process import Process
+from .references import GaussianReference, Isotropic, Reference
+from .solvers.linear_multistep import LinearMultistep, Row, Table
+from .spectral import SpectralReference
+
+__all__ = ["Tuned"]
+
+
+@dataclass(frozen=True)
+class _Given(Grid):
+    """The times a table was made for."""
+
+    times: tuple[float, ...]
+    needs_process = False
+
+    def clock(self, process: Process | None, t: Tensor) -> Tensor:
+        raise ValueError("the times of a tuned solver are no clock; use LogSNR()")
+
+    def time(self, process: Process | None, u: Tensor) -> Tensor:
+        raise ValueError("the times of a tuned solver are no clock; use LogSNR()")
+
+    def __call__(self, process: Process | None, t0: float, t1: float, steps: int) -> Tensor:
+        return torch.tensor(self.times, dtype=torch.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned(LinearMultistep):
+    """Result of :func:`sdesolve.tune`: pass it as ``solver=``; it brings its own grid.
+
+    Args:
+        table: Coefficients of every step.
+        process: The process it was tuned for, as text.
+        choice: What was chosen, in words.
+        report: Validation errors of everything tried last, ``{label: RMSE}``; labels of published
+            methods start with "published".
+
+    Raises:
+        ValueError: When used with another process or grid.
+    """
+
+    table: Table
+    process: str
+    choice: str
+    report: dict[str, float]
+
+    tau = 0.0
+
+    @property
+    def gain(self) -> float:
+        """Validation RMSE of the choice over that of the best published method."""
+        published = [v for k, v in self.report.items() if k.startswith("published")]
+        return self.report[self.choice] / min(published)
+
+    def nfe(self, steps: int) -> int:
+        """Evaluations of ``steps`` steps."""
+        return steps - sum(row.free for row in self.table.rows)
+
+    def steps(self, nfe: int) -> int:
+        """The steps of the table, where the budget pays for them."""
+        steps = len(self.table.rows)
+        return steps if self.nfe(steps) <= nfe else 0
+
+    def default_grid(self, process: Process | None, stochastic: bool) -> Grid:
+        """The times of the table."""
+        return _Given(tuple(self.table.t))
+
+    def plan(self, problem: Problem, grid: Tensor) -> Table:
+        """The table.
+
+        Raises:
+            ValueError: If the process or the grid is another one.
+        """
+        process = problem.reverse("a tuned solver").process
+        if repr(process) != self.process:
+            raise ValueError(f"this solver was tuned for {self.process}, not for {process!r}")
+        times = torch.tensor(self.table.t, dtype=torch.float64)
+        if grid.shape != times.shape or not torch.allclose(grid, times, rtol=1e-9, atol=0):
+            raise ValueError("a tuned solver runs on its own grid: leave grid and steps out")
+        return self.table
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a file, atomically."""
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        content = {
+            "t": self.table.t,
+            "alpha": self.table.alpha,
+            "rows": [row._asdict() for row in self.table.rows],
+            "reference": _pack(self.table.reference),
+            "process": self.process,
+            "choice": self.choice,
+            "report": self.report,
+        }
+        torch.save(content, temporary)
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Tuned:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+        """
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        table = Table(
+            content["t"],
+            content["alpha"],
+            [Row(**row) for row in content["rows"]],
+            _unpack(content["reference"]),
+        )
+        return cls(table, content["process"], content["choice"], content["report"])
+
+    def __repr__(self) -> str:
+        return f"Tuned({self.choice!r}, nfe={self.nfe(len(self.table.rows))})"
+
+
+def _pack(reference: Reference) -> dict[str, Any]:
+    """A reference as plain tensors; directions and spectra in single precision."""
+    if isinstance(reference, Isotropic):
+        return {"variance": reference.variances.item()}
+    if isinstance(reference, SpectralReference):
+        return {"mean": reference.mean, "spectrum": reference.spectrum, "bands": reference.bands}
+    if isinstance(reference, GaussianReference):
+        v = reference.variances[:, 0]
+        return {
+            "mean": reference.mean,
+            "directions": reference.directions,
+            "along": v[:-1].clone(),
+            "rest": v[-1].item(),
+        }
+    if isinstance(reference, MeasuredReference):
+        return {
+            "base": _pack(reference.base),
+            "atoms": reference.variances[0].clone(),
+            "weights": reference.weights,
+        }
+    raise TypeError(f"cannot save a {type(reference).__name__}")
+
+
+def _unpack(content: dict[str, Any]) -> Reference:
+    if "variance" in content:
+        return Isotropic(content["variance"])
+    if "spectrum" in content:
+        return SpectralReference(content["mean"], content["spectrum"], content["bands"])
+    if "base" in content:
+        return MeasuredReference(_unpack(content["base"]), content["atoms"], content["weights"])
+    return GaussianReference(
+        content["mean"], content["directions"], content["along"], content["rest"]
+    )
