@@ -150,10 +150,11 @@ class _Run:
         self._end(exhausted, Status.TOO_MANY_STEPS)
         if not len(self.index):
             return
-        h, brownian = self._step()
+        h, pair = self._step()
         stop = self._stop()
         last = (self.t + h - stop) * self.direction >= -self.smallest
         calls = self.problem.calls
+        brownian = None if pair is None else (pair[:, 0], pair[:, 1])
         attempt = solver.attempt(self.problem, self.x, self.t, h, self.carry, brownian)
         self.nfe[self.index] += self.problem.calls - calls
         size = _rms(attempt.error / solver.scale(self.x, attempt, self.carry))
@@ -161,8 +162,10 @@ class _Run:
         accept = finite & (size <= 1)
         self.accepted[self.index] += accept
         self.rejected[self.index] += ~accept
-        if self.noise is not None and brownian is not None and solver.bridges:
-            self.noise.put_back(self.index[~accept], h[~accept], brownian, ~accept)
+        if self.noise is not None and pair is not None and solver.bridges:
+            rejected = torch.nonzero(~accept).flatten()
+            rows = pair.index_select(0, rejected.to(pair.device))
+            self.noise.put_back(self.index[rejected], h[rejected], rows)
         new_t = torch.where(last, stop, self.t + h)
         if self.path is not None:
             self._record(attempt, h, new_t, accept)
@@ -190,16 +193,16 @@ class _Run:
             return torch.full_like(self.t, self.t1)
         return self.times[self.target]
 
-    def _step(self) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-        """Signed step of every running sample, cut at the next stop, with its increments."""
+    def _step(self) -> tuple[Tensor, Tensor | None]:
+        """Signed step of every running sample, cut at the next stop, with its (W, H)."""
         remaining = (self._stop() - self.t).abs()
         h = torch.minimum(self.h.abs(), remaining)
         # Not a sliver before the stop.
         h = torch.where(remaining - h < 1e-3 * h, remaining, h)
         if self.noise is None:
             return self.direction * h, None
-        h, w, area = self.noise.take(self.index, h)
-        return self.direction * h, (w, area)
+        h, pair = self.noise.take(self.index, h)
+        return self.direction * h, pair
 
     def _record(self, attempt: Attempt, h: Tensor, new_t: Tensor, accept: Tensor) -> None:
         """Write the requested times that an accepted step has passed."""

@@ -26,7 +26,6 @@ import torch
 from torch import Tensor
 
 from .noise import Streams
-from .problem import column
 
 __all__ = ["BrownianPath", "BrownianStack", "PathNoise", "merge", "split"]
 
@@ -47,7 +46,8 @@ def split(
     Args:
         w: Increment over the union.
         area: Space-time area over the union.
-        h1: Length of the first interval, broadcasts against ``w``.
+        h1: Length of the first interval, broadcasts against ``w``; float64 on the CPU for a
+            float32 ``w`` costs nothing and rounds once.
         h2: Length of the second interval.
         z1: Standard normal values like ``w``.
         z2: Standard normal values like ``w``, independent of ``z1``.
@@ -60,9 +60,14 @@ def split(
     b = scale * r2**2.5 * r1**0.5 / 2
     c1 = scale * 3**0.5 * r1**0.5 * r2**1.5 / 6
     c2 = scale * 3**0.5 * r1**1.5 * r2**0.5 / 6
-    w1 = r1 * w + 6 * r1 * r2 * area + 2 * (a * r1 + b * r2) * z1
-    area1 = r1**2 * area - a * z1 + c1 * z2
-    area2 = r2**2 * area - b * z1 - c2 * z2
+
+    def times(coefficient: Tensor) -> Tensor:
+        return coefficient.to(w.device, w.dtype)
+
+    w1 = (w * times(r1)).addcmul_(area, times(6 * r1 * r2))
+    w1 = w1.addcmul_(z1, times(2 * (a * r1 + b * r2)))
+    area1 = (area * times(r1**2)).addcmul_(z1, times(-a)).addcmul_(z2, times(c1))
+    area2 = (area * times(r2**2)).addcmul_(z1, times(-b)).addcmul_(z2, times(-c2))
     return w1, area1, w - w1, area2
 
 
@@ -99,15 +104,20 @@ class BrownianPath:
         self.steps = steps
         h = (self.high - self.low) / steps
         noise = Streams(seed, first, batch, shape, dtype=torch.float64, purpose="brownian")
-        w, integral = torch.zeros(2, batch, *shape, dtype=torch.float64)
-        self._w, self._integral = [w], [integral]
-        for _ in range(steps):
-            step = h**0.5 * noise.normal()
-            area = (h / 12) ** 0.5 * noise.normal()
-            integral = integral + h * (w + 0.5 * step + area)
-            w = w + step
-            self._w.append(w)
-            self._integral.append(integral)
+        # W and its integral on the fine grid, summed in chunks: few large operations.
+        self._w, self._integral = ([torch.zeros(batch, *shape).double()] for _ in range(2))
+        for start in range(0, steps, 256):
+            draws = [noise.normal() for _ in range(2 * min(256, steps - start))]
+            w = torch.stack(draws[::2]).mul_(h**0.5)
+            area = torch.stack(draws[1::2]).mul_((h / 12) ** 0.5).add_(w, alpha=0.5)
+            w[0] += self._w[-1]
+            w.cumsum_(0)
+            area[0] += self._w[-1]
+            area[1:] += w[:-1]
+            area *= h
+            area[0] += self._integral[-1]
+            self._w += w.unbind()
+            self._integral += area.cumsum_(0).unbind()
 
     def _index(self, t: float) -> int:
         position = (t - self.low) / (self.high - self.low) * self.steps
@@ -176,73 +186,76 @@ class BrownianStack:
         device: torch.device,
     ) -> None:
         self._streams = Streams(
-            seed, first, batch, shape, dtype=dtype, device=device, purpose="adaptive"
+            seed, first, batch, (2, *shape), dtype=dtype, device=device, purpose="adaptive"
         )
+        self._batch = batch
         self._depth = torch.zeros(batch, dtype=torch.int64)
-        self._h = torch.zeros(1, batch, dtype=torch.float64)
-        self._known = torch.zeros(1, batch, 2, *shape, dtype=dtype, device=device)
+        # Level l of sample i is row l batch + i.
+        self._h = torch.zeros(batch, dtype=torch.float64)
+        self._known = torch.zeros(batch, 2, *shape, dtype=dtype, device=device)
 
-    def take(self, index: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Lengths, W and H for steps of at most ``h`` of the samples ``index``.
+    def take(self, index: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Lengths and (W, H) for steps of at most ``h`` of the samples ``index``.
 
         Args:
             index: Samples, ``(n,)``, int64 on the CPU.
             h: Wanted lengths, ``(n,)``, positive float64 on the CPU.
 
         Returns:
-            Lengths ``(n,)``, no longer than wanted, and increments ``(n, *shape)`` each.
+            Lengths ``(n,)``, no longer than wanted, and increments ``(n, 2, *shape)``.
         """
-        top = (self._depth[index] - 1).clamp(min=0)
-        has = self._depth[index] > 0
-        length = torch.where(has, self._h[top, index], h)
-        whole = has & (length <= h * (1 + 1e-9))
-        bridged = has & ~whole
+        depth = self._depth[index]
+        top = (depth - 1).clamp(min=0) * self._batch + index
+        length = torch.where(depth > 0, self._h[top], torch.inf)
+        whole = length <= h * (1 + 1e-9)
         step = torch.where(whole, length, h)
-        known = self._known[top.to(self._known.device), index.to(self._known.device)]
-        w, area = known[:, 0].clone(), known[:, 1].clone()
+        self._depth[index] = depth - whole.long()
+        device = self._known.device
+        if bool(whole.all()):
+            return step, self._known.index_select(0, top.to(device))
         draws = torch.nonzero(~whole).flatten()
-        if len(draws):
-            z1, z2 = self._streams.take(index[draws]), self._streams.take(index[draws])
-            rows = draws.to(w.device)
-            size = column(h[draws], w)
-            new_w, new_area = size.sqrt() * z1, (size / 12).sqrt() * z2
-            cut = bridged[draws]
-            if bool(cut.any()):
-                h1 = size
-                rest = torch.where(cut, length[draws] - h[draws], h[draws])
-                w1, area1, w2, area2 = split(w[rows], area[rows], h1, column(rest, w), z1, z2)
-                mask = column(cut, w)
-                new_w, new_area = torch.where(mask, w1, new_w), torch.where(mask, area1, new_area)
-                which = index[draws][cut]
-                keep = cut.to(w.device)
-                self._h[top[draws][cut], which] = rest[cut]
-                self._known[top[draws][cut].to(w.device), which.to(w.device)] = torch.stack(
-                    [w2[keep], area2[keep]], dim=1
-                )
-            w[rows], area[rows] = new_w, new_area
-        self._depth[index] -= whole.long()
-        return step, w, area
+        pair = self._fresh_or_bridged(index[draws], h[draws], top[draws], length[draws])
+        if len(draws) == len(index):
+            return step, pair
+        known = self._known.index_select(0, top.to(device))
+        return step, known.index_copy_(0, draws.to(device), pair)
 
-    def put_back(
-        self, index: Tensor, h: Tensor, brownian: tuple[Tensor, Tensor], rejected: Tensor
-    ) -> None:
+    def _fresh_or_bridged(self, index: Tensor, h: Tensor, top: Tensor, length: Tensor) -> Tensor:
+        """(W, H) of steps that need new values; what is left of a bridged interval is kept."""
+        pair = self._streams.take(index)
+        cut = torch.nonzero(torch.isfinite(length)).flatten()
+        if len(cut) < len(index):
+            scale = torch.stack([h.sqrt(), (h / 12).sqrt()], dim=1)
+            scale[cut] = 1.0
+            pair.mul_(scale.to(pair.device, pair.dtype).reshape(-1, 2, *[1] * (pair.ndim - 2)))
+        if not len(cut):
+            return pair
+        rows, where = cut.to(pair.device), top[cut].to(pair.device)
+        everyone = len(cut) == len(index)
+        z = pair if everyone else pair.index_select(0, rows)
+        w, area = self._known.index_select(0, where).unbind(1)
+        rest = length[cut] - h[cut]
+        lengths = [v.reshape(-1, *[1] * (w.ndim - 1)) for v in (h[cut], rest)]
+        w1, area1, w2, area2 = split(w, area, *lengths, *z.unbind(1))
+        self._h[top[cut]] = rest
+        self._known.index_copy_(0, where, torch.stack([w2, area2], dim=1))
+        bridged = torch.stack([w1, area1], dim=1)
+        return bridged if everyone else pair.index_copy_(0, rows, bridged)
+
+    def put_back(self, index: Tensor, h: Tensor, pair: Tensor) -> None:
         """Return the increments of rejected steps.
 
         Args:
             index: Samples whose steps were rejected, ``(n,)``.
             h: Signed lengths of their steps, ``(n,)``.
-            brownian: (W, H) of all running samples.
-            rejected: Which of the running samples these are, boolean.
+            pair: Their (W, H), ``(n, 2, *shape)``.
         """
         if not len(index):
             return
-        depth = self._depth[index]
-        if int(depth.max()) == len(self._h):
+        row = self._depth[index] * self._batch + index
+        if int(row.max()) >= len(self._h):
             self._h = torch.cat([self._h, torch.zeros_like(self._h)])
             self._known = torch.cat([self._known, torch.zeros_like(self._known)])
-        device = self._known.device
-        rows = rejected.to(device)
-        pair = torch.stack([brownian[0][rows], brownian[1][rows]], dim=1)
-        self._h[depth, index] = h.abs()
-        self._known[depth.to(device), index.to(device)] = pair
+        self._h[row] = h.abs()
+        self._known.index_copy_(0, row.to(pair.device), pair)
         self._depth[index] += 1

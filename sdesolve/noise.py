@@ -164,27 +164,37 @@ class Streams:
         return self.normal(), self.normal()
 
     def take(self, index: Tensor) -> Tensor:
-        """Next draw of the samples ``index`` alone, ``(len(index), *shape)``.
+        """Next draw of the samples ``index`` alone, a fresh tensor ``(len(index), *shape)``.
 
         Every sample advances by itself, so what it draws depends on its own history only. A
         stream serves either :meth:`take` or :meth:`normal`, not both.
         """
-        batch = len(self._seeds)
+        batch, values = len(self._seeds), math.prod(self.shape)
         self._seed_generators()
         if self._rows is None:
-            self._rows = torch.empty(batch, self._row, dtype=self._draw_dtype, device=self._device)
-        for i in index[self._taken[index] == self._steps].tolist():
-            torch.randn(
-                self._row,
-                generator=self._generators[i],
-                dtype=self._draw_dtype,
-                out=self._rows[i],
+            self._rows = torch.empty(
+                batch, self._steps, values, dtype=self._draw_dtype, device=self._device
             )
-            self._taken[i] = 0
-        steps = self._rows[:, : self._values].view(batch, self._steps, *self.shape)
-        draw = steps[index.to(self._device), self._taken[index].to(self._device)]
-        self._taken[index] += 1
-        return draw.to(self.dtype)
+        taken = self._taken[index]
+        empty = taken == self._steps
+        if bool(empty.any()):
+            self._refill(self._rows, index[empty].tolist())
+            taken = torch.where(empty, 0, taken)
+        self._taken[index] = taken + 1
+        where = (index * self._steps + taken).to(self._device)
+        draw = self._rows.view(batch * self._steps, values).index_select(0, where)
+        return draw.view(len(index), *self.shape).to(self.dtype)
+
+    def _refill(self, rows: Tensor, samples: list[int]) -> None:
+        """Draw the next block of single samples."""
+        padded = self._row != self._values
+        for i in samples:
+            row, generator = rows[i].view(-1), self._generators[i]
+            if padded:
+                whole = torch.empty(self._row, dtype=row.dtype, device=row.device)
+                row.copy_(whole.normal_(generator=generator)[: self._values])
+            else:
+                row.normal_(generator=generator)
 
     def _seed_generators(self) -> None:
         if not self._generators:

@@ -92,8 +92,9 @@ def test_one_posterior_ancestral_step_is_bayes_rule(process, s, ratio):
 def test_every_solver_at_every_number_of_steps(name, process, dtype):
     """Finite, sane, and closer to the truth with a hundred steps."""
     score = ss.GaussianMixture([0.5, 0.5], [[-1.0, 0.0], [1.0, 0.0]], 0.04).score(process)
-    for steps in (1, 2, 3, 10, 100):
-        solver = ss.solver(name)
+    solver = ss.solver(name)
+    # For adaptive solvers the number of steps is that of the first step alone.
+    for steps in (1, 2, 3, 10, 100) if isinstance(solver, ss.Solver) else (1, 100):
         sol = ss.sample(process, score, (64, 2), solver=solver, steps=steps, dtype=dtype)
         assert sol.ok
         assert sol.x.dtype == dtype
