@@ -20,8 +20,11 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,6 +41,30 @@ def merge(
     return w1 + w2, area
 
 
+_Lengths = TypeVar("_Lengths", Tensor, "np.ndarray")
+
+
+def _bridge(h1: _Lengths, h2: _Lengths) -> tuple[_Lengths, ...]:
+    """Weights of the bridge: of (W, H, z1) in W1, (H, z1, z2) in H1 and (H, z1, z2) in H2."""
+    # In fractions of the union: the cubes of short steps would underflow in single precision.
+    h = h1 + h2
+    r1, r2 = h1 / h, h2 / h
+    root1, root2 = r1**0.5, r2**0.5
+    scale = (h / (r1 * r1 * r1 + r2 * r2 * r2)) ** 0.5
+    a, b = 0.5 * scale * r1 * r1 * root1 * root2, 0.5 * scale * r2 * r2 * root1 * root2
+    c = 3**0.5 / 6 * scale * root1 * root2
+    return r1, 6 * r1 * r2, 2 * (a * r1 + b * r2), r1 * r1, -a, c * r2, r2 * r2, -b, -c * r1
+
+
+def _halves(
+    w: Tensor, area: Tensor, weights: Sequence[Tensor], z1: Tensor, z2: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    w1 = (w * weights[0]).addcmul_(area, weights[1]).addcmul_(z1, weights[2])
+    area1 = (area * weights[3]).addcmul_(z1, weights[4]).addcmul_(z2, weights[5])
+    area2 = (area * weights[6]).addcmul_(z1, weights[7]).addcmul_(z2, weights[8])
+    return w1, area1, w - w1, area2
+
+
 def split(
     w: Tensor, area: Tensor, h1: Tensor, h2: Tensor, z1: Tensor, z2: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -46,29 +73,12 @@ def split(
     Args:
         w: Increment over the union.
         area: Space-time area over the union.
-        h1: Length of the first interval, broadcasts against ``w``; float64 on the CPU for a
-            float32 ``w`` costs nothing and rounds once.
+        h1: Length of the first interval, broadcasts against ``w``.
         h2: Length of the second interval.
         z1: Standard normal values like ``w``.
         z2: Standard normal values like ``w``, independent of ``z1``.
     """
-    # In fractions of the union: the cubes of short steps would underflow in single precision.
-    h = h1 + h2
-    r1, r2 = h1 / h, h2 / h
-    scale = h.sqrt() / torch.sqrt(r1**3 + r2**3)
-    a = scale * r1**2.5 * r2**0.5 / 2
-    b = scale * r2**2.5 * r1**0.5 / 2
-    c1 = scale * 3**0.5 * r1**0.5 * r2**1.5 / 6
-    c2 = scale * 3**0.5 * r1**1.5 * r2**0.5 / 6
-
-    def times(coefficient: Tensor) -> Tensor:
-        return coefficient.to(w.device, w.dtype)
-
-    w1 = (w * times(r1)).addcmul_(area, times(6 * r1 * r2))
-    w1 = w1.addcmul_(z1, times(2 * (a * r1 + b * r2)))
-    area1 = (area * times(r1**2)).addcmul_(z1, times(-a)).addcmul_(z2, times(c1))
-    area2 = (area * times(r2**2)).addcmul_(z1, times(-b)).addcmul_(z2, times(-c2))
-    return w1, area1, w - w1, area2
+    return _halves(w, area, [v.to(w) for v in _bridge(h1, h2)], z1, z2)
 
 
 class BrownianPath:
@@ -185,13 +195,24 @@ class BrownianStack:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
+        # Samples stop at different steps: blocks are small, a few draws or the few hundred values
+        # that make a call of the generator worth its price.
+        steps = max(1, min(128, 4096 // max(1, 2 * math.prod(shape))))
         self._streams = Streams(
-            seed, first, batch, (2, *shape), dtype=dtype, device=device, purpose="adaptive"
+            seed,
+            first,
+            batch,
+            (2, *shape),
+            dtype=dtype,
+            device=device,
+            purpose="adaptive",
+            steps=steps,
         )
         self._batch = batch
-        self._depth = torch.zeros(batch, dtype=torch.int64)
+        # The bookkeeping is a few numbers per sample, for which numpy is several times faster.
+        self._depth = np.zeros(batch, dtype=np.int64)
         # Level l of sample i is row l batch + i.
-        self._h = torch.zeros(batch, dtype=torch.float64)
+        self._h = np.zeros(batch)
         self._known = torch.zeros(batch, 2, *shape, dtype=dtype, device=device)
 
     def take(self, index: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -204,43 +225,47 @@ class BrownianStack:
         Returns:
             Lengths ``(n,)``, no longer than wanted, and increments ``(n, 2, *shape)``.
         """
-        depth = self._depth[index]
-        top = (depth - 1).clamp(min=0) * self._batch + index
-        length = torch.where(depth > 0, self._h[top], torch.inf)
-        whole = length <= h * (1 + 1e-9)
-        step = torch.where(whole, length, h)
-        self._depth[index] = depth - whole.long()
-        device = self._known.device
-        if bool(whole.all()):
-            return step, self._known.index_select(0, top.to(device))
-        draws = torch.nonzero(~whole).flatten()
-        pair = self._fresh_or_bridged(index[draws], h[draws], top[draws], length[draws])
-        if len(draws) == len(index):
-            return step, pair
-        known = self._known.index_select(0, top.to(device))
-        return step, known.index_copy_(0, draws.to(device), pair)
+        samples, wanted = index.numpy(), h.numpy()
+        depth = self._depth[samples]
+        top = np.maximum(depth - 1, 0) * self._batch + samples
+        length = np.where(depth > 0, self._h[top], np.inf)
+        whole = length <= wanted * (1 + 1e-9)
+        step = torch.from_numpy(np.where(whole, length, wanted))
+        self._depth[samples] = depth - whole
+        draws = np.flatnonzero(~whole)
+        if not len(draws):
+            return step, self._known.index_select(0, self._rows(top))
+        if len(draws) == len(samples):
+            return step, self._new(samples, wanted, top, length)
+        pair = self._new(samples[draws], wanted[draws], top[draws], length[draws])
+        known = self._known.index_select(0, self._rows(top))
+        return step, known.index_copy_(0, self._rows(draws), pair)
 
-    def _fresh_or_bridged(self, index: Tensor, h: Tensor, top: Tensor, length: Tensor) -> Tensor:
+    def _new(
+        self, samples: np.ndarray, h: np.ndarray, top: np.ndarray, length: np.ndarray
+    ) -> Tensor:
         """(W, H) of steps that need new values; what is left of a bridged interval is kept."""
-        pair = self._streams.take(index)
-        cut = torch.nonzero(torch.isfinite(length)).flatten()
-        if len(cut) < len(index):
-            scale = torch.stack([h.sqrt(), (h / 12).sqrt()], dim=1)
-            scale[cut] = 1.0
-            pair.mul_(scale.to(pair.device, pair.dtype).reshape(-1, 2, *[1] * (pair.ndim - 2)))
+        pair = self._streams.take(torch.from_numpy(samples))
+        bridged = np.isfinite(length)
+        cut = np.flatnonzero(bridged)
+        if len(cut) < len(samples):
+            scale = np.where(bridged, 1.0, h**0.5)
+            both = np.stack([scale, np.where(bridged, 1.0, scale / 12**0.5)], axis=1)
+            pair.mul_(self._numbers(both.reshape(-1, 2, *[1] * (pair.ndim - 2))))
         if not len(cut):
             return pair
-        rows, where = cut.to(pair.device), top[cut].to(pair.device)
-        everyone = len(cut) == len(index)
+        everyone = len(cut) == len(samples)
+        rows, where = self._rows(cut), self._rows(top[cut])
         z = pair if everyone else pair.index_select(0, rows)
         w, area = self._known.index_select(0, where).unbind(1)
         rest = length[cut] - h[cut]
-        lengths = [v.reshape(-1, *[1] * (w.ndim - 1)) for v in (h[cut], rest)]
-        w1, area1, w2, area2 = split(w, area, *lengths, *z.unbind(1))
+        weights = np.stack(_bridge(h[cut], rest))
+        columns = self._numbers(weights.reshape(9, -1, *[1] * (w.ndim - 1))).unbind()
+        w1, area1, w2, area2 = _halves(w, area, columns, *z.unbind(1))
         self._h[top[cut]] = rest
         self._known.index_copy_(0, where, torch.stack([w2, area2], dim=1))
-        bridged = torch.stack([w1, area1], dim=1)
-        return bridged if everyone else pair.index_copy_(0, rows, bridged)
+        new = torch.stack([w1, area1], dim=1)
+        return new if everyone else pair.index_copy_(0, rows, new)
 
     def put_back(self, index: Tensor, h: Tensor, pair: Tensor) -> None:
         """Return the increments of rejected steps.
@@ -252,10 +277,17 @@ class BrownianStack:
         """
         if not len(index):
             return
-        row = self._depth[index] * self._batch + index
-        if int(row.max()) >= len(self._h):
-            self._h = torch.cat([self._h, torch.zeros_like(self._h)])
+        samples = index.numpy()
+        row = self._depth[samples] * self._batch + samples
+        if row.max() >= len(self._h):
+            self._h = np.concatenate([self._h, np.zeros_like(self._h)])
             self._known = torch.cat([self._known, torch.zeros_like(self._known)])
-        self._h[row] = h.abs()
-        self._known.index_copy_(0, row.to(pair.device), pair)
-        self._depth[index] += 1
+        self._h[row] = np.abs(h.numpy())
+        self._known.index_copy_(0, self._rows(row), pair)
+        self._depth[samples] += 1
+
+    def _rows(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(rows).to(self._known.device)
+
+    def _numbers(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self._known.device, self._known.dtype)

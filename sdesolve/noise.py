@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -150,7 +151,8 @@ class Streams:
         self._left = 0
         self._next_piece = max(4, 256 // max(1, math.prod(self.shape)))
         self._rows: Tensor | None = None
-        self._taken = torch.full((batch,), self._steps)
+        self._views: Sequence[Tensor] = ()
+        self._taken = np.full(batch, self._steps)
 
     def normal(self) -> Tensor:
         """Next draw of every sample, ``(batch, *shape)``."""
@@ -173,28 +175,30 @@ class Streams:
         self._seed_generators()
         if self._rows is None:
             self._rows = torch.empty(
-                batch, self._steps, values, dtype=self._draw_dtype, device=self._device
+                batch * self._steps, values, dtype=self._draw_dtype, device=self._device
             )
-        taken = self._taken[index]
+            self._views = self._rows.view(batch, -1).unbind()
+        samples = index.numpy()
+        taken = self._taken[samples]
         empty = taken == self._steps
-        if bool(empty.any()):
-            self._refill(self._rows, index[empty].tolist())
-            taken = torch.where(empty, 0, taken)
-        self._taken[index] = taken + 1
-        where = (index * self._steps + taken).to(self._device)
-        draw = self._rows.view(batch * self._steps, values).index_select(0, where)
+        if empty.any():
+            self._refill(samples[empty].tolist())
+            taken[empty] = 0
+        self._taken[samples] = taken + 1
+        where = torch.from_numpy(samples * self._steps + taken).to(self._device)
+        draw = self._rows.index_select(0, where)
         return draw.view(len(index), *self.shape).to(self.dtype)
 
-    def _refill(self, rows: Tensor, samples: list[int]) -> None:
+    def _refill(self, samples: list[int]) -> None:
         """Draw the next block of single samples."""
-        padded = self._row != self._values
+        views, generators = self._views, self._generators
+        if self._row == self._values:
+            for i in samples:
+                views[i].normal_(generator=generators[i])
+            return
+        whole = torch.empty(self._row, dtype=self._draw_dtype, device=self._device)
         for i in samples:
-            row, generator = rows[i].view(-1), self._generators[i]
-            if padded:
-                whole = torch.empty(self._row, dtype=row.dtype, device=row.device)
-                row.copy_(whole.normal_(generator=generator)[: self._values])
-            else:
-                row.normal_(generator=generator)
+            views[i].copy_(whole.normal_(generator=generators[i])[: self._values])
 
     def _seed_generators(self) -> None:
         if not self._generators:
