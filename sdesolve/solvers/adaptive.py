@@ -53,9 +53,17 @@ class SampleTable:
         """Increment h a(z, t) at stage ``j``; one evaluation, a fresh tensor."""
         return column(self.h, z) * problem.drift_at(z, self.t + self.nodes[j] * self.h)
 
+    def scaled_drift(self, problem: Problem, i: int, j: int, z: Tensor) -> tuple[Tensor, float]:
+        """The same increment, with the factor 1."""
+        return self.drift(problem, i, j, z), 1.0
+
+    def diffusion(self, problem: Problem, i: int, j: int, z: Tensor) -> Tensor:
+        """b(z, t) at stage ``j``."""
+        return problem.spread_at(z, (self.t + self.nodes[j] * self.h).to(z.device, z.dtype))
+
     def noise(self, problem: Problem, i: int, j: int, z: Tensor, *w: Tensor) -> list[Tensor]:
         """Products b(z, t) w at stage ``j`` with each ``w``, fresh tensors."""
-        b = problem.spread_at(z, (self.t + self.nodes[j] * self.h).to(z.device, z.dtype))
+        b = self.diffusion(problem, i, j, z)
         return [problem.times_noise(b, v) for v in w]
 
 

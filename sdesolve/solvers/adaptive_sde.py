@@ -77,7 +77,7 @@ class AdaptiveSDE(Adaptive):
         if problem.equation.noise in ("none", "additive"):
             tableau = _ADDITIVE.tableau
             drift, spread = SampleTable(t, h, tableau.stages), SampleTable(t, h, tableau.nodes)
-            step = _ADDITIVE.advance(problem, drift, spread, 0, x, brownian)
+            step = _ADDITIVE.advance(problem, drift, spread, x, brownian)
         else:
             nodes = _DIAGONAL.tableau
             drift, spread = SampleTable(t, h, nodes.c0), SampleTable(t, h, nodes.c1)
