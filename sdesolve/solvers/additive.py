@@ -20,6 +20,7 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -201,7 +202,7 @@ class AdditiveSRK(Solver):
 class _Kicks:
     """Diffusions at the nodes, as numbers or tensors, and the scaled normal values W and H."""
 
-    diffusions: list[float] | list[Tensor]
+    diffusions: Sequence[float | Tensor]
     integrals: tuple[tuple[Tensor, float], tuple[Tensor, float]]
 
     def add(self, y: Tensor, x: Tensor, p: Row, q: Row) -> Tensor:
