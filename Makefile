@@ -12,7 +12,7 @@ demo: $(VENV)/.zoo
 	$(BIN)/scorezoo evaluate fashion-mnist --count 1000
 
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

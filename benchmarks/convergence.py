@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -101,6 +101,65 @@ def strong(paths: int) -> list[dict[str, Any]]:
     return rows
 
 
+TOLERANCES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
+
+
+def adaptive(paths: int) -> list[dict[str, Any]]:
+    """Error, NFE and time of ``AdaptiveSDE`` over rtol = 10 atol, each sample on its own path.
+
+    An adaptive run makes its path as it goes. W(1) of it is read off a second value, dy = dW with
+    the same W, which every method solves exactly.
+    """
+    rows = []
+    for problem, (sde, start, solution) in problems().items():
+        if sde.noise != "additive" and sde.calculus not in ss.AdaptiveSDE.calculus:
+            continue
+        errors, seconds, nfe = [], [], []
+        for rtol in TOLERANCES:
+            x0 = torch.tensor([start, 0.0], dtype=torch.float64).expand(paths, 2)
+            begin = time.perf_counter()
+            solver = ss.AdaptiveSDE(rtol=rtol, atol=0.1 * rtol)
+            sol = ss.solve(_with_path(sde), x0, (0.0, 1.0), solver=solver)
+            seconds.append(time.perf_counter() - begin)
+            exact = solution(x0[:, :1], sol.x[:, 1:])
+            errors.append((sol.x[:, :1] - exact).square().mean().sqrt().item())
+            nfe.append(sol.nfe.double().mean().item())
+        slope = np.polyfit(np.log10(TOLERANCES), np.log10(errors), 1)[0]
+        rows.append(
+            {
+                "problem": problem,
+                "solver": "adaptive-sde",
+                "power of rtol": round(float(slope), 3),
+                "nfe": nfe,
+                "error": errors,
+                "seconds": seconds,
+            }
+        )
+    return rows
+
+
+class _OneMotion(ss.SDE):
+    """All values of a sample are driven by one Brownian motion, whatever the noise type."""
+
+    def noise_shape(self, event: Sequence[int]) -> tuple[int, ...]:
+        return (1,) * len(event)
+
+
+def _with_path(sde: ss.SDE) -> ss.SDE:
+    """The equation with dy = dW as a second value."""
+    diffusion = sde.diffusion
+    assert diffusion is not None
+
+    def drift(x: Tensor, t: Tensor) -> Tensor:
+        return torch.cat([sde.drift(x[:, :1], t), torch.zeros_like(x[:, 1:])], dim=1)
+
+    def spread(x: Tensor, t: Tensor) -> Tensor:
+        first = diffusion(x[:, :1], t).expand(len(x), 1)
+        return torch.cat([first, torch.ones_like(first)], dim=1)
+
+    return _OneMotion(drift, spread, sde.noise, sde.calculus)
+
+
 def weak() -> list[dict[str, Any]]:
     """Weak error of every solver on the reversal of Gaussian data."""
     from tests.linear import moments
@@ -177,6 +236,15 @@ def _table(rows: list[dict[str, Any]]) -> str:
     return record.table(["problem", "solver", "declared", "measured", "finest error"], body)
 
 
+def _adaptive_table(rows: list[dict[str, Any]]) -> str:
+    body = [
+        [r["problem"], f"{tolerance:g}", f"{nfe:.1f}", f"{error:.1e}", f"{r['power of rtol']:.2f}"]
+        for r in rows
+        for tolerance, nfe, error in zip(TOLERANCES, r["nfe"], r["error"], strict=True)
+    ]
+    return record.table(["problem", "rtol", "mean NFE", "strong error", "power"], body)
+
+
 def main() -> None:
     """Measure and write everything."""
     parser = argparse.ArgumentParser(
@@ -187,11 +255,13 @@ def main() -> None:
     result: dict[str, Any] = {
         "machine": record.machine(),
         "strong": strong(arguments.paths),
+        "adaptive": adaptive(arguments.paths),
         "weak": weak(),
     }
     record.write(NAME, result)
-    figure(result["strong"], "strong error", "nfe", "strong_nfe.png")
-    figure(result["strong"], "strong error", "seconds", "strong_seconds.png")
+    strong_rows = result["strong"] + result["adaptive"]
+    figure(strong_rows, "strong error", "nfe", "strong_nfe.png")
+    figure(strong_rows, "strong error", "seconds", "strong_seconds.png")
     figure(result["weak"], "weak error", "nfe", "weak_nfe.png")
     made = result["machine"]
     text = f"""# Convergence
@@ -211,6 +281,13 @@ def main() -> None:
 On linear problems methods of order 1.5 may show 2.
 
 {_table(result["strong"])}
+
+## Adaptive
+
+`AdaptiveSDE` over rtol = 10 atol, each sample on the path it made; NFE is a mean over samples. The
+error falls like a power of the tolerance, which is for one step.
+
+{_adaptive_table(result["adaptive"])}
 
 ## Weak orders
 

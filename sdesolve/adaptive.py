@@ -18,7 +18,7 @@ from .brownian import BrownianStack
 from .problem import Problem, column
 from .solution import Solution, Status
 from .solvers import Adaptive
-from .solvers.adaptive import Attempt
+from .solvers.adaptive import Attempt, Trial, rms
 
 __all__ = ["integrate_adaptively"]
 
@@ -83,11 +83,6 @@ def integrate_adaptively(
     )
 
 
-def _rms(x: Tensor) -> Tensor:
-    """Root mean square over the event, ``(batch,)`` float64 on the CPU."""
-    return x.detach().flatten(1).square().mean(1).sqrt().to("cpu").double()
-
-
 class _Run:
     """The samples that are still running, and what is known of all."""
 
@@ -133,11 +128,14 @@ class _Run:
 
     def start(self, first_step: float | None) -> None:
         span = self.t1 - self.t
-        self.carry, self.h = self.solver.start(self.problem, self.x, self.t, span)
-        self.nfe += self.problem.calls
-        if first_step is not None:
+        self.carry = self.solver.start(self.problem, self.x, self.t)
+        if first_step is None:
+            trial = Trial(self.x, self.t, span, self.carry, None)
+            self.h = self.solver.first_step(self.problem, trial)
+        else:
             self.h = torch.full_like(span, first_step)
-        broken = ~torch.isfinite(self.h) | ~torch.isfinite(_rms(self.carry))
+        self.nfe += self.problem.calls
+        broken = ~torch.isfinite(self.h) | ~torch.isfinite(rms(self.carry))
         self._end(broken, Status.NOT_FINITE)
 
     def advance(self, budget: int | None) -> None:
@@ -150,22 +148,26 @@ class _Run:
         self._end(exhausted, Status.TOO_MANY_STEPS)
         if not len(self.index):
             return
-        h, brownian = self._step()
+        h, pair = self._step()
         stop = self._stop()
         last = (self.t + h - stop) * self.direction >= -self.smallest
         calls = self.problem.calls
-        attempt = solver.attempt(self.problem, self.x, self.t, h, self.carry, brownian)
+        brownian = None if pair is None else (pair[:, 0], pair[:, 1])
+        trial = Trial(self.x, self.t, h, self.carry, brownian)
+        attempt = solver.attempt(self.problem, trial)
         self.nfe[self.index] += self.problem.calls - calls
-        size = _rms(attempt.error / solver.scale(self.x, attempt, self.carry))
-        finite = torch.isfinite(size) & torch.isfinite(_rms(attempt.x))
+        size = rms(attempt.error / solver.scale(trial, attempt))
+        finite = torch.isfinite(size) & torch.isfinite(rms(attempt.x))
         accept = finite & (size <= 1)
         self.accepted[self.index] += accept
         self.rejected[self.index] += ~accept
-        if self.noise is not None and brownian is not None and solver.bridges:
-            self.noise.put_back(self.index[~accept], h[~accept], brownian, ~accept)
+        if self.noise is not None and pair is not None and solver.bridges:
+            rejected = torch.nonzero(~accept).flatten()
+            rows = pair.index_select(0, rejected.to(pair.device))
+            self.noise.put_back(self.index[rejected], h[rejected], rows)
         new_t = torch.where(last, stop, self.t + h)
         if self.path is not None:
-            self._record(attempt, h, new_t, accept)
+            self._record(trial, attempt, new_t, accept)
         keep = column(accept, self.x)
         self.x = torch.where(keep, attempt.x, self.x)
         self.carry = torch.where(keep, attempt.carry, self.carry)
@@ -190,18 +192,18 @@ class _Run:
             return torch.full_like(self.t, self.t1)
         return self.times[self.target]
 
-    def _step(self) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-        """Signed step of every running sample, cut at the next stop, with its increments."""
+    def _step(self) -> tuple[Tensor, Tensor | None]:
+        """Signed step of every running sample, cut at the next stop, with its (W, H)."""
         remaining = (self._stop() - self.t).abs()
         h = torch.minimum(self.h.abs(), remaining)
         # Not a sliver before the stop.
         h = torch.where(remaining - h < 1e-3 * h, remaining, h)
         if self.noise is None:
             return self.direction * h, None
-        h, w, area = self.noise.take(self.index, h)
-        return self.direction * h, (w, area)
+        h, pair = self.noise.take(self.index, h)
+        return self.direction * h, pair
 
-    def _record(self, attempt: Attempt, h: Tensor, new_t: Tensor, accept: Tensor) -> None:
+    def _record(self, trial: Trial, attempt: Attempt, new_t: Tensor, accept: Tensor) -> None:
         """Write the requested times that an accepted step has passed."""
         assert self.path is not None
         target = self.target.clone()
@@ -212,8 +214,8 @@ class _Run:
                 break
             state = attempt.x
             if self.solver.interpolates:
-                theta = ((wanted - self.t) / h).clamp(0, 1)
-                state = self.solver.interpolate(self.x, attempt, h, theta)
+                theta = ((wanted - trial.t) / trial.h).clamp(0, 1)
+                state = self.solver.interpolate(trial, attempt, theta)
             rows = passed.to(state.device)
             self.path[target[passed].to(state.device), self.index[passed].to(state.device)] = state[
                 rows

@@ -20,13 +20,15 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .noise import Streams
-from .problem import column
 
 __all__ = ["BrownianPath", "BrownianStack", "PathNoise", "merge", "split"]
 
@@ -37,6 +39,30 @@ def merge(
     """(W, H) over the union of two adjacent intervals of lengths ``h1``, ``h2`` (broadcast)."""
     area = (h1 * (area1 - 0.5 * w2) + h2 * (area2 + 0.5 * w1)) / (h1 + h2)
     return w1 + w2, area
+
+
+_Lengths = TypeVar("_Lengths", Tensor, "np.ndarray")
+
+
+def _bridge(h1: _Lengths, h2: _Lengths) -> tuple[_Lengths, ...]:
+    """Weights of the bridge: of (W, H, z1) in W1, (H, z1, z2) in H1 and (H, z1, z2) in H2."""
+    # In fractions of the union: the cubes of short steps would underflow in single precision.
+    h = h1 + h2
+    r1, r2 = h1 / h, h2 / h
+    root1, root2 = r1**0.5, r2**0.5
+    scale = (h / (r1 * r1 * r1 + r2 * r2 * r2)) ** 0.5
+    a, b = 0.5 * scale * r1 * r1 * root1 * root2, 0.5 * scale * r2 * r2 * root1 * root2
+    c = 3**0.5 / 6 * scale * root1 * root2
+    return r1, 6 * r1 * r2, 2 * (a * r1 + b * r2), r1 * r1, -a, c * r2, r2 * r2, -b, -c * r1
+
+
+def _halves(
+    w: Tensor, area: Tensor, weights: Sequence[Tensor], z1: Tensor, z2: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    w1 = (w * weights[0]).addcmul_(area, weights[1]).addcmul_(z1, weights[2])
+    area1 = (area * weights[3]).addcmul_(z1, weights[4]).addcmul_(z2, weights[5])
+    area2 = (area * weights[6]).addcmul_(z1, weights[7]).addcmul_(z2, weights[8])
+    return w1, area1, w - w1, area2
 
 
 def split(
@@ -52,18 +78,7 @@ def split(
         z1: Standard normal values like ``w``.
         z2: Standard normal values like ``w``, independent of ``z1``.
     """
-    # In fractions of the union: the cubes of short steps would underflow in single precision.
-    h = h1 + h2
-    r1, r2 = h1 / h, h2 / h
-    scale = h.sqrt() / torch.sqrt(r1**3 + r2**3)
-    a = scale * r1**2.5 * r2**0.5 / 2
-    b = scale * r2**2.5 * r1**0.5 / 2
-    c1 = scale * 3**0.5 * r1**0.5 * r2**1.5 / 6
-    c2 = scale * 3**0.5 * r1**1.5 * r2**0.5 / 6
-    w1 = r1 * w + 6 * r1 * r2 * area + 2 * (a * r1 + b * r2) * z1
-    area1 = r1**2 * area - a * z1 + c1 * z2
-    area2 = r2**2 * area - b * z1 - c2 * z2
-    return w1, area1, w - w1, area2
+    return _halves(w, area, [v.to(w) for v in _bridge(h1, h2)], z1, z2)
 
 
 class BrownianPath:
@@ -99,15 +114,20 @@ class BrownianPath:
         self.steps = steps
         h = (self.high - self.low) / steps
         noise = Streams(seed, first, batch, shape, dtype=torch.float64, purpose="brownian")
-        w, integral = torch.zeros(2, batch, *shape, dtype=torch.float64)
-        self._w, self._integral = [w], [integral]
-        for _ in range(steps):
-            step = h**0.5 * noise.normal()
-            area = (h / 12) ** 0.5 * noise.normal()
-            integral = integral + h * (w + 0.5 * step + area)
-            w = w + step
-            self._w.append(w)
-            self._integral.append(integral)
+        # W and its integral on the fine grid, summed in chunks: few large operations.
+        self._w, self._integral = ([torch.zeros(batch, *shape).double()] for _ in range(2))
+        for start in range(0, steps, 256):
+            draws = [noise.normal() for _ in range(2 * min(256, steps - start))]
+            w = torch.stack(draws[::2]).mul_(h**0.5)
+            area = torch.stack(draws[1::2]).mul_((h / 12) ** 0.5).add_(w, alpha=0.5)
+            w[0] += self._w[-1]
+            w.cumsum_(0)
+            area[0] += self._w[-1]
+            area[1:] += w[:-1]
+            area *= h
+            area[0] += self._integral[-1]
+            self._w += w.unbind()
+            self._integral += area.cumsum_(0).unbind()
 
     def _index(self, t: float) -> int:
         position = (t - self.low) / (self.high - self.low) * self.steps
@@ -175,74 +195,99 @@ class BrownianStack:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
+        # Samples stop at different steps: blocks are small, a few draws or the few hundred values
+        # that make a call of the generator worth its price.
+        steps = max(1, min(128, 4096 // max(1, 2 * math.prod(shape))))
         self._streams = Streams(
-            seed, first, batch, shape, dtype=dtype, device=device, purpose="adaptive"
+            seed,
+            first,
+            batch,
+            (2, *shape),
+            dtype=dtype,
+            device=device,
+            purpose="adaptive",
+            steps=steps,
         )
-        self._depth = torch.zeros(batch, dtype=torch.int64)
-        self._h = torch.zeros(1, batch, dtype=torch.float64)
-        self._known = torch.zeros(1, batch, 2, *shape, dtype=dtype, device=device)
+        self._batch = batch
+        # The bookkeeping is a few numbers per sample, for which numpy is several times faster.
+        self._depth = np.zeros(batch, dtype=np.int64)
+        # Level l of sample i is row l batch + i.
+        self._h = np.zeros(batch)
+        self._known = torch.zeros(batch, 2, *shape, dtype=dtype, device=device)
 
-    def take(self, index: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Lengths, W and H for steps of at most ``h`` of the samples ``index``.
+    def take(self, index: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Lengths and (W, H) for steps of at most ``h`` of the samples ``index``.
 
         Args:
             index: Samples, ``(n,)``, int64 on the CPU.
             h: Wanted lengths, ``(n,)``, positive float64 on the CPU.
 
         Returns:
-            Lengths ``(n,)``, no longer than wanted, and increments ``(n, *shape)`` each.
+            Lengths ``(n,)``, no longer than wanted, and increments ``(n, 2, *shape)``.
         """
-        top = (self._depth[index] - 1).clamp(min=0)
-        has = self._depth[index] > 0
-        length = torch.where(has, self._h[top, index], h)
-        whole = has & (length <= h * (1 + 1e-9))
-        bridged = has & ~whole
-        step = torch.where(whole, length, h)
-        known = self._known[top.to(self._known.device), index.to(self._known.device)]
-        w, area = known[:, 0].clone(), known[:, 1].clone()
-        draws = torch.nonzero(~whole).flatten()
-        if len(draws):
-            z1, z2 = self._streams.take(index[draws]), self._streams.take(index[draws])
-            rows = draws.to(w.device)
-            size = column(h[draws], w)
-            new_w, new_area = size.sqrt() * z1, (size / 12).sqrt() * z2
-            cut = bridged[draws]
-            if bool(cut.any()):
-                h1 = size
-                rest = torch.where(cut, length[draws] - h[draws], h[draws])
-                w1, area1, w2, area2 = split(w[rows], area[rows], h1, column(rest, w), z1, z2)
-                mask = column(cut, w)
-                new_w, new_area = torch.where(mask, w1, new_w), torch.where(mask, area1, new_area)
-                which = index[draws][cut]
-                keep = cut.to(w.device)
-                self._h[top[draws][cut], which] = rest[cut]
-                self._known[top[draws][cut].to(w.device), which.to(w.device)] = torch.stack(
-                    [w2[keep], area2[keep]], dim=1
-                )
-            w[rows], area[rows] = new_w, new_area
-        self._depth[index] -= whole.long()
-        return step, w, area
+        samples, wanted = index.numpy(), h.numpy()
+        depth = self._depth[samples]
+        top = np.maximum(depth - 1, 0) * self._batch + samples
+        length = np.where(depth > 0, self._h[top], np.inf)
+        whole = length <= wanted * (1 + 1e-9)
+        step = torch.from_numpy(np.where(whole, length, wanted))
+        self._depth[samples] = depth - whole
+        draws = np.flatnonzero(~whole)
+        if not len(draws):
+            return step, self._known.index_select(0, self._rows(top))
+        if len(draws) == len(samples):
+            return step, self._new(samples, wanted, top, length)
+        pair = self._new(samples[draws], wanted[draws], top[draws], length[draws])
+        known = self._known.index_select(0, self._rows(top))
+        return step, known.index_copy_(0, self._rows(draws), pair)
 
-    def put_back(
-        self, index: Tensor, h: Tensor, brownian: tuple[Tensor, Tensor], rejected: Tensor
-    ) -> None:
+    def _new(
+        self, samples: np.ndarray, h: np.ndarray, top: np.ndarray, length: np.ndarray
+    ) -> Tensor:
+        """(W, H) of steps that need new values; what is left of a bridged interval is kept."""
+        pair = self._streams.take(torch.from_numpy(samples))
+        bridged = np.isfinite(length)
+        cut = np.flatnonzero(bridged)
+        if len(cut) < len(samples):
+            scale = np.where(bridged, 1.0, h**0.5)
+            both = np.stack([scale, np.where(bridged, 1.0, scale / 12**0.5)], axis=1)
+            pair.mul_(self._numbers(both.reshape(-1, 2, *[1] * (pair.ndim - 2))))
+        if not len(cut):
+            return pair
+        everyone = len(cut) == len(samples)
+        rows, where = self._rows(cut), self._rows(top[cut])
+        z = pair if everyone else pair.index_select(0, rows)
+        w, area = self._known.index_select(0, where).unbind(1)
+        rest = length[cut] - h[cut]
+        weights = np.stack(_bridge(h[cut], rest))
+        columns = self._numbers(weights.reshape(9, -1, *[1] * (w.ndim - 1))).unbind()
+        w1, area1, w2, area2 = _halves(w, area, columns, *z.unbind(1))
+        self._h[top[cut]] = rest
+        self._known.index_copy_(0, where, torch.stack([w2, area2], dim=1))
+        new = torch.stack([w1, area1], dim=1)
+        return new if everyone else pair.index_copy_(0, rows, new)
+
+    def put_back(self, index: Tensor, h: Tensor, pair: Tensor) -> None:
         """Return the increments of rejected steps.
 
         Args:
             index: Samples whose steps were rejected, ``(n,)``.
             h: Signed lengths of their steps, ``(n,)``.
-            brownian: (W, H) of all running samples.
-            rejected: Which of the running samples these are, boolean.
+            pair: Their (W, H), ``(n, 2, *shape)``.
         """
         if not len(index):
             return
-        depth = self._depth[index]
-        if int(depth.max()) == len(self._h):
-            self._h = torch.cat([self._h, torch.zeros_like(self._h)])
+        samples = index.numpy()
+        row = self._depth[samples] * self._batch + samples
+        if row.max() >= len(self._h):
+            self._h = np.concatenate([self._h, np.zeros_like(self._h)])
             self._known = torch.cat([self._known, torch.zeros_like(self._known)])
-        device = self._known.device
-        rows = rejected.to(device)
-        pair = torch.stack([brownian[0][rows], brownian[1][rows]], dim=1)
-        self._h[depth, index] = h.abs()
-        self._known[depth.to(device), index.to(device)] = pair
-        self._depth[index] += 1
+        self._h[row] = np.abs(h.numpy())
+        self._known.index_copy_(0, self._rows(row), pair)
+        self._depth[samples] += 1
+
+    def _rows(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(rows).to(self._known.device)
+
+    def _numbers(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self._known.device, self._known.dtype)

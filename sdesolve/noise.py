@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -150,7 +151,8 @@ class Streams:
         self._left = 0
         self._next_piece = max(4, 256 // max(1, math.prod(self.shape)))
         self._rows: Tensor | None = None
-        self._taken = torch.full((batch,), self._steps)
+        self._views: Sequence[Tensor] = ()
+        self._taken = np.full(batch, self._steps)
 
     def normal(self) -> Tensor:
         """Next draw of every sample, ``(batch, *shape)``."""
@@ -164,27 +166,39 @@ class Streams:
         return self.normal(), self.normal()
 
     def take(self, index: Tensor) -> Tensor:
-        """Next draw of the samples ``index`` alone, ``(len(index), *shape)``.
+        """Next draw of the samples ``index`` alone, a fresh tensor ``(len(index), *shape)``.
 
         Every sample advances by itself, so what it draws depends on its own history only. A
         stream serves either :meth:`take` or :meth:`normal`, not both.
         """
-        batch = len(self._seeds)
+        batch, values = len(self._seeds), math.prod(self.shape)
         self._seed_generators()
         if self._rows is None:
-            self._rows = torch.empty(batch, self._row, dtype=self._draw_dtype, device=self._device)
-        for i in index[self._taken[index] == self._steps].tolist():
-            torch.randn(
-                self._row,
-                generator=self._generators[i],
-                dtype=self._draw_dtype,
-                out=self._rows[i],
+            self._rows = torch.empty(
+                batch * self._steps, values, dtype=self._draw_dtype, device=self._device
             )
-            self._taken[i] = 0
-        steps = self._rows[:, : self._values].view(batch, self._steps, *self.shape)
-        draw = steps[index.to(self._device), self._taken[index].to(self._device)]
-        self._taken[index] += 1
-        return draw.to(self.dtype)
+            self._views = self._rows.view(batch, -1).unbind()
+        samples = index.numpy()
+        taken = self._taken[samples]
+        empty = taken == self._steps
+        if empty.any():
+            self._refill(samples[empty].tolist())
+            taken[empty] = 0
+        self._taken[samples] = taken + 1
+        where = torch.from_numpy(samples * self._steps + taken).to(self._device)
+        draw = self._rows.index_select(0, where)
+        return draw.view(len(index), *self.shape).to(self.dtype)
+
+    def _refill(self, samples: list[int]) -> None:
+        """Draw the next block of single samples."""
+        views, generators = self._views, self._generators
+        if self._row == self._values:
+            for i in samples:
+                views[i].normal_(generator=generators[i])
+            return
+        whole = torch.empty(self._row, dtype=self._draw_dtype, device=self._device)
+        for i in samples:
+            views[i].copy_(whole.normal_(generator=generators[i])[: self._values])
 
     def _seed_generators(self) -> None:
         if not self._generators:

@@ -41,7 +41,8 @@ class Problem:
         self.cond = dict(cond or {})
         self.calls = 0
         self._spread_checked = False
-        self._clock: tuple[float, Tensor] | None = None
+        self._times: dict[float, tuple[Tensor, int]] = {}
+        self._spreads: dict[float, tuple[Tensor, int]] = {}
         self._padding: tuple[Tensor, Tensor] | None = None
 
     def reverse(self, user: str) -> ReverseSDE:
@@ -73,14 +74,11 @@ class Problem:
 
     def _time(self, x: Tensor, t: float) -> Tensor:
         """One time for the whole batch, as the equation wants it; made once for term and spread."""
-        if self._clock is not None and not x.is_inference():
-            time, made = self._clock
-            # A callable may have changed it in place, which its version tells.
-            if time == t and not made._version and made.shape[0] == x.shape[0]:
-                return made
-        shape = (x.shape[0], *[1] * (x.ndim - 1)) if self.equation.columns else x.shape[:1]
-        made = x.new_full(shape, t)
-        self._clock = (t, made)
+        made = _recall(self._times, x, t)
+        if made is None:
+            shape = (x.shape[0], *[1] * (x.ndim - 1)) if self.equation.columns else x.shape[:1]
+            made = x.new_full(shape, t)
+            _remember(self._times, t, made)
         return made
 
     def term(self, x: Tensor, t: float) -> Tensor:
@@ -115,6 +113,16 @@ class Problem:
         """Diffusion at one time for the whole batch."""
         return self.spread_at(x, self._time(x, t))
 
+    def spread_once(self, x: Tensor, t: float) -> Tensor:
+        """The same; if additive, made once where a step ends and the next one starts."""
+        if self.equation.noise != "additive":
+            return self.spread(x, t)
+        b = _recall(self._spreads, x, t)
+        if b is None:
+            b = self.spread(x, t)
+            _remember(self._spreads, t, b)
+        return b
+
     def spread_at(self, x: Tensor, t: Tensor) -> Tensor:
         """Diffusion at times ``(batch,)``, shaped as its noise type says."""
         value = self.equation.spread(x, t)
@@ -148,6 +156,25 @@ class Problem:
         if self.equation.channels is None:
             return y.addcmul_(b, z, value=scale)
         return y.add_(self.times_noise(b, z), alpha=scale)
+
+
+_REMEMBERED = 4
+
+
+def _recall(memory: dict[float, tuple[Tensor, int]], x: Tensor, t: float) -> Tensor | None:
+    """What was made at time ``t`` for a batch like ``x``, if nobody has changed it since."""
+    found = memory.get(t)
+    if found is None or found[0].shape[0] not in (1, x.shape[0]):
+        return None
+    return found[0] if found[0]._version == found[1] else None
+
+
+def _remember(memory: dict[float, tuple[Tensor, int]], t: float, made: Tensor) -> None:
+    if made.is_inference():  # such tensors tell no version
+        return
+    if len(memory) == _REMEMBERED:
+        del memory[next(iter(memory))]
+    memory[t] = (made, made._version)
 
 
 def _check_like(value: object, x: Tensor, what: str) -> None:

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from .grids import Grid
 from .integrate import AnySolver, Callback, check_cond, solve
+from .problem import column
 from .process import Process, expand_like
 from .scores import Score
-from .solution import Solution, concatenate
+from .solution import Solution, Status, concatenate, warn_not_finite
 from .solvers import Delegate, Heun, Solver
 
 __all__ = ["sample"]
@@ -64,7 +65,8 @@ def sample(
         first: Index of the first sample.
         batch_size: Samples in a chunk; the result is the same, the memory smaller.
         cond: Tensors with a leading batch axis, passed to the score as keywords.
-        denoise: End with Tweedie's estimate E[x_0 | x_eps]; one more call, which is counted.
+        denoise: End with Tweedie's estimate E[x_0 | x_eps]; one more call, which is counted and
+            checked: a sample whose estimate is not finite keeps its x and gets that status.
         dtype: float32 or float64; by default that of ``x``, else torch's default.
         device: By default that of ``x``, else torch's default.
         progress: Show a progress bar for each chunk.
@@ -143,7 +145,7 @@ def sample(
             check=check,
             clock=clock,
         )
-        parts.append(_denoise(part, process, score, chunk) if denoise else part)
+        parts.append(_denoise(part, process, score, chunk, first + low) if denoise else part)
     return concatenate(parts)
 
 
@@ -154,15 +156,23 @@ def _stochasticity(solver: AnySolver, stochasticity: float | None) -> float:
 
 
 def _denoise(
-    solution: Solution, process: Process, score: Score, cond: Mapping[str, Tensor]
+    solution: Solution, process: Process, score: Score, cond: Mapping[str, Tensor], first: int
 ) -> Solution:
-    """Replace each x by (x + sigma^2 score) / alpha (Tweedie) at the time it stands at."""
+    """Replace each x by (x + sigma^2 score) / alpha (Tweedie) at the time it stands at.
+
+    A sample for which that is not finite keeps its x, and its status says so.
+    """
     x = solution.x
     t = solution.reached.to(x.device, x.dtype)
     sigma, alpha = expand_like(process.sigma(t), x), expand_like(process.alpha(t), x)
+    denoised = (x + sigma**2 * score(x, t, **cond)) / alpha
+    finite = torch.isfinite(denoised.flatten(1)).all(1)
+    failed = ~finite.cpu() & (solution.status == Status.DONE)
+    warn_not_finite(torch.where(failed, int(Status.NOT_FINITE), int(Status.DONE)), first)
     return replace(
         solution,
-        x=(x + sigma**2 * score(x, t, **cond)) / alpha,
+        x=torch.where(column(finite, x), denoised, x),
+        status=torch.where(failed, int(Status.NOT_FINITE), solution.status),
         nfe=solution.nfe + 1,
         calls=solution.calls + 1,
     )

@@ -2,9 +2,11 @@
 
 For Gaussian data the score is affine in x, so one step of any solver here is x' = R x + c(noise).
 R is probed with unit values; mean and variance of c are exact by Gauss-Hermite quadrature (c is a
-polynomial). The moments follow m <- R m + E c, v <- R^2 v + Var c.
+polynomial). The moments follow m <- R m + E c, v <- R^2 v + Var c. One call of the solver probes a
+step: all values, unit and nodes, are one batch.
 """
 
+import functools
 import itertools
 import math
 
@@ -45,35 +47,48 @@ def product_rule(rules) -> tuple[torch.Tensor, torch.Tensor]:
     return tensor, torch.tensor(weights, dtype=torch.float64)
 
 
+@functools.cache
+def _affine(process, mean: float, variance: float, t: float) -> tuple[float, float]:
+    """Factor of x and constant of the score of N(mean, variance) noised to time t."""
+    alpha, sigma = process.alpha(t), process.sigma(t)
+    v = alpha**2 * variance + sigma**2
+    return -1 / v, alpha * mean / v
+
+
 def moments(
     process, solver, steps, *, mean=0.0, variance=0.25, grid=None, exact_start=False, tau=None
 ):
     """Mean and variance of the solver's result at eps, and the exact ones."""
-    data = ss.Gaussian([mean], variance)
     if tau is None:
         tau = solver.tau if solver.tau is not None else solver.default_tau
-    problem = Problem(process.reverse(data.score(process), tau))
+
+    def score(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        # One time for the whole batch, at nodes that all solvers share.
+        factor, constant = _affine(process, mean, variance, t[0].item())
+        return (factor * x).add_(constant)
+
+    problem = Problem(process.reverse(score, tau))
     grid = grid or ss.grids.default_grid(process, tau > 0)
     plan = solver.plan(problem, grid(process, process.T, process.eps, steps))
 
-    def step(i: int, values: torch.Tensor, noise: Nodes) -> torch.Tensor:
-        x = values.reshape(-1, 1)
+    def step(i: int, x: torch.Tensor, draws) -> tuple[torch.Tensor, int]:
+        noise = Nodes(len(x), draws)
         state = solver.init(problem, plan, x)
-        return solver.step(problem, plan, i, x, state, noise).x.flatten()
+        return solver.step(problem, plan, i, x, state, noise).x.flatten(), noise.draws
 
     def exact(t: float) -> tuple[float, float]:
         return process.alpha(t) * mean, process.alpha(t) ** 2 * variance + process.sigma(t) ** 2
 
-    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    counter = Nodes(2)
-    step(0, ends, counter)
-    nodes, weights = product_rule([gauss(5)] * counter.draws)
-    draws = nodes.unsqueeze(2).unbind(1)
+    ends = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    nodes, weights = product_rule([gauss(5)] * step(0, ends, ())[1])
+    x = torch.cat([ends, torch.zeros(len(nodes), 1, dtype=torch.float64)])
+    padded = torch.cat([torch.zeros(2, nodes.shape[1], dtype=torch.float64), nodes])
+    draws = padded.unsqueeze(2).unbind(1)
     m, v = exact(process.T) if exact_start else (0.0, process.prior_std(process.T) ** 2)
     for i in range(steps):
-        low, high = step(i, ends, Nodes(2)).tolist()
-        c = step(i, torch.zeros(len(nodes), dtype=torch.float64), Nodes(len(nodes), draws))
-        centre = (weights * c).sum().item()
+        y, _ = step(i, x, draws)
+        low, high = y[:2].tolist()
+        centre = weights.dot(y[2:]).item()
         m = (high - low) * m + centre
-        v = (high - low) ** 2 * v + (weights * (c - centre) ** 2).sum().item()
+        v = (high - low) ** 2 * v + weights.dot((y[2:] - centre).square()).item()
     return (m, v), exact(process.eps)

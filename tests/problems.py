@@ -92,12 +92,13 @@ B1 = torch.tensor([[0.0, 0.6], [-0.2, 0.1]], dtype=torch.float64)
 B2 = torch.tensor([[0.3, 0.0], [0.5, -0.4]], dtype=torch.float64)
 
 
-def rotation(calculus: str, noise: str = "general") -> ss.SDE:
-    """dx = A x dt + B1 x dW1 + B2 x dW2."""
+def rotation(calculus: str, noise: str = "general", ito_form: bool = False) -> ss.SDE:
+    """dx = A x dt + B1 x dW1 + B2 x dW2; ``ito_form`` rewrites the Stratonovich one for Ito."""
+    a = DRIFT + 0.5 * (B1 @ B1 + B2 @ B2) if ito_form else DRIFT
     return ss.SDE(
-        lambda x, t: x @ DRIFT.T,
+        lambda x, t: x @ a.T,
         lambda x, t: torch.stack([x @ B1.T, x @ B2.T], dim=-1),
         noise=noise,
-        calculus=calculus,
+        calculus="ito" if ito_form else calculus,
         channels=2,
     )

@@ -13,7 +13,25 @@ from torch import Tensor
 from ..problem import Problem, column
 from ..sde import Calculus, Noise
 
-__all__ = ["Adaptive", "Attempt", "SampleTable"]
+__all__ = ["Adaptive", "Attempt", "SampleTable", "Trial", "first_step"]
+
+
+class Trial(NamedTuple):
+    """What is to be attempted: one step of every running sample.
+
+    Args:
+        x: States, ``(running, *event)``.
+        t: Times, ``(running,)``, float64 on the CPU.
+        h: Signed steps, ``(running,)``, float64 on the CPU.
+        carry: From the last accepted step, like x.
+        brownian: (W, H) of the step, each ``(running, *noise)``; None without noise.
+    """
+
+    x: Tensor
+    t: Tensor
+    h: Tensor
+    carry: Tensor
+    brownian: tuple[Tensor, Tensor] | None
 
 
 class Attempt(NamedTuple):
@@ -53,14 +71,34 @@ class SampleTable:
         """Increment h a(z, t) at stage ``j``; one evaluation, a fresh tensor."""
         return column(self.h, z) * problem.drift_at(z, self.t + self.nodes[j] * self.h)
 
+    def scaled_drift(self, problem: Problem, i: int, j: int, z: Tensor) -> tuple[Tensor, float]:
+        """The same increment, with the factor 1."""
+        return self.drift(problem, i, j, z), 1.0
+
+    def diffusion(self, problem: Problem, i: int, j: int, z: Tensor) -> Tensor:
+        """b(z, t) at stage ``j``."""
+        return problem.spread_at(z, (self.t + self.nodes[j] * self.h).to(z.device, z.dtype))
+
     def noise(self, problem: Problem, i: int, j: int, z: Tensor, *w: Tensor) -> list[Tensor]:
         """Products b(z, t) w at stage ``j`` with each ``w``, fresh tensors."""
-        b = problem.spread_at(z, (self.t + self.nodes[j] * self.h).to(z.device, z.dtype))
+        b = self.diffusion(problem, i, j, z)
         return [problem.times_noise(b, v) for v in w]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Adaptive(ABC):
-    """An adaptive method: per-sample time, step, error and status."""
+    """An adaptive method: per-sample time, step, error and status.
+
+    Args:
+        rtol: Relative tolerance of one step.
+        atol: Absolute tolerance of one step, in the units of x.
+        max_steps: Most attempted steps of a sample.
+        compact: Evaluate only the running samples. Use False for a score that closes over tensors
+            with one entry per sample.
+
+    Raises:
+        ValueError: If a tolerance is not positive or max_steps < 1.
+    """
 
     order: ClassVar[float]
     """Order of the error on ordinary differential equations."""
@@ -70,7 +108,7 @@ class Adaptive(ABC):
     """Noise types it solves."""
     calculus: ClassVar[tuple[Calculus, ...]] = ("ito", "stratonovich")
     """Calculus of the equations with multiplicative noise it solves."""
-    tau: float | None = None
+    tau: ClassVar[float | None] = None
     """Stochasticity it is made for; None takes the problem's."""
     default_tau: ClassVar[float] = 0.0
     """Stochasticity that :func:`sdesolve.sample` uses when neither says one."""
@@ -83,17 +121,12 @@ class Adaptive(ABC):
     gains: ClassVar[tuple[float, float]]
     """Coefficients of the PI controller: of this error and of the last one."""
 
-    rtol: float
-    atol: float
-    max_steps: int
-    compact: bool
+    rtol: float = 0.05
+    atol: float = 0.01
+    max_steps: int = 100_000
+    compact: bool = True
 
-    def check(self) -> None:
-        """Refuse parameters out of range.
-
-        Raises:
-            ValueError: If a tolerance is not positive or max_steps < 1.
-        """
+    def __post_init__(self) -> None:
         name = type(self).__name__
         if not (self.rtol > 0 and self.atol > 0):
             raise ValueError(
@@ -103,41 +136,32 @@ class Adaptive(ABC):
         if self.max_steps < 1:
             raise ValueError(f"max_steps must be 1 or more, got {self.max_steps}")
 
-    def start(self, problem: Problem, x: Tensor, t: Tensor, span: Tensor) -> tuple[Tensor, Tensor]:
-        """First carry and first signed step.
+    def start(self, problem: Problem, x: Tensor, t: Tensor) -> Tensor:
+        """First carry, like x.
 
         Args:
             problem: The run.
             x: Initial states.
             t: First times, ``(batch,)``, float64 on the CPU.
-            span: Signed time to the end, like ``t``.
         """
-        return x, 0.01 * span
+        return x
 
     @abstractmethod
-    def attempt(
-        self,
-        problem: Problem,
-        x: Tensor,
-        t: Tensor,
-        h: Tensor,
-        carry: Tensor,
-        brownian: tuple[Tensor, Tensor] | None,
-    ) -> Attempt:
-        """Try one step.
+    def first_step(self, problem: Problem, trial: Trial) -> Tensor:
+        """First signed step, ``(batch,)``, where the user has not said one.
 
         Args:
             problem: The run.
-            x: States, ``(running, *event)``.
-            t: Times, ``(running,)``, float64 on the CPU.
-            h: Signed steps, ``(running,)``, float64 on the CPU.
-            carry: From the last accepted step, like x.
-            brownian: (W, H) of the step, each ``(running, *noise)``; None without noise.
+            trial: Initial states, times and carry; its steps are the whole spans.
         """
 
-    def scale(self, x: Tensor, attempt: Attempt, carry: Tensor) -> Tensor:
+    @abstractmethod
+    def attempt(self, problem: Problem, trial: Trial) -> Attempt:
+        """Try one step; makes :attr:`evaluations` calls."""
+
+    def scale(self, trial: Trial, attempt: Attempt) -> Tensor:
         """What the error is measured against, like x."""
-        return self.atol + self.rtol * torch.maximum(x.abs(), attempt.x.abs())
+        return self.atol + self.rtol * torch.maximum(trial.x.abs(), attempt.x.abs())
 
     def factor(self, size: Tensor, accept: Tensor, previous: Tensor) -> Tensor:
         """By what to multiply the step, from this scaled error and the last accepted one.
@@ -153,6 +177,47 @@ class Adaptive(ABC):
         shrink = 0.9 * size ** (-1 / self.error_order)
         return torch.where(accept, growth.clamp(0.2, 10.0), shrink.clamp(0.1, 0.9))
 
-    def interpolate(self, x: Tensor, attempt: Attempt, h: Tensor, theta: Tensor) -> Tensor:
+    def interpolate(self, trial: Trial, attempt: Attempt, theta: Tensor) -> Tensor:
         """State at the fraction ``theta``, ``(running,)``, of the step."""
         raise NotImplementedError
+
+
+def first_step(solver: Adaptive, problem: Problem, trial: Trial, slope: Tensor) -> Tensor:
+    """A first step from the drift ``slope`` at the start and one more, a small step h0 away.
+
+    The small step moves x by about a hundredth: by the drift and by one standard deviation of the
+    noise. How much the drift changes along it tells the local error, which grows like
+    h^error_order without noise and like h^(3/2) with it. Aimed at is a hundredth of the tolerance,
+    with noise a tenth: there a rejection costs little, for its increments are kept.
+
+    References:
+        Hairer, Norsett & Wanner 1993, section II.4, for ordinary equations.
+    """
+    x, t, span, _, _ = trial
+    length = span.abs()
+    scale = solver.atol + solver.rtol * x.abs()
+    d0, d1 = rms(x / scale), rms(slope / scale)
+    small = (d0 < 1e-5) | (d1 < 1e-5)
+    h0 = torch.minimum(torch.where(small, 1e-6 * length, 0.01 * d0 / d1), length)
+    kick = torch.zeros_like(x)
+    noisy = problem.equation.noise != "none"
+    if noisy:
+        kick = problem.spread_at(x, t.to(x.device, x.dtype)).expand_as(x)
+        h0 = torch.where(small, h0, torch.minimum(h0, (0.01 * d0 / rms(kick / scale)) ** 2))
+    y = x + column(h0 * span.sign(), x) * slope + column(h0.sqrt(), x) * kick
+    change = rms((problem.drift_at(y, t + h0 * span.sign()) - slope) / scale)
+    power = 1 / solver.error_order
+    if noisy:
+        h1 = torch.minimum((0.1 / d1) ** power, (0.1 * h0.sqrt() / change) ** (2 / 3))
+        h1 = h1.clamp(max=0.1 * length)
+    else:
+        largest = torch.maximum(d1, change / h0)
+        flat = torch.maximum(1e-6 * length, 1e-3 * h0)
+        h1 = torch.where(largest <= 1e-15, flat, (0.01 / largest) ** power)
+        h1 = torch.minimum(100 * h0, h1)
+    return torch.where(torch.isfinite(h1), h1, 1e-3 * length) * span.sign()
+
+
+def rms(x: Tensor) -> Tensor:
+    """Root mean square over the event, ``(batch,)`` float64 on the CPU."""
+    return x.detach().flatten(1).square().mean(1).sqrt().to("cpu").double()

@@ -7,7 +7,7 @@ estimate the error with order 4, and interpolate with order 4 from the stages th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..problem import Problem, column
 from ..sde import Noise
-from .adaptive import Adaptive, Attempt
+from .adaptive import Adaptive, Attempt, Trial, first_step
 
 __all__ = ["AdaptiveODE", "Pair"]
 
@@ -151,7 +151,7 @@ class AdaptiveODE(Adaptive):
     Every sample has its own time, step and error, so its result and its NFE do not depend on its
     batch mates; samples that are done leave the batch.
 
-    Cost: six evaluations an attempted step, and two to start.
+    Cost: six evaluations an attempted step, one to start and one for the first step's size.
 
     Args:
         method: "dopri5" (Dormand & Prince) or "tsit5" (Tsitouras), whose errors are often smaller.
@@ -170,10 +170,10 @@ class AdaptiveODE(Adaptive):
     """
 
     method: Literal["dopri5", "tsit5"] = "dopri5"
+    _: KW_ONLY
     rtol: float = 1e-5
     atol: float = 1e-5
     max_steps: int = 10_000
-    compact: bool = True
 
     order = 5
     error_order = 5
@@ -184,51 +184,35 @@ class AdaptiveODE(Adaptive):
     tau = 0.0
 
     def __post_init__(self) -> None:
-        self.check()
+        super().__post_init__()
         if self.method not in _PAIRS:
             raise ValueError(f"method must be one of {', '.join(_PAIRS)}, got {self.method!r}")
 
-    def start(self, problem: Problem, x: Tensor, t: Tensor, span: Tensor) -> tuple[Tensor, Tensor]:
-        """First slope and step, from two evaluations (Hairer, Norsett & Wanner, section II.4)."""
-        slope = problem.drift_at(x, t)
-        scale = self.atol + self.rtol * x.abs()
-        d0, d1 = _rms(x / scale), _rms(slope / scale)
-        h0 = torch.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6 * span.abs(), 0.01 * d0 / d1)
-        h0 = torch.minimum(h0, span.abs()) * span.sign()
-        change = problem.drift_at(x + column(h0, x) * slope, t + h0) - slope
-        largest = torch.maximum(d1, _rms(change / scale) / h0.abs())
-        h1 = torch.where(
-            largest <= 1e-15,
-            torch.maximum(1e-6 * span.abs(), 1e-3 * h0.abs()),
-            (0.01 / largest) ** (1 / self.error_order),
-        )
-        h = torch.minimum(100 * h0.abs(), h1)
-        return slope, torch.where(torch.isfinite(h), h, 1e-3 * span.abs()) * span.sign()
+    def start(self, problem: Problem, x: Tensor, t: Tensor) -> Tensor:
+        """First slope; one evaluation."""
+        return problem.drift_at(x, t)
 
-    def attempt(
-        self,
-        problem: Problem,
-        x: Tensor,
-        t: Tensor,
-        h: Tensor,
-        carry: Tensor,
-        brownian: tuple[Tensor, Tensor] | None,
-    ) -> Attempt:
+    def first_step(self, problem: Problem, trial: Trial) -> Tensor:
+        """From the first slope and one more evaluation."""
+        return first_step(self, problem, trial, trial.carry)
+
+    def attempt(self, problem: Problem, trial: Trial) -> Attempt:
         """Try one step; six evaluations."""
         pair = _PAIRS[self.method]
-        slopes = [carry]
-        step = column(h, x)
-        y = x
+        slopes = [trial.carry]
+        step = column(trial.h, trial.x)
+        y = trial.x
         for node, row in zip(pair.nodes, pair.stages, strict=True):
-            y = torch.addcmul(x, step, _weighted(row, slopes))
-            slopes.append(problem.drift_at(y, t + node * h))
+            y = torch.addcmul(trial.x, step, _weighted(row, slopes))
+            slopes.append(problem.drift_at(y, trial.t + node * trial.h))
         return Attempt(y, step * _weighted(pair.error, slopes), slopes[-1], slopes)
 
-    def interpolate(self, x: Tensor, attempt: Attempt, h: Tensor, theta: Tensor) -> Tensor:
+    def interpolate(self, trial: Trial, attempt: Attempt, theta: Tensor) -> Tensor:
         """The method's own interpolant, order 4."""
+        x = trial.x
         weights = _PAIRS[self.method].interpolant(theta)
         for w, slope in zip(weights, attempt.stages, strict=True):
-            x = torch.addcmul(x, column(w * h, x), slope)
+            x = torch.addcmul(x, column(w * trial.h, x), slope)
         return x
 
 
@@ -238,7 +222,3 @@ def _weighted(weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:
     for w, k in pairs[1:]:
         total = total.add_(k, alpha=w)
     return total
-
-
-def _rms(x: Tensor) -> Tensor:
-    return x.detach().flatten(1).square().mean(1).sqrt().to("cpu").double()

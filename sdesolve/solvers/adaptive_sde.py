@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..problem import Problem, column
 from ..sde import Calculus, Noise
-from .adaptive import Adaptive, Attempt, SampleTable
+from .adaptive import Adaptive, Attempt, SampleTable, Trial, first_step
 from .additive import ShARK
 from .ito import SRIW1
 
@@ -28,11 +28,11 @@ __all__ = ["AdaptiveSDE", "GottaGoFast"]
 _ADDITIVE, _DIAGONAL = ShARK(), SRIW1()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AdaptiveSDE(Adaptive):
     """Adaptive ShARK (additive noise) or SRIW1 (scalar and diagonal noise, Ito).
 
-    Cost: two evaluations an attempted step.
+    Cost: two evaluations an attempted step, and two for the first step's size if it is not given.
 
     Args:
         rtol: Relative tolerance of one step.
@@ -48,11 +48,6 @@ class AdaptiveSDE(Adaptive):
         Foster, dos Reis & Strange 2024; Roessler 2010; Rackauckas & Nie 2017.
     """
 
-    rtol: float = 0.05
-    atol: float = 0.01
-    max_steps: int = 100_000
-    compact: bool = True
-
     order = 2
     error_order = 2
     evaluations = 2
@@ -61,23 +56,17 @@ class AdaptiveSDE(Adaptive):
     calculus: ClassVar[tuple[Calculus, ...]] = ("ito",)
     default_tau = 1.0
 
-    def __post_init__(self) -> None:
-        self.check()
+    def first_step(self, problem: Problem, trial: Trial) -> Tensor:
+        """From two evaluations and the size of the noise."""
+        return first_step(self, problem, trial, problem.drift_at(trial.x, trial.t))
 
-    def attempt(
-        self,
-        problem: Problem,
-        x: Tensor,
-        t: Tensor,
-        h: Tensor,
-        carry: Tensor,
-        brownian: tuple[Tensor, Tensor] | None,
-    ) -> Attempt:
+    def attempt(self, problem: Problem, trial: Trial) -> Attempt:
         """Try one step; two evaluations."""
+        x, t, h, _, brownian = trial
         if problem.equation.noise in ("none", "additive"):
             tableau = _ADDITIVE.tableau
             drift, spread = SampleTable(t, h, tableau.stages), SampleTable(t, h, tableau.nodes)
-            step = _ADDITIVE.advance(problem, drift, spread, 0, x, brownian)
+            step = _ADDITIVE.advance(problem, drift, spread, x, brownian)
         else:
             nodes = _DIAGONAL.tableau
             drift, spread = SampleTable(t, h, nodes.c0), SampleTable(t, h, nodes.c1)
@@ -87,7 +76,7 @@ class AdaptiveSDE(Adaptive):
         return Attempt(step.x, step.error, step.x)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GottaGoFast(Adaptive):
     """The published adaptive Heun-Euler solver for reverse SDEs, for comparison.
 
@@ -111,8 +100,6 @@ class GottaGoFast(Adaptive):
 
     rtol: float = 0.01
     atol: float = 2 / 256
-    max_steps: int = 100_000
-    compact: bool = True
 
     order = 1
     error_order = 1
@@ -122,19 +109,13 @@ class GottaGoFast(Adaptive):
     noise_types: ClassVar[tuple[Noise, ...]] = ("none", "additive")
     default_tau = 1.0
 
-    def __post_init__(self) -> None:
-        self.check()
+    def first_step(self, problem: Problem, trial: Trial) -> Tensor:
+        """A hundredth of the span, as published."""
+        return 0.01 * trial.h
 
-    def attempt(
-        self,
-        problem: Problem,
-        x: Tensor,
-        t: Tensor,
-        h: Tensor,
-        carry: Tensor,
-        brownian: tuple[Tensor, Tensor] | None,
-    ) -> Attempt:
+    def attempt(self, problem: Problem, trial: Trial) -> Attempt:
         """Try one step; two evaluations with the same noise."""
+        x, t, h, _, brownian = trial
         table = SampleTable(t, h, (0.0, 1.0))
         first = table.drift(problem, 0, 0, x)
         if brownian is not None:
@@ -146,9 +127,9 @@ class GottaGoFast(Adaptive):
         half = 0.5 * (second - first)
         return Attempt(euler + half, half, euler)
 
-    def scale(self, x: Tensor, attempt: Attempt, carry: Tensor) -> Tensor:
+    def scale(self, trial: Trial, attempt: Attempt) -> Tensor:
         """max(atol, rtol max(abs(x'), abs(x'_last))) with the Euler steps x'."""
-        largest = torch.maximum(attempt.carry.abs(), carry.abs())
+        largest = torch.maximum(attempt.carry.abs(), trial.carry.abs())
         return (self.rtol * largest).clamp(min=self.atol)
 
     def factor(self, size: Tensor, accept: Tensor, previous: Tensor) -> Tensor:

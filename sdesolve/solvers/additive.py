@@ -20,6 +20,7 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,7 +32,7 @@ from ..problem import Problem, Step
 from ..sde import Noise
 from .adaptive import SampleTable
 from .base import Solver
-from .runge_kutta import Row, StageTable, combine
+from .runge_kutta import Row, StageTable
 
 __all__ = ["SRA1", "SRA2", "SRA3", "AdditiveSRK", "AdditiveTableau", "ShARK"]
 
@@ -141,43 +142,93 @@ class AdditiveSRK(Solver):
     def step(
         self, problem: Problem, plan: _Plan, i: int, x: Tensor, state: object, noise: NoiseSource
     ) -> Step:
-        """One step, with the embedded estimate of its error."""
-        brownian = None
+        """One step."""
+        kicks = None
         if problem.equation.noise != "none":
-            h = abs(plan.drift.h[i])
+            root = abs(plan.drift.h[i]) ** 0.5
             w, area = noise.pair()
-            brownian = (w * h**0.5, area * (h / 12) ** 0.5)
-        return self.advance(problem, plan.drift, plan.noise, i, x, brownian)
+            kicks = _Kicks(
+                [plan.noise.diffusion(problem, i, j, x) for j in range(len(self.tableau.nodes))],
+                ((w, root), (area, root / 12**0.5)),
+            )
+        drifts = self._drifts(problem, plan.drift, i, x, kicks)
+        return Step(self._new_state(x, drifts, kicks))
 
     def advance(
         self,
         problem: Problem,
-        drift: StageTable | SampleTable,
-        spread: StageTable | SampleTable,
-        i: int,
+        drift: SampleTable,
+        spread: SampleTable,
         x: Tensor,
         brownian: tuple[Tensor, Tensor] | None,
     ) -> Step:
-        """One step with given increments (W, H), on a grid or with a step for each sample."""
-        tableau = self.tableau
-        noisy = brownian is not None
-        kicks: list[Tensor | None] = []
+        """One step with increments (W, H), a step size and an error estimate for each sample."""
+        kicks = None
         if brownian is not None:
-            # b(t + c1_j h) W for every node, then b(t + c1_j h) H for every node.
-            nodes = range(len(tableau.nodes))
-            pairs = [spread.noise(problem, i, j, x, *brownian) for j in nodes]
-            kicks = [pair[k] for k in (0, 1) for pair in pairs]
-        n = len(tableau.nodes)
-        drifts: list[Tensor | None] = []
+            kicks = _Kicks(
+                [spread.diffusion(problem, 0, j, x) for j in range(len(self.tableau.nodes))],
+                ((brownian[0], 1.0), (brownian[1], 1.0)),
+            )
+        drifts = self._drifts(problem, drift, 0, x, kicks)
+        error = _plus(torch.zeros_like(x), self.tableau.error, drifts)
+        return Step(self._new_state(x, drifts, kicks), None, error)
+
+    def _drifts(
+        self,
+        problem: Problem,
+        table: StageTable | SampleTable,
+        i: int,
+        x: Tensor,
+        kicks: _Kicks | None,
+    ) -> list[tuple[Tensor, float]]:
+        """Drifts at the stages, each with the number that makes it an increment."""
+        tableau = self.tableau
+        drifts: list[tuple[Tensor, float]] = []
         for j in range(len(tableau.weights)):
-            z = combine(x, tableau.drift[j - 1], drifts) if j > 0 else x
-            if noisy:
-                z = combine(z, (*tableau.p[j], *tableau.q[j]), kicks)
-            drifts.append(drift.drift(problem, i, j, z))
-        y = combine(x, tableau.weights, drifts)
-        if noisy:
-            y = combine(y, (*tableau.beta[:n], *tableau.gamma[:n]), kicks)
-        return Step(y, None, combine(torch.zeros_like(x), tableau.error, drifts))
+            z = _plus(x, tableau.drift[j - 1], drifts) if j > 0 else x
+            if kicks is not None:
+                z = kicks.add(z, x, tableau.p[j], tableau.q[j])
+            drifts.append(table.scaled_drift(problem, i, j, z))
+        return drifts
+
+    def _new_state(
+        self, x: Tensor, drifts: list[tuple[Tensor, float]], kicks: _Kicks | None
+    ) -> Tensor:
+        y = _plus(x, self.tableau.weights, drifts)
+        return y if kicks is None else kicks.add(y, x, self.tableau.beta, self.tableau.gamma)
+
+
+@dataclass(frozen=True)
+class _Kicks:
+    """Diffusions at the nodes, as numbers or tensors, and the scaled normal values W and H."""
+
+    diffusions: Sequence[float | Tensor]
+    integrals: tuple[tuple[Tensor, float], tuple[Tensor, float]]
+
+    def add(self, y: Tensor, x: Tensor, p: Row, q: Row) -> Tensor:
+        """y + sum_j b_j (p_j W + q_j H), in place unless ``y`` is ``x``."""
+        for row, (v, scale) in zip((p, q), self.integrals, strict=True):
+            total = 0.0
+            for c, b in zip(row, self.diffusions, strict=True):
+                if isinstance(b, float):
+                    total += c * b
+                elif c != 0:
+                    c *= scale
+                    y = y.addcmul(b, v, value=c) if y is x else y.addcmul_(b, v, value=c)
+            if total != 0:
+                total *= scale
+                y = y.add(v, alpha=total) if y is x else y.add_(v, alpha=total)
+        return y
+
+
+def _plus(x: Tensor, weights: Row, increments: list[tuple[Tensor, float]]) -> Tensor:
+    """Sum x + sum w_j s_j k_j; ``x`` itself if all weights are zero."""
+    total = x
+    for w, (k, scale) in zip(weights, increments, strict=False):
+        if w != 0:
+            w *= scale
+            total = x.add(k, alpha=w) if total is x else total.add_(k, alpha=w)
+    return total
 
 
 @dataclass(frozen=True)

@@ -107,12 +107,22 @@ class StageTable:
         a = self.h[i] * self.linear[i][j]
         return k if a == 0 else k.add_(z, alpha=a)
 
+    def scaled_drift(self, problem: Problem, i: int, j: int, z: Tensor) -> tuple[Tensor, float]:
+        """The same increment as a tensor and a factor; without a linear part no product is made."""
+        if self.linear[i][j] != 0:
+            return self.drift(problem, i, j, z), 1.0
+        return problem.term(z, self.t[i][j]), self.h[i] * self.gain[i][j]
+
+    def diffusion(self, problem: Problem, i: int, j: int, z: Tensor) -> float | Tensor:
+        """b(z, t) of step ``i`` at stage ``j``, as a number where it was tabulated."""
+        amplitude = self.amplitude[i][j]
+        return problem.spread_once(z, self.t[i][j]) if amplitude is None else amplitude
+
     def noise(self, problem: Problem, i: int, j: int, z: Tensor, *w: Tensor) -> list[Tensor]:
         """Products b(z, t) w of step ``i`` at stage ``j`` with each ``w``, fresh tensors."""
-        amplitude = self.amplitude[i][j]
-        if amplitude is not None:
-            return [v * amplitude for v in w]
-        b = problem.spread(z, self.t[i][j])
+        b = self.diffusion(problem, i, j, z)
+        if isinstance(b, float):
+            return [v * b for v in w]
         return [problem.times_noise(b, v) for v in w]
 
 

@@ -84,8 +84,9 @@ def _stack(batch, seed=0, shape=(2,), dtype=torch.float64):
 def test_rejections_move_along_one_path(plan, seed):
     """Whatever is rejected, the first increments that were drawn are what is travelled."""
     stack, index = _stack(1, seed), torch.tensor([0])
-    h, w, area = stack.take(index, torch.tensor([1.0], dtype=torch.float64))
-    stack.put_back(index, h, (w, area), torch.tensor([True]))
+    h, pair = stack.take(index, torch.tensor([1.0], dtype=torch.float64))
+    stack.put_back(index, h, pair)
+    w, area = pair.unbind(1)
     done, total, total_area = torch.zeros(()).double(), torch.zeros_like(w), torch.zeros_like(area)
     queue = [*plan, *[(1.0, True)] * 40]
     for fraction, accept in queue:
@@ -93,10 +94,11 @@ def test_rejections_move_along_one_path(plan, seed):
         if left < 1e-9:
             break
         wanted = torch.tensor([max(fraction * left, 1e-3)], dtype=torch.float64)
-        step, w1, area1 = stack.take(index, wanted.clamp(max=left))
+        step, pair = stack.take(index, wanted.clamp(max=left))
         if not accept:
-            stack.put_back(index, step, (w1, area1), torch.tensor([True]))
+            stack.put_back(index, step, pair)
             continue
+        w1, area1 = pair.unbind(1)
         if done == 0:
             total, total_area = w1, area1
         else:
@@ -107,18 +109,28 @@ def test_rejections_move_along_one_path(plan, seed):
     assert (total_area - area).abs().max() < 1e-10
 
 
-def test_what_a_sample_draws_depends_on_its_own_history():
-    """Neighbours that take, reject and finish at other times change nothing."""
-    one = torch.tensor([1.0], dtype=torch.float64)
-    lone = BrownianStack(3, 5, 1, (2,), dtype=torch.float64, device=torch.device("cpu"))
-    crowd = BrownianStack(3, 0, 8, (2,), dtype=torch.float64, device=torch.device("cpu"))
-    for _ in range(700):
-        index = torch.tensor([0])
-        a = lone.take(index, one)
-        b = crowd.take(torch.tensor([1, 5]), torch.tensor([0.3, 1.0], dtype=torch.float64))
-        assert torch.equal(a[1][0], b[1][1])
-        crowd.put_back(torch.tensor([1]), b[0][:1], b[1:], torch.tensor([True, False]))
-    crowd.take(torch.arange(8), torch.ones(8, dtype=torch.float64))
+@pytest.mark.parametrize("shape", [(), (2,), (3, 7), (1001,)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_what_a_sample_draws_depends_on_its_own_history(shape, dtype):
+    """To the bit, whether its neighbours take, reject, bridge or finish at the same time."""
+    generator = torch.Generator().manual_seed(0)
+    lone = BrownianStack(3, 5, 1, shape, dtype=dtype, device=torch.device("cpu"))
+    crowd = BrownianStack(3, 0, 8, shape, dtype=dtype, device=torch.device("cpu"))
+    for _ in range(60):
+        wanted = torch.rand(8, generator=generator, dtype=torch.float64) + 0.01
+        rejects = torch.rand(8, generator=generator) < 0.3
+        others = torch.rand(8, generator=generator) < 0.5
+        others[5] = True
+        index = torch.nonzero(others).flatten()
+        me = int(others[:5].sum())
+        h, pair = crowd.take(index, wanted[index])
+        alone, mine = lone.take(torch.tensor([0]), wanted[5:6])
+        assert alone[0] == h[me]
+        assert torch.equal(mine[0], pair[me])
+        out = rejects[index]
+        crowd.put_back(index[out], h[out], pair[out])
+        if rejects[5]:
+            lone.put_back(torch.tensor([0]), alone, mine)
 
 
 def test_discrete_variables_have_the_moments_of_the_normal_law():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sdesolve.noise import Streams, _mix32, block_steps, stream_seed
+from sdesolve.noise import Streams, _mix32, block_steps, stream_seed, stream_seeds
 
 shapes = st.lists(st.integers(1, 9), min_size=0, max_size=3).map(tuple)
 
@@ -72,9 +72,10 @@ def test_samples_steps_purposes_and_seeds_are_uncorrelated():
 
 def test_seeds_never_collide_within_a_run():
     """torch's CPU generator keeps 32 bits; within a run they are a bijection of the index."""
-    low = {stream_seed(7, i, "path") & 0xFFFFFFFF for i in range(200_000)}
+    low = {value & 0xFFFFFFFF for value in stream_seeds(7, 0, 200_000, "path")}
     assert len(low) == 200_000
     assert len({_mix32(i) for i in range(100_000)}) == 100_000
+    assert stream_seeds(7, 3, 2, "path") == [stream_seed(7, i, "path") for i in (3, 4)]
 
 
 def test_global_random_state_is_neither_read_nor_written():

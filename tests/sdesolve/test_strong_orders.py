@@ -1,5 +1,6 @@
 """Strong orders, measured along Brownian paths on nested grids."""
 
+import functools
 import itertools
 import math
 
@@ -16,8 +17,19 @@ PATHS, FINEST = 1000, 1024
 GRIDS = (16, 32, 64, 128, 256)
 
 
+class _CachedPath(ss.BrownianPath):
+    """A path that many solvers follow: an increment is computed once."""
+
+    increment = functools.cache(ss.BrownianPath.increment)
+
+
+@functools.cache
+def _cached_path(span, finest, shape, paths, seed):
+    return _CachedPath(span, finest, shape, batch=paths, seed=seed)
+
+
 def _path(sde, event, span, seed=0, paths=PATHS, finest=FINEST):
-    return ss.BrownianPath(span, finest, sde.noise_shape(event), batch=paths, seed=seed)
+    return _cached_path(tuple(span), finest, tuple(sde.noise_shape(event)), paths, seed)
 
 
 def _slope(errors, grids=GRIDS):
@@ -84,14 +96,9 @@ ORDER_15 = [ss.SRA1(), ss.SRA2(), ss.SRA3(), ss.ShARK(), ss.SRIW1()]
 ORDER_1 = [ss.EulerMaruyama(), ss.Heun(), ss.Midpoint(), ss.EulerHeun()]
 
 
-@pytest.mark.parametrize("solver", ORDER_1 + ORDER_15, ids=str)
-@pytest.mark.parametrize("direction", [1, -1])
-def test_additive_noise(solver, direction):
-    """A nonlinear drift and a diffusion that varies, in both directions of time.
-
-    On linear problems methods of order 1.5 show 2; here they show what they are. The reference is
-    SRA2's own solution on the finest grid; the closed-form problem below anchors it.
-    """
+@functools.cache
+def _nonlinear_additive(direction):
+    """Equation, initial values, span, path and the reference along it."""
     sde = ss.SDE(
         lambda x, t: direction * (torch.sin(2 * x) - x + torch.cos(t)),
         lambda x, t: 0.8 + 0.6 * torch.cos(3 * t),
@@ -101,7 +108,18 @@ def test_additive_noise(solver, direction):
     x0 = torch.linspace(-1, 1, PATHS, dtype=torch.float64)[:, None]
     path = _path(sde, (1,), span, finest=2048)
     exact = ss.solve(sde, x0, span, solver=ss.SRA2(), steps=2048, brownian=path).x
-    errors = _errors(solver, sde, x0, span, path, exact)
+    return sde, x0, span, path, exact
+
+
+@pytest.mark.parametrize("solver", ORDER_1 + ORDER_15, ids=str)
+@pytest.mark.parametrize("direction", [1, -1])
+def test_additive_noise(solver, direction):
+    """A nonlinear drift and a diffusion that varies, in both directions of time.
+
+    On linear problems methods of order 1.5 show 2; here they show what they are. The reference is
+    SRA2's own solution on the finest grid; the closed-form problem below anchors it.
+    """
+    errors = _errors(solver, *_nonlinear_additive(direction))
     assert abs(_slope(errors) - solver.strong_order["additive"]) < 0.15
 
 
@@ -118,22 +136,34 @@ def test_additive_closed_form(solver, a, b):
     assert errors[-1] < 1e-3
 
 
-@pytest.mark.parametrize("solver", ORDER_1, ids=str)
-def test_noise_that_does_not_commute_costs_half_an_order(solver):
-    calculus = solver.calculus[0]
-    sde = problems.rotation(calculus)
+@functools.cache
+def _rotation():
+    """Initial values, span, path, and the solution of the Stratonovich equation on a fine grid."""
     x0 = torch.tensor([1.0, 0.5], dtype=torch.float64).expand(PATHS, -1)
     span = (0.0, 1.0)
-    path = _path(sde, (2,), span, finest=8192)
-    exact = ss.solve(sde, x0, span, solver=solver, steps=8192, brownian=path).x
+    path = ss.BrownianPath(span, 8192, (2,), batch=PATHS)
+    sde = problems.rotation("stratonovich")
+    return (
+        x0,
+        span,
+        path,
+        ss.solve(sde, x0, span, solver=ss.EulerHeun(), steps=8192, brownian=path).x,
+    )
+
+
+@pytest.mark.parametrize("solver", ORDER_1, ids=str)
+def test_noise_that_does_not_commute_costs_half_an_order(solver):
+    """All converge to one solution, Euler-Maruyama in the Ito form of the equation."""
+    x0, span, path, exact = _rotation()
+    sde = problems.rotation("stratonovich", ito_form="ito" in solver.calculus)
     grids = (8, 16, 32, 64, 128)
     errors = _errors(solver, sde, x0, span, path, exact, grids)
     assert abs(_slope(errors, grids) - solver.strong_order["general"]) < 0.15
 
 
-@pytest.mark.parametrize("name", ["reverse-diffusion", "ancestral", "ancestral-upper"])
-def test_predictors_of_processes(name):
-    """On the reverse SDE of a two-mode mixture, against ShARK on the finest grid."""
+@functools.cache
+def _reversal():
+    """Equation, initial values, span, path and the reference along it."""
     process = ss.VPSDE()
     score = ss.GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], 0.25).score(process)
     sde = process.reverse(score)
@@ -141,8 +171,14 @@ def test_predictors_of_processes(name):
     x0 = process.prior((1,)).sample(PATHS, seed=3)
     path = _path(sde, (1,), span)
     exact = ss.solve(sde, x0, span, solver=ss.ShARK(), steps=FINEST, brownian=path).x
+    return sde, x0, span, path, exact
+
+
+@pytest.mark.parametrize("name", ["reverse-diffusion", "ancestral", "ancestral-upper"])
+def test_predictors_of_processes(name):
+    """On the reverse SDE of a two-mode mixture, against ShARK on the finest grid."""
     solver = ss.solver(name)
-    errors = _errors(solver, sde, x0, span, path, exact)
+    errors = _errors(solver, *_reversal())
     assert abs(_slope(errors) - solver.strong_order["additive"]) < 0.15
 
 
