@@ -164,6 +164,9 @@ def train(
         typer.Option(help="Hub id or folder to read instead of the recipe's."),
     ] = None,
     mixed_precision: Annotated[str, typer.Option(help="no, bf16 or fp16.")] = "no",
+    channels_last: Annotated[
+        bool, typer.Option(help="Channels innermost in memory; faster with matrix units.")
+    ] = False,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
     max_steps: Annotated[
         Optional[int],  # noqa: UP045
@@ -185,6 +188,7 @@ def train(
         images,
         output,
         mixed_precision=mixed_precision,
+        channels_last=channels_last,
         checkpoint_every=checkpoint_every,
         max_steps=max_steps,
     )
