@@ -121,7 +121,7 @@ class EDMObjective:
         n = len(uniform)
         strata = (torch.arange(n, dtype=torch.float64) + uniform.double()) / n
         log_sigma = self.mean + self.std * torch.special.ndtri(strata.clamp(min=0.5 / n * 2**-20))
-        t = process.time(-log_sigma)
+        t: Tensor = process.time(-log_sigma)
         return t.clamp(process.eps, process.T).to(uniform.dtype)
 
     def loss(
@@ -129,7 +129,7 @@ class EDMObjective:
     ) -> Tensor:
         """Loss of each sample, ``(batch,)``."""
         level = process.sigma(t) / process.alpha(t)
-        weight = 1 + (level / self.sigma_data) ** 2
+        weight: Tensor = 1 + (level / self.sigma_data) ** 2
         return weight * denoising_score_matching(score, process, x0, t, noise, **cond)
 
 

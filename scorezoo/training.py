@@ -8,9 +8,9 @@ have been. Checkpoints and exported models are written beside their place and re
 The learning rate rises linearly over ``warmup_steps`` and falls as a half cosine to zero over the
 last ``cooldown`` of the steps; all of them by default. With a shorter cooldown a run may be made
 longer or shorter while it goes on (another ``epochs`` in the recipe): until the cooldown begins,
-nothing depends on where it ends. The gradient is that of the loss divided by the number of values in an image, so that
-``clip`` and ``learning_rate`` mean the same at every size; the reported loss is summed over the
-image, as published.
+nothing depends on where it ends. The gradient is that of the loss divided by the number of values
+in an image, so that ``clip`` and ``learning_rate`` mean the same at every size; the reported loss
+is summed over the image, as published.
 """
 
 from __future__ import annotations
@@ -190,11 +190,10 @@ def train(
 
 def _root_mean_square(data: ImageData, data_range: tuple[float, float]) -> float:
     """Root mean square of the images about zero, to four digits."""
-    squares = [
-        data.batch(rows, data_range).double().square().mean() * len(rows)
-        for rows in torch.arange(len(data)).split(1000)
-    ]
-    return float(f"{math.sqrt(torch.stack(squares).sum().item() / len(data)):.4g}")
+    low, high = data_range
+    value = low + (high - low) / 255 * torch.arange(256, dtype=torch.float64)
+    count = torch.bincount(data.pixels.flatten(), minlength=256)
+    return float(f"{math.sqrt((count * value**2).sum().item() / data.pixels.numel()):.4g}")
 
 
 def _objective(

@@ -1,7 +1,8 @@
 r"""A small residual U-Net with attention, for training on a processor.
 
-Each level has ``blocks`` residual blocks on the way down and one more on the way up; the levels
-are joined by 2x2 averages and nearest-neighbour copies. A block is
+Each level has ``blocks`` residual blocks on the way down and as many on the way up, which start from
+what that level had on the way down beside what comes from below; the levels are joined by 2x2
+averages and nearest-neighbour copies. A block is
 
     h + conv(silu(norm(conv(silu(norm(h)))) (1 + scale) + shift)),   divided by sqrt(2),
 
@@ -85,13 +86,25 @@ class _Attention(nn.Module):
         return out
 
 
+class _Unit(nn.ModuleList):
+    """A block and, where there is one, the attention after it."""
+
+    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+        block, *rest = self
+        h = block(h, embedding)
+        for attention in rest:
+            h = attention(h)
+        return h
+
+
 class EDMUNet(nn.Module):
     """Residual U-Net with attention, conditional on the noise level and, if asked, on a label.
 
     Args:
         in_channels: Colour channels of the images.
         channels: Channels of the levels, finest first; multiples of 16.
-        blocks: Residual blocks of a level on the way down; one more on the way up.
+        patch: Side of the squares of pixels that make one position of the finest level.
+        blocks: Residual blocks of a level, on the way down and again on the way up.
         attention: Levels (0 is the finest) with attention after each block.
         classes: Number of labels; 0 for none.
         embed_dim: Size of the embedding of noise level and label.
@@ -99,7 +112,7 @@ class EDMUNet(nn.Module):
 
     Shapes:
         x ``(batch, in_channels, height, width)`` with height and width divisible by
-        2^(levels - 1), t ``(batch,)``, label ``(batch,)`` int64 with -1 for "no label"; without
+        patch 2^(levels - 1), t ``(batch,)``, label ``(batch,)`` int64, -1 for "no label"; without
         ``label`` no sample has one. The result is like x.
 
     Raises:
@@ -131,30 +144,25 @@ class EDMUNet(nn.Module):
         self.mix = nn.Linear(embed_dim, embed_dim)
         self.enter = nn.Conv2d(in_channels * patch**2, channels[0], 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        skips = [channels[0]]
         width = channels[0]
 
-        def block(entering: int, level: int) -> nn.ModuleList:
-            parts: list[nn.Module] = [_Block(entering, channels[level], embed_dim, dropout)]
-            if level in attention:
-                parts.append(_Attention(channels[level]))
-            return nn.ModuleList(parts)
+        def stage(entering: int, level: int) -> nn.ModuleList:
+            units = nn.ModuleList()
+            for index in range(blocks):
+                before = entering if index == 0 else channels[level]
+                parts: list[nn.Module] = [_Block(before, channels[level], embed_dim, dropout)]
+                if level in attention:
+                    parts.append(_Attention(channels[level]))
+                units.append(_Unit(parts))
+            return units
 
         for level in range(len(channels)):
-            stage = nn.ModuleList()
-            for _ in range(blocks):
-                stage.append(block(width, level))
-                width = channels[level]
-                skips.append(width)
-            if level < len(channels) - 1:
-                skips.append(width)
-            self.down.append(stage)
+            self.down.append(stage(width, level))
+            width = channels[level]
         for level in reversed(range(len(channels))):
-            stage = nn.ModuleList()
-            for _ in range(blocks + 1):
-                stage.append(block(width + skips.pop(), level))
-                width = channels[level]
-            self.up.append(stage)
+            skipped = 0 if level == len(channels) - 1 else channels[level]
+            self.up.append(stage(width + skipped, level))
+            width = channels[level]
         self.norm = _norm(width)
         self.leave = _zeroed(nn.Conv2d(width, in_channels * patch**2, 3, padding=1))
 
@@ -177,26 +185,18 @@ class EDMUNet(nn.Module):
             )
         embedding = self._embedding(x, t, label)
         h = self.enter(F.pixel_unshuffle(x, self.patch))
-        skips = [h]
+        skips = []
         for level, stage in enumerate(self.down):
-            for parts in stage:
-                h = _apply(parts, h, embedding)
+            if level:
                 skips.append(h)
-            if level < len(self.down) - 1:
                 h = F.avg_pool2d(h, 2)
-                skips.append(h)
+            for unit in stage.children():
+                h = unit(h, embedding)
         for level, stage in enumerate(self.up):
-            for parts in stage:
-                h = _apply(parts, torch.cat([h, skips.pop()], dim=1), embedding)
-            if level < len(self.up) - 1:
+            if level:
                 h = F.interpolate(h, scale_factor=2, mode="nearest")
+                h = torch.cat([h, skips.pop()], dim=1)
+            for unit in stage.children():
+                h = unit(h, embedding)
         out: Tensor = F.pixel_shuffle(self.leave(F.silu(self.norm(h))), self.patch)
         return out
-
-
-def _apply(parts: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
-    block, *rest = parts.children()
-    h = block(h, embedding)
-    for attention in rest:
-        h = attention(h)
-    return h
