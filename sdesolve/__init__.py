@@ -12,7 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from . import grids, metrics, scores
 from .brownian import BrownianPath
-from .correctors import Corrector, Langevin
+from .chains import Chain, chain
+from .correctors import HMC, MALA, Corrector, Inpainting, Langevin, UnderdampedLangevin
 from .gaussian import Gaussian, GaussianMixture
 from .grids import Karras, LogSNR, Quadratic, Theta, Uniform
 from .integrate import solve
@@ -33,6 +34,7 @@ from .solvers import (
     AdaptiveODE,
     AdaptiveSDE,
     Ancestral,
+    Annealed,
     EulerHeun,
     EulerMaruyama,
     EulerODE,
@@ -51,6 +53,8 @@ from .solvers import (
 __all__ = [
     "DRI1",
     "EDM",
+    "HMC",
+    "MALA",
     "RK4",
     "SDE",
     "SRA1",
@@ -62,7 +66,9 @@ __all__ = [
     "AdaptiveODE",
     "AdaptiveSDE",
     "Ancestral",
+    "Annealed",
     "BrownianPath",
+    "Chain",
     "Corrector",
     "EulerHeun",
     "EulerMaruyama",
@@ -72,6 +78,7 @@ __all__ = [
     "GaussianMixture",
     "GottaGoFast",
     "Heun",
+    "Inpainting",
     "Karras",
     "Langevin",
     "LogSNR",
@@ -91,7 +98,9 @@ __all__ = [
     "Theta",
     "Torchdiffeq",
     "Torchsde",
+    "UnderdampedLangevin",
     "Uniform",
+    "chain",
     "grids",
     "metrics",
     "sample",
