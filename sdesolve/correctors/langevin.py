@@ -74,8 +74,9 @@ class Langevin(Corrector):
     def ncsn(cls, epsilon: float = 2e-5, sigma_min: float = 0.01, steps: int = 100) -> Langevin:
         """Langevin dynamics with the step of NCSN, alpha_i = epsilon (sigma_i / sigma_min)^2.
 
-        Its move x + alpha_i/2 s + sqrt(alpha_i) z is ours with the ratio
-        r = sqrt(epsilon) / (2 sigma_min). The defaults are published for images in [0, 1].
+        Its move x + alpha_i s + sqrt(2 alpha_i) z, that of the published code and of the second
+        paper, is ours with the ratio r = sqrt(epsilon / 2) / sigma_min. The first paper writes
+        alpha_i / 2 for alpha_i. The defaults are published for images in [0, 1].
 
         Args:
             epsilon: Step at the smallest noise level, in the units of x squared.
@@ -93,7 +94,7 @@ class Langevin(Corrector):
                 f"epsilon and sigma_min must be positive, got {epsilon} and {sigma_min}; NCSN has "
                 "2e-5 and 0.01"
             )
-        return cls(snr=math.sqrt(epsilon) / (2 * sigma_min), steps=steps)
+        return cls(snr=math.sqrt(epsilon / 2) / sigma_min, steps=steps)
 
     @property
     def evaluations(self) -> int:  # type: ignore[override]

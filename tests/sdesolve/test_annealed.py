@@ -24,7 +24,7 @@ def test_algorithm_one_of_ncsn_to_the_letter():
         alpha = epsilon * sigma**2 / sigmas[-1] ** 2
         t = process.time(-torch.log(sigma))
         for _ in range(moves):
-            x = x + 0.5 * alpha * score(x, t) + torch.sqrt(alpha) * noise.normal()
+            x = x + alpha * score(x, t) + torch.sqrt(2 * alpha) * noise.normal()
     solver = ss.Annealed(ss.Langevin.ncsn(epsilon, PROCESS.sigma_min, moves))
     sol = ss.sample(process, score, (5, 2), solver=solver, steps=levels - 1, x=x0, seed=3)
     assert sol.nfe.tolist() == [levels * moves] * 5 == [solver.nfe(levels - 1)] * 5
