@@ -33,7 +33,7 @@ from sdesolve.noise import stream_seed
 
 from .data import ImageData, write_atomically
 from .model import ScoreModel
-from .objectives import OBJECTIVES, DenoisingObjective, EDMObjective
+from .objectives import OBJECTIVES, Objective
 
 __all__ = ["TrainingConfig", "train"]
 
@@ -198,7 +198,7 @@ def _root_mean_square(data: ImageData, data_range: tuple[float, float]) -> float
 
 def _objective(
     config: dict[str, Any], plan: TrainingConfig, preconditioning: dict[str, Any]
-) -> DenoisingObjective | EDMObjective:
+) -> Objective:
     arguments = dict(config.get("objective", {"name": "denoising"}))
     name = arguments.pop("name", None)
     if name not in OBJECTIVES:
@@ -207,12 +207,11 @@ def _objective(
         arguments.setdefault("eps", plan.eps)
     elif "sigma_data" in preconditioning:
         arguments.setdefault("sigma_data", preconditioning["sigma_data"])
-    objective: DenoisingObjective | EDMObjective = OBJECTIVES[name](**arguments)
-    return objective
+    return OBJECTIVES[name](**arguments)
 
 
 def _identity(
-    model_config: dict[str, Any], plan: TrainingConfig, objective: DenoisingObjective | EDMObjective
+    model_config: dict[str, Any], plan: TrainingConfig, objective: Objective
 ) -> dict[str, Any]:
     """What a checkpoint must agree with: everything but the length of the run."""
     training = asdict(plan)
@@ -224,7 +223,7 @@ def _draw(
     data: ImageData,
     model: ScoreModel,
     plan: TrainingConfig,
-    objective: DenoisingObjective | EDMObjective,
+    objective: Objective,
     step: int,
     accelerator: Accelerator,
 ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
@@ -242,6 +241,9 @@ def _draw(
     uniform = torch.rand(plan.batch_size, generator=generator)
     noise = torch.randn(plan.batch_size, *data.shape, generator=generator)
     mirrored, unlabelled = torch.rand(2, plan.batch_size, generator=generator)
+    if objective.draws > 1:
+        more = [torch.randn(noise.shape, generator=generator) for _ in range(1, objective.draws)]
+        noise = torch.stack([noise, *more], dim=1)
     mine = slice(accelerator.process_index, None, accelerator.num_processes)
     t = objective.times(uniform, model.process)[mine]
     x0 = data.batch(everyone[mine], model.data_range)

@@ -14,6 +14,7 @@ from . import grids, metrics, scores
 from .brownian import BrownianPath
 from .chains import Chain, chain
 from .correctors import HMC, MALA, Corrector, Inpainting, Langevin, UnderdampedLangevin
+from .discrete import DDPM, SMLD
 from .gaussian import Gaussian, GaussianMixture
 from .grids import Karras, LogSNR, Quadratic, Theta, Uniform
 from .integrate import solve
@@ -51,12 +52,14 @@ from .solvers import (
 )
 
 __all__ = [
+    "DDPM",
     "DRI1",
     "EDM",
     "HMC",
     "MALA",
     "RK4",
     "SDE",
+    "SMLD",
     "SRA1",
     "SRA2",
     "SRA3",

@@ -1,8 +1,8 @@
-r"""Training objectives for score networks.
+r"""Denoising score matching: the noising's own score in place of the unknown one.
 
-Denoising score matching replaces the unknown score of the noised data by the score of the noising
-itself, -z / sigma, whose expectation given x_t is the score (Vincent 2011). Over continuous time
-and with the weight sigma(t)^2,
+The score of the noising, -z / sigma, has the expectation grad log p_t given x_t, so that matching
+it has the same gradient as matching the unknown score (Vincent 2011). Over continuous time and with
+the weight sigma(t)^2,
 
 .. math::
 
@@ -10,6 +10,9 @@ and with the weight sigma(t)^2,
     \qquad x_t = \alpha x_0 + \sigma z,
 
 in which every noise level counts alike: the best constant prediction, s = 0, has loss d at each.
+With a network that predicts the noise, s = -eps/sigma, it is DDPM's E |eps - z|^2. On the levels of
+a discrete chain (:class:`sdesolve.SMLD`, :class:`sdesolve.DDPM`) instead of continuous time it is
+NCSN's objective, up to a factor 1/2, and DDPM's simple one; at one level, Vincent's.
 
 EDM's objective draws log(sigma/alpha) from a normal distribution instead, where learning is
 possible and needed, and weights so that a raw network that outputs zero has loss d at every level:
@@ -21,39 +24,32 @@ with s = sigma/alpha and D the denoiser,
       = E\, (1 + s^2 / d^2)\, \| \sigma\, s(x_t, t) + z \|^2 .
 
 References:
-    Vincent 2011; Song et al. 2021, equation 7 with lambda(t) = sigma(t)^2; Karras et al. 2022,
-    table 1 (training).
+    Vincent 2011; Song & Ermon 2019, equation 6; Ho et al. 2020, equation 14; Song et al. 2021,
+    equation 7 with lambda(t) = sigma(t)^2; Karras et al. 2022, table 1 (training).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from sdesolve.discrete import DiscreteChain
 from sdesolve.process import Process, expand_like
 from sdesolve.scores import Score
 
+from .base import Objective
+from .times import log_normal_times, stratify, uniform_times
+
 __all__ = [
-    "OBJECTIVES",
     "DenoisingObjective",
+    "DiscreteObjective",
     "EDMObjective",
+    "SingleLevelObjective",
     "denoising_score_matching",
-    "uniform_times",
 ]
-
-
-def uniform_times(uniform: Tensor, process: Process, eps: float = 1e-5) -> Tensor:
-    """Map uniform numbers in [0, 1) to times in (eps, T].
-
-    Args:
-        uniform: ``(batch,)``.
-        process: Its ``T`` is the largest time.
-        eps: Smallest time, excluded.
-    """
-    return process.T - (process.T - eps) * uniform
 
 
 def denoising_score_matching(
@@ -75,11 +71,13 @@ def denoising_score_matching(
     x = process.perturb(x0, t, noise)
     sigma = expand_like(process.sigma(t), x0)
     residual = sigma * score(x, t, **cond) + noise
-    return torch.sum(residual.float() ** 2, dim=tuple(range(1, x0.ndim)))
+    # Sums over an event in half precision would lose the loss.
+    residual = residual.to(torch.promote_types(residual.dtype, torch.float32))
+    return torch.sum(residual**2, dim=tuple(range(1, x0.ndim)))
 
 
 @dataclass(frozen=True)
-class DenoisingObjective:
+class DenoisingObjective(Objective):
     """Uniform times and weight sigma^2.
 
     Args:
@@ -100,7 +98,7 @@ class DenoisingObjective:
 
 
 @dataclass(frozen=True)
-class EDMObjective:
+class EDMObjective(Objective):
     """Log-normal noise levels, one from each of ``batch`` equally likely strata, and EDM's weight.
 
     Args:
@@ -118,11 +116,9 @@ class EDMObjective:
 
         Levels beyond the process's own are moved to its ends.
         """
-        n = len(uniform)
-        strata = (torch.arange(n, dtype=torch.float64) + uniform.double()) / n
-        log_sigma = self.mean + self.std * torch.special.ndtri(strata.clamp(min=0.5 / n * 2**-20))
-        t: Tensor = process.time(-log_sigma)
-        return t.clamp(process.eps, process.T).to(uniform.dtype)
+        # A stream may draw the number 0, whose level is infinite.
+        strata = stratify(uniform).clamp(min=0.5 / len(uniform) * 2**-20)
+        return log_normal_times(strata, process, self.mean, self.std).to(uniform.dtype)
 
     def loss(
         self, score: Score, process: Process, x0: Tensor, t: Tensor, noise: Tensor, **cond: Tensor
@@ -133,4 +129,48 @@ class EDMObjective:
         return weight * denoising_score_matching(score, process, x0, t, noise, **cond)
 
 
-OBJECTIVES: dict[str, Any] = {"denoising": DenoisingObjective, "edm": EDMObjective}
+@dataclass(frozen=True)
+class DiscreteObjective(Objective):
+    """The levels of a discrete chain, all equally likely, and weight sigma^2.
+
+    Args:
+        chain: ``ss.SMLD(...)`` for NCSN's objective, ``ss.DDPM(...)`` for DDPM's.
+    """
+
+    chain: DiscreteChain
+
+    def times(self, uniform: Tensor, process: Process) -> Tensor:
+        """Times of a whole batch from uniform numbers in [0, 1), ``(batch,)``."""
+        levels = self.chain.times(process)
+        index = (uniform.double() * len(levels)).long().clamp(max=len(levels) - 1)
+        return levels.to(uniform.device)[index].to(uniform.dtype)
+
+    def loss(
+        self, score: Score, process: Process, x0: Tensor, t: Tensor, noise: Tensor, **cond: Tensor
+    ) -> Tensor:
+        """Loss of each sample, ``(batch,)``."""
+        return denoising_score_matching(score, process, x0, t, noise, **cond)
+
+
+@dataclass(frozen=True)
+class SingleLevelObjective(Objective):
+    """One noise level: the score of the data blurred by sigma, and no other.
+
+    Args:
+        sigma: Noise level sigma/alpha, in the units of the data.
+
+    References:
+        Vincent 2011, equation 11, times sigma^2.
+    """
+
+    sigma: float
+
+    def times(self, uniform: Tensor, process: Process) -> Tensor:
+        """The same time for the whole batch, ``(batch,)``."""
+        return torch.full_like(uniform, process.time(-math.log(self.sigma)))
+
+    def loss(
+        self, score: Score, process: Process, x0: Tensor, t: Tensor, noise: Tensor, **cond: Tensor
+    ) -> Tensor:
+        """Loss of each sample, ``(batch,)``."""
+        return denoising_score_matching(score, process, x0, t, noise, **cond)
