@@ -1,4 +1,4 @@
-"""The command line: ``scorezoo train | sample | evaluate | list``."""
+"""The command line: ``scorezoo train | sample | evaluate | suggest | list``."""
 
 from __future__ import annotations
 
@@ -164,6 +164,9 @@ def train(
         typer.Option(help="Hub id or folder to read instead of the recipe's."),
     ] = None,
     mixed_precision: Annotated[str, typer.Option(help="no, bf16 or fp16.")] = "no",
+    channels_last: Annotated[
+        bool, typer.Option(help="Channels innermost in memory; faster with matrix units.")
+    ] = False,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
     max_steps: Annotated[
         Optional[int],  # noqa: UP045
@@ -185,6 +188,7 @@ def train(
         images,
         output,
         mixed_precision=mixed_precision,
+        channels_last=channels_last,
         checkpoint_every=checkpoint_every,
         max_steps=max_steps,
     )
@@ -206,6 +210,42 @@ def features(
     extractor = train_classifier(images, epochs=epochs, seed=seed)
     Reference.of(extractor, images, held_out).save(output)
     typer.echo(f"wrote {output}; test accuracy {classifier_accuracy(extractor, held_out):.2%}")
+
+
+@app.command()
+@_clear_errors
+def suggest(
+    data: Annotated[str, typer.Argument(help="Hub id or folder.")],
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "train",
+    sigma_min: Annotated[
+        float, typer.Option(help="Smallest noise level, images in [0, 1].")
+    ] = 0.01,
+    moves: Annotated[int, typer.Option(min=1, help="Langevin moves at each level.")] = 5,
+    exact: Annotated[
+        bool, typer.Option(help="Search all pairs for the largest distance, else bound it.")
+    ] = True,
+) -> None:
+    """Print noise levels and step sizes for a data set (Song & Ermon 2020), images in [0, 1]."""
+    from . import heuristics
+
+    images = load_images(data, split)
+    points = images.pixels.flatten(1).float() / 255
+    low, high = heuristics.distance_bounds(points)
+    sigma_max = heuristics.largest_distance(points) if exact else low
+    d = points.shape[1]
+    gamma = heuristics.geometric_ratio(d)
+    levels = heuristics.noise_levels(sigma_max, sigma_min, d)
+    step = heuristics.langevin_step(gamma, moves, sigma_min)
+    how = "exact" if exact else "a lower bound"
+    typer.echo(f"{len(points)} images of {d} values")
+    typer.echo(f"sigma_max {sigma_max:.4g} ({how}; between {low:.4g} and {high:.4g} by sampling)")
+    typer.echo(f"ratio of levels {gamma:.5g}: {len(levels)} levels down to {sigma_min:g}")
+    typer.echo(f"Langevin step {step:.3g} for {moves} moves at each level")
+    typer.echo("moving average of the weights 0.999 a step; divide an unconditional net by sigma")
+    typer.echo(
+        f"process = VESDE(sigma_min={sigma_min:g}, sigma_max={sigma_max:.4g}); solver = "
+        f"Annealed(Langevin.ncsn({step:.3g}, {sigma_min:g}, {moves})), steps={len(levels) - 1}"
+    )
 
 
 @app.command(name="list")

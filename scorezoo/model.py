@@ -20,6 +20,7 @@ from torch import Tensor, nn
 import sdesolve as ss
 
 from .networks import NETWORKS
+from .preconditioning import precondition
 
 __all__ = ["ScoreModel", "load", "pretrained_names"]
 
@@ -44,6 +45,8 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         process: ``{"name": ..., **arguments}`` of a process in ``sdesolve``.
         shape: Event shape, ``(channels, height, width)``.
         data_range: The values that pixel 0 and pixel 255 have in the data.
+        preconditioning: ``{"name": ..., "sigma_data": ...}``: what the network's raw output means,
+            see :func:`scorezoo.preconditioning.precondition`; the noise by default.
 
     Raises:
         ValueError: If a name is not known.
@@ -55,17 +58,26 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         process: dict[str, Any],
         shape: Sequence[int],
         data_range: Sequence[float] = (0.0, 1.0),
+        preconditioning: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.network = _build(NETWORKS, network, "network")
         self.process: ss.Process = _build(_PROCESSES, process, "process")
         self.shape = tuple(shape)
         self.data_range = (float(data_range[0]), float(data_range[1]))
-        self.score = ss.scores.from_noise(self.network, self.process)
+        kind = dict(preconditioning or {"name": "noise"})
+        self.score = precondition(
+            self.network, self.process, kind.get("name", ""), kind.get("sigma_data")
+        )
+        self.classes = int(network.get("classes", 0))
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Score at ``x``, ``(batch, *shape)``, and times ``t``, ``(batch,)``."""
-        return self.score(x, t)
+    def forward(self, x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Score at ``x``, ``(batch, *shape)``, and times ``t``, ``(batch,)``.
+
+        A network with classes takes ``label``, ``(batch,)`` int64, -1 where there is none; without
+        it the score is the unconditional one.
+        """
+        return self.score(x, t, **cond)
 
     @property
     def device(self) -> torch.device:

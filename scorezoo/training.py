@@ -5,10 +5,12 @@ Every random choice of step k (which images, which times, which noise) is a func
 the optimiser, the number of the step. Resuming after a kill therefore continues the run that would
 have been. Checkpoints and exported models are written beside their place and renamed.
 
-The learning rate rises linearly over ``warmup_steps`` and falls as a half cosine to zero at the
-last step. The gradient is that of the loss divided by the number of values in an image, so that
-``clip`` and ``learning_rate`` mean the same at every size; the reported loss is summed over the
-image, as published.
+The learning rate rises linearly over ``warmup_steps`` and falls as a half cosine to zero over the
+last ``cooldown`` of the steps; all of them by default. With a shorter cooldown a run may be made
+longer or shorter while it goes on (another ``epochs`` in the recipe): until the cooldown begins,
+nothing depends on where it ends. The gradient is that of the loss divided by the number of values
+in an image, so that ``clip`` and ``learning_rate`` mean the same at every size; the reported loss
+is summed over the image, as published.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from sdesolve.noise import stream_seed
 
 from .data import ImageData, write_atomically
 from .model import ScoreModel
-from .objectives import denoising_score_matching, uniform_times
+from .objectives import OBJECTIVES, Objective
 
 __all__ = ["TrainingConfig", "train"]
 
@@ -45,9 +47,13 @@ class TrainingConfig:
         batch_size: Images in a step, over all processes.
         learning_rate: Adam's largest step size.
         warmup_steps: Steps of linear rise of the learning rate.
+        cooldown: Fraction of the steps over which the learning rate falls to zero, the last ones.
+        beta2: Decay of Adam's second moment, per step.
         clip: Largest gradient norm.
         ema_decay: Decay of the moving average of the weights, per step.
-        eps: Smallest time that is trained.
+        eps: Smallest time that the objective of uniform times trains.
+        label_dropout: Probability that an image is shown without its label.
+        flip: Mirror every other image, at random; right only where left and right mean the same.
         seed: Seed of the weights, the order of the images, times and noise.
     """
 
@@ -55,15 +61,20 @@ class TrainingConfig:
     batch_size: int = 64
     learning_rate: float = 1e-4
     warmup_steps: int = 0
+    cooldown: float = 1.0
+    beta2: float = 0.999
     clip: float = 1.0
     ema_decay: float = 0.999
     eps: float = 1e-5
+    label_dropout: float = 0.0
+    flip: bool = False
     seed: int = 0
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate at ``step`` of ``steps``, as a fraction of the largest."""
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
-        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+        left = (1 - step / steps) / self.cooldown
+        return warm * 0.5 * (1 - math.cos(math.pi * min(1.0, max(0.0, left))))
 
 
 def train(
@@ -72,6 +83,7 @@ def train(
     output: Path,
     *,
     mixed_precision: str = "no",
+    channels_last: bool = False,
     checkpoint_every: int = 500,
     log_every: int = 50,
     max_steps: int | None = None,
@@ -80,10 +92,13 @@ def train(
     """Train a score network, or go on where a killed run stopped.
 
     Args:
-        config: A recipe: tables ``process``, ``network``, ``training`` and ``data.range``.
+        config: A recipe: tables ``process``, ``network``, ``training`` and ``data.range``; if it
+            likes, ``preconditioning`` (without ``sigma_data`` it is measured) and ``objective``.
         data: The images.
         output: Folder for ``checkpoint.pt``, ``loss.jsonl`` and ``model/``.
         mixed_precision: "no", "bf16" or "fp16", as accelerate has it.
+        channels_last: Keep weights and images with the channels innermost, which processors with
+            matrix units want.
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between lines of the log.
         max_steps: Stop early at this step (the learning rate still follows the full plan).
@@ -103,15 +118,25 @@ def train(
         "shape": list(data.shape),
         "data_range": config["data"]["range"],
     }
+    preconditioning = dict(config.get("preconditioning", {}))
+    if preconditioning.get("name") == "edm" and "sigma_data" not in preconditioning:
+        preconditioning["sigma_data"] = _root_mean_square(data, model_config["data_range"])
+    if preconditioning:
+        model_config["preconditioning"] = preconditioning
     # The one place that seeds the global state: torch initialises weights from it.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         model = ScoreModel(**model_config)
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    objective = _objective(config, plan, preconditioning)
     ema = get_ema_multi_avg_fn(plan.ema_decay)  # type: ignore[no-untyped-call]
     average = AveragedModel(model, multi_avg_fn=ema)
     average.to(accelerator.device)
     optimizer = torch.optim.Adam(
-        [p for p in model.parameters() if p.requires_grad], lr=plan.learning_rate
+        [p for p in model.parameters() if p.requires_grad],
+        lr=plan.learning_rate,
+        betas=(0.9, plan.beta2),
     )
     score, optimizer = accelerator.prepare(model, optimizer)
 
@@ -121,7 +146,7 @@ def train(
             f"{len(data)} images do not fill one batch of {plan.batch_size}; "
             "lower batch_size in the recipe"
         )
-    run = _Run(accelerator, output, model_config | {"training": asdict(plan)})
+    run = _Run(accelerator, output, _identity(model_config, plan, objective))
     start = run.resume(model, average, optimizer)
     last = min(steps, max_steps or steps)
     bar = tqdm(
@@ -136,9 +161,11 @@ def train(
     for step in range(start, last):
         for group in optimizer.param_groups:
             group["lr"] = plan.learning_rate * plan.rate(step, steps)
-        x0, t, noise = _draw(data, model, plan, step, accelerator)
+        x0, t, noise, cond = _draw(data, model, plan, objective, step, accelerator)
+        if channels_last:
+            x0 = x0.contiguous(memory_format=torch.channels_last)
         with accelerator.autocast():
-            loss = denoising_score_matching(score, model.process, x0, t, noise).mean()
+            loss = objective.loss(score, model.process, x0, t, noise, **cond).mean()
         optimizer.zero_grad()
         accelerator.backward(loss / math.prod(data.shape))
         accelerator.clip_grad_norm_(model.parameters(), plan.clip)
@@ -161,10 +188,50 @@ def train(
     return averaged.eval()
 
 
+def _root_mean_square(data: ImageData, data_range: tuple[float, float]) -> float:
+    """Root mean square of the images about zero, to four digits."""
+    low, high = data_range
+    value = low + (high - low) / 255 * torch.arange(256, dtype=torch.float64)
+    count = torch.bincount(data.pixels.flatten(), minlength=256)
+    return float(f"{math.sqrt((count * value**2).sum().item() / data.pixels.numel()):.4g}")
+
+
+def _objective(
+    config: dict[str, Any], plan: TrainingConfig, preconditioning: dict[str, Any]
+) -> Objective:
+    arguments = dict(config.get("objective", {"name": "denoising"}))
+    name = arguments.pop("name", None)
+    if name not in OBJECTIVES:
+        raise ValueError(f"unknown objective {name!r}; known are {', '.join(OBJECTIVES)}")
+    if name == "denoising":
+        arguments.setdefault("eps", plan.eps)
+    elif "sigma_data" in preconditioning:
+        arguments.setdefault("sigma_data", preconditioning["sigma_data"])
+    return OBJECTIVES[name](**arguments)
+
+
+def _identity(
+    model_config: dict[str, Any], plan: TrainingConfig, objective: Objective
+) -> dict[str, Any]:
+    """What a checkpoint must agree with: everything but the length of the run."""
+    training = asdict(plan)
+    del training["epochs"]
+    return model_config | {"training": training, "objective": repr(objective)}
+
+
 def _draw(
-    data: ImageData, model: ScoreModel, plan: TrainingConfig, step: int, accelerator: Accelerator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Share of this process in step ``step``: images, times, noise; functions of (seed, step)."""
+    data: ImageData,
+    model: ScoreModel,
+    plan: TrainingConfig,
+    objective: Objective,
+    step: int,
+    accelerator: Accelerator,
+) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+    """Share of this process in step ``step``: images, times, noise and labels.
+
+    All are functions of (seed, step); a batch is drawn whole, so that it does not depend on how
+    many processes share it.
+    """
     per_epoch = len(data) // plan.batch_size
     epoch, position = divmod(step, per_epoch)
     order = torch.Generator().manual_seed(stream_seed(plan.seed, epoch, "order"))
@@ -173,11 +240,21 @@ def _draw(
     generator = torch.Generator().manual_seed(stream_seed(plan.seed, step, "training"))
     uniform = torch.rand(plan.batch_size, generator=generator)
     noise = torch.randn(plan.batch_size, *data.shape, generator=generator)
+    mirrored, unlabelled = torch.rand(2, plan.batch_size, generator=generator)
+    if objective.draws > 1:
+        more = [torch.randn(noise.shape, generator=generator) for _ in range(1, objective.draws)]
+        noise = torch.stack([noise, *more], dim=1)
     mine = slice(accelerator.process_index, None, accelerator.num_processes)
-    t = uniform_times(uniform[mine], model.process, plan.eps)
+    t = objective.times(uniform, model.process)[mine]
     x0 = data.batch(everyone[mine], model.data_range)
+    if plan.flip:
+        x0 = torch.where((mirrored[mine] < 0.5)[:, None, None, None], x0.flip(-1), x0)
     device = accelerator.device
-    return x0.to(device), t.to(device), noise[mine].to(device)
+    cond = {}
+    if model.classes:
+        label = data.labels[everyone[mine]]
+        cond["label"] = label.where(unlabelled[mine] >= plan.label_dropout, -1).to(device)
+    return x0.to(device), t.to(device), noise[mine].to(device), cond
 
 
 class _Run:

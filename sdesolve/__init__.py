@@ -12,7 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from . import grids, metrics, scores
 from .brownian import BrownianPath
-from .correctors import Corrector, Langevin
+from .chains import Chain, chain
+from .correctors import HMC, MALA, Corrector, Inpainting, Langevin, UnderdampedLangevin
+from .discrete import DDPM, SMLD
 from .gaussian import Gaussian, GaussianMixture
 from .grids import Density, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
 from .integrate import solve
@@ -35,6 +37,7 @@ from .solvers import (
     AdaptiveODE,
     AdaptiveSDE,
     Ancestral,
+    Annealed,
     EulerHeun,
     EulerMaruyama,
     EulerODE,
@@ -55,10 +58,14 @@ from .tune import tune
 from .tuned import Tuned
 
 __all__ = [
+    "DDPM",
     "DRI1",
     "EDM",
+    "HMC",
+    "MALA",
     "RK4",
     "SDE",
+    "SMLD",
     "SRA1",
     "SRA2",
     "SRA3",
@@ -68,7 +75,9 @@ __all__ = [
     "AdaptiveODE",
     "AdaptiveSDE",
     "Ancestral",
+    "Annealed",
     "BrownianPath",
+    "Chain",
     "Corrector",
     "Density",
     "EulerHeun",
@@ -81,6 +90,7 @@ __all__ = [
     "GaussianReference",
     "GottaGoFast",
     "Heun",
+    "Inpainting",
     "Isotropic",
     "Karras",
     "Langevin",
@@ -106,7 +116,9 @@ __all__ = [
     "Torchdiffeq",
     "Torchsde",
     "Tuned",
+    "UnderdampedLangevin",
     "Uniform",
+    "chain",
     "grids",
     "metrics",
     "sample",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .reverse import ReverseSDE
+from .scores import EnergyScore
 from .sde import Equation
 
 __all__ = ["Problem", "Step", "column"]
@@ -99,6 +100,25 @@ class Problem:
             _check_like(value, x, "the score or drift")
         self.calls += 1
         return value
+
+    def energy(self, x: Tensor, t: float, user: str) -> tuple[Tensor, Tensor]:
+        """Energies ``(batch,)`` and score at one time for the whole batch; one call.
+
+        Raises:
+            TypeError: If the score of the equation is not that of an energy.
+        """
+        score = self.reverse(user).score
+        if not isinstance(score, EnergyScore):
+            raise TypeError(
+                f"{user} accepts by the energy, which this score does not tell; write "
+                f'ss.scores.from_energy(energy), or {user}(acceptance="line") to integrate the '
+                "score"
+            )
+        energy, value = score.with_energy(x, self._time(x, t), **self.cond)
+        if self.calls == 0:
+            _check_like(value, x, "the score")
+        self.calls += 1
+        return energy, value
 
     def drift_at(self, x: Tensor, t: Tensor) -> Tensor:
         """Whole drift at times ``(batch,)`` held in float64 on the CPU; one call."""

@@ -1,6 +1,18 @@
-"""Moves at a fixed noise level, used between the steps of a solver."""
+"""Moves at a fixed noise level, used between the steps of a solver, annealed, or on their own."""
 
-from .base import Corrector
+from .base import Correction, Corrector, Info
+from .hamiltonian import HMC, MALA
+from .inpainting import Inpainting
 from .langevin import Langevin
+from .underdamped import UnderdampedLangevin
 
-__all__ = ["Corrector", "Langevin"]
+__all__ = [
+    "HMC",
+    "MALA",
+    "Correction",
+    "Corrector",
+    "Info",
+    "Inpainting",
+    "Langevin",
+    "UnderdampedLangevin",
+]

@@ -1,23 +1,47 @@
-"""What a corrector is: a move that leaves p_t unchanged, at a fixed time t."""
+"""What a corrector is: a Markov kernel that leaves p_t unchanged, at a fixed time t."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from ..noise import NoiseSource
 from ..problem import Problem
 
-__all__ = ["Corrector"]
+__all__ = ["Correction", "Corrector", "Info"]
+
+
+class Info(NamedTuple):
+    """What a kernel says about its last correction, per sample."""
+
+    acceptance: Tensor
+    """Mean probability of acceptance over the moves, ``(batch,)``; 1 for unadjusted kernels."""
+    accepted: Tensor
+    """Moves that were accepted, ``(batch,)``, int64."""
+    step: Tensor
+    """Step size of the last move, ``(batch,)``; each kernel says of what."""
+
+
+class Correction(NamedTuple):
+    """What one correction returns."""
+
+    x: Tensor
+    state: object
+    info: Info
 
 
 class Corrector(ABC):
     """Moves samples towards p_t at a fixed time."""
 
     evaluations: int
-    """Function evaluations (NFE) of one correction."""
+    """Function evaluations (NFE) of one correction from a point that was not evaluated yet."""
+
+    @property
+    @abstractmethod
+    def moves(self) -> int:
+        """Moves of one correction."""
 
     @abstractmethod
     def plan(self, problem: Problem, grid: Tensor) -> Any:  # noqa: ANN401
@@ -30,6 +54,15 @@ class Corrector(ABC):
         plan: Any,  # noqa: ANN401
         i: int,
         x: Tensor,
+        state: Any,  # noqa: ANN401
         noise: NoiseSource,
-    ) -> Tensor:
-        """Correct ``x`` at grid point ``i``; never changes ``x`` in place."""
+    ) -> Correction:
+        """Correct ``x`` at grid point ``i``; never changes ``x`` in place.
+
+        ``state`` is None at the first correction, then what the last one returned: velocities, step
+        sizes, and evaluations to use again if ``x`` is the very tensor that was returned.
+        """
+
+    def freeze(self, state: Any) -> Any:  # noqa: ANN401
+        """State with its adaptation ended, so that the kernel stays the same from here on."""
+        return state

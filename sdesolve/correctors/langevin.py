@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..noise import NoiseSource
 from ..problem import Problem
-from .base import Corrector
+from .base import Correction, Corrector, Info
 
 __all__ = ["Langevin"]
 
@@ -70,9 +70,40 @@ class Langevin(Corrector):
         if self.coupled and self.norm != "sample":
             raise ValueError('coupled=True averages sample norms: write norm="sample" with it')
 
+    @classmethod
+    def ncsn(cls, epsilon: float = 2e-5, sigma_min: float = 0.01, steps: int = 100) -> Langevin:
+        """Langevin dynamics with the step of NCSN, alpha_i = epsilon (sigma_i / sigma_min)^2.
+
+        Its move x + alpha_i s + sqrt(2 alpha_i) z, that of the published code and of the second
+        paper, is ours with the ratio r = sqrt(epsilon / 2) / sigma_min. The first paper writes
+        alpha_i / 2 for alpha_i. The defaults are published for images in [0, 1].
+
+        Args:
+            epsilon: Step at the smallest noise level, in the units of x squared.
+            sigma_min: Smallest noise level, in the units of x.
+            steps: Moves at each noise level.
+
+        Raises:
+            ValueError: If a number is not positive.
+
+        References:
+            Song & Ermon 2019, algorithm 1; Song & Ermon 2020, algorithm 1.
+        """
+        if not (epsilon > 0 and sigma_min > 0):
+            raise ValueError(
+                f"epsilon and sigma_min must be positive, got {epsilon} and {sigma_min}; NCSN has "
+                "2e-5 and 0.01"
+            )
+        return cls(snr=math.sqrt(epsilon / 2) / sigma_min, steps=steps)
+
     @property
     def evaluations(self) -> int:  # type: ignore[override]
         """One for each move."""
+        return self.steps
+
+    @property
+    def moves(self) -> int:
+        """``steps``."""
         return self.steps
 
     def plan(self, problem: Problem, grid: Tensor) -> _Table:
@@ -84,20 +115,23 @@ class Langevin(Corrector):
         return _Table(grid.tolist(), scale.tolist(), process.sigma(grid).tolist())
 
     def correct(
-        self, problem: Problem, plan: _Table, i: int, x: Tensor, noise: NoiseSource
-    ) -> Tensor:
-        """``steps`` Langevin moves at grid point ``i``."""
+        self, problem: Problem, plan: _Table, i: int, x: Tensor, state: None, noise: NoiseSource
+    ) -> Correction:
+        """``steps`` Langevin moves at grid point ``i``; the step size of the info is epsilon."""
+        one = x.new_ones(len(x))
         for _ in range(self.steps):
             score = problem.term(x, plan.t[i])
             z = noise.normal()
             if self.norm == "expected":
                 step = 2 * plan.scale[i] * (self.snr * plan.sigma[i]) ** 2
                 x = x.add(score, alpha=step).add_(z, alpha=math.sqrt(2 * step))
+                sizes = step * one
             else:
                 ratio = self.snr * self._norm(z) / self._norm(score)
                 steps = 2 * plan.scale[i] * ratio**2
                 x = x + steps * score + torch.sqrt(2 * steps) * z
-        return x
+                sizes = steps.flatten()
+        return Correction(x, None, Info(one, torch.full_like(one, self.steps).long(), sizes))
 
     def _norm(self, v: Tensor) -> Tensor:
         """Euclidean norms, shaped to broadcast."""

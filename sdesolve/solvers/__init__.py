@@ -11,6 +11,7 @@ from .adaptive_ode import AdaptiveODE
 from .adaptive_sde import AdaptiveSDE, GottaGoFast
 from .additive import SRA1, SRA2, SRA3, ShARK
 from .ancestral import Ancestral, ReverseDiffusion
+from .annealed import Annealed
 from .base import Solver
 from .delegate import Delegate
 from .euler import EulerMaruyama
@@ -32,6 +33,7 @@ __all__ = [
     "AdaptiveODE",
     "AdaptiveSDE",
     "Ancestral",
+    "Annealed",
     "Delegate",
     "EulerHeun",
     "EulerMaruyama",

@@ -86,9 +86,9 @@ class PredictorCorrector(Solver):
         """Both plans."""
         return self.predictor.plan(problem, grid), self.corrector.plan(problem, grid)
 
-    def init(self, problem: Problem, plan: tuple[Any, Any], x: Tensor) -> object:
-        """The predictor's state."""
-        return self.predictor.init(problem, plan[0], x)
+    def init(self, problem: Problem, plan: tuple[Any, Any], x: Tensor) -> tuple[object, object]:
+        """The states of both."""
+        return self.predictor.init(problem, plan[0], x), None
 
     def step(
         self,
@@ -96,9 +96,11 @@ class PredictorCorrector(Solver):
         plan: tuple[Any, Any],
         i: int,
         x: Tensor,
-        state: object,
+        state: Any,  # noqa: ANN401
         noise: NoiseSource,
     ) -> Step:
         """Correct at grid point ``i``, then predict ``i + 1``."""
-        x = self.corrector.correct(problem, plan[1], i, x, noise)
-        return self.predictor.step(problem, plan[0], i, x, state, noise)
+        predictor, corrector = state
+        x, corrector, _ = self.corrector.correct(problem, plan[1], i, x, corrector, noise)
+        step = self.predictor.step(problem, plan[0], i, x, predictor, noise)
+        return step._replace(state=(step.state, corrector))

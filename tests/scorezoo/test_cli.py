@@ -3,6 +3,7 @@ import pytest
 from typer.testing import CliRunner
 
 import scorezoo
+from scorezoo import heuristics
 from scorezoo.cli import app
 from scorezoo.pictures import grid
 
@@ -51,6 +52,19 @@ def test_train_then_sample(folder, tmp_path):
     result = run.invoke(app, ["train", str(recipe), "--output", str(tmp_path / "run")])
     assert result.exit_code == 0, result.output
     assert scorezoo.load(tmp_path / "run" / "model").shape == (3, 16, 16)
+
+
+def test_suggest_prints_the_published_heuristics(folder):
+    """Five grey images, 0, 10, .. 40 of 255: the farthest two differ by 40 in 768 values."""
+    result = run.invoke(app, ["suggest", str(folder)])
+    assert result.exit_code == 0, result.output
+    distance = 40 / 255 * 768**0.5
+    assert f"sigma_max {distance:.4g} (exact" in result.output
+    gamma = heuristics.geometric_ratio(768)
+    assert f"ratio of levels {gamma:.5g}" in result.output
+    assert f"Langevin step {heuristics.langevin_step(gamma, 5):.3g}" in result.output
+    quick = run.invoke(app, ["suggest", str(folder), "--no-exact"])
+    assert "a lower bound" in quick.output
 
 
 def test_list_names_what_ships():

@@ -17,7 +17,7 @@ def _run(corrector, process, data, x, t, moves, seed=0):
     plan = corrector.plan(problem, torch.tensor([t, t * (1 - 1e-9)], dtype=torch.float64))
     noise = Streams(seed, 0, len(x), x.shape[1:], dtype=x.dtype)
     for _ in range(moves):
-        x = corrector.correct(problem, plan, 0, x, noise)
+        x = corrector.correct(problem, plan, 0, x, None, noise).x
     return x, problem.calls
 
 

@@ -1,0 +1,93 @@
+r"""What a network's raw output means, as a wrapper: any network, any linear process.
+
+With x_t = alpha x_0 + sigma z, y = x / alpha and s = sigma / alpha, the score of a raw network F is
+
+==========  ==================================================================================
+noise       -F(x, t) / sigma
+data        (alpha F(x, t) - x) / sigma^2
+velocity    -(sigma x + alpha F(x, t)) / (sigma (alpha^2 + sigma^2))
+score       F(x, t)
+edm         (D(y, s) - y) / (alpha s^2), with D(y, s) = c_skip y + c_out F(c_in y, log(s) / 4)
+==========  ==================================================================================
+
+EDM's coefficients keep the input, the target and the error of F at unit size at every noise level:
+with d = sigma_data, the root mean square of the data (about zero, not about their mean: then the
+second moment of the target is one),
+
+.. math::
+
+    c_{skip} = \frac{d^2}{s^2 + d^2}, \qquad c_{out} = \frac{s d}{\sqrt{s^2 + d^2}}, \qquad
+    c_{in} = \frac{1}{\sqrt{s^2 + d^2}},
+
+and the score simplifies to a form that does not subtract nearly equal images,
+
+.. math::
+
+    \nabla \log p = \frac1\alpha \Big( -\frac{y}{s^2 + d^2}
+        + \frac{d}{s \sqrt{s^2 + d^2}} F(c_{in}\, y, \tfrac14 \log s) \Big).
+
+References:
+    Karras et al. 2022, table 1 and appendix B.6; Salimans & Ho 2022 (velocity).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+import sdesolve as ss
+from sdesolve.process import expand_like
+from sdesolve.scores import Score
+
+__all__ = ["PRECONDITIONINGS", "precondition"]
+
+Network = Callable[..., Tensor]
+
+
+def _edm(net: Network, process: ss.Process, sigma_data: float) -> Score:
+    def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        alpha = process.alpha(t)
+        level = process.sigma(t) / alpha
+        scale, s = expand_like(alpha, x), expand_like(level, x)
+        y = x / scale
+        variance = s**2 + sigma_data**2
+        root = variance.sqrt()
+        raw = net(y / root, level.log() / 4, **cond)
+        return (raw * (sigma_data / (s * root)) - y / variance) / scale
+
+    return score
+
+
+PRECONDITIONINGS: dict[str, Callable[[Network, ss.Process, float], Score]] = {
+    "noise": lambda net, process, _: ss.scores.from_noise(net, process),
+    "data": lambda net, process, _: ss.scores.from_data(net, process),
+    "velocity": lambda net, process, _: ss.scores.from_velocity(net, process),
+    "score": lambda net, process, _: net,
+    "edm": _edm,
+}
+
+
+def precondition(
+    net: Network, process: ss.Process, kind: str = "noise", sigma_data: float | None = None
+) -> Score:
+    """Score of a raw network.
+
+    Args:
+        net: Callable ``(x, t, **cond) -> like x``.
+        process: The process whose score it shall be.
+        kind: "noise", "data", "velocity", "score" or "edm".
+        sigma_data: Root mean square of the data, in the units of x; "edm" needs it.
+
+    Raises:
+        ValueError: If the kind is not known, or "edm" lacks a positive ``sigma_data``.
+    """
+    if kind not in PRECONDITIONINGS:
+        known = ", ".join(PRECONDITIONINGS)
+        raise ValueError(f"unknown preconditioning {kind!r}; known are {known}")
+    if kind == "edm" and not (sigma_data or 0) > 0:
+        raise ValueError(
+            f"preconditioning 'edm' needs a positive sigma_data, got {sigma_data}; give the root "
+            "mean square of the data, about 0.5 for centred images in [-1, 1]"
+        )
+    return PRECONDITIONINGS[kind](net, process, sigma_data or 1.0)

@@ -1,0 +1,108 @@
+r"""Inpainting with a corrector: known values are set to their own noised law after every move.
+
+With a mask m, 1 where the values y are known, each noise level draws one y_t = alpha y + sigma z,
+and every move is followed by x <- (1 - m) x + m y_t. The unknown values are then drawn given the
+known ones as far as the moves at each level equilibrate.
+
+References:
+    Song & Ermon 2019, appendix B.3 and algorithm 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from ..noise import NoiseSource
+from ..problem import Problem
+from .base import Correction, Corrector
+
+__all__ = ["Inpainting"]
+
+
+class _Table(NamedTuple):
+    alpha: list[float]
+    sigma: list[float]
+    moves: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Inpainting(Corrector):
+    """A corrector that holds known values at their noised law.
+
+    With ``ss.Annealed(ss.Inpainting(ss.Langevin(), y, mask, steps=100))`` it is NCSN's algorithm.
+
+    Cost: ``steps`` times the corrector's.
+
+    Args:
+        corrector: What moves the samples; its own ``steps`` are moves between two replacements.
+        known: Values y, ``(*event)`` or ``(batch, *event)``; those under a zero mask do not matter.
+        mask: True or 1 where y is known, broadcastable against ``known``.
+        steps: Corrections, each followed by a replacement, at one noise level.
+
+    Raises:
+        ValueError: If steps < 1, or the shapes do not broadcast against the samples.
+
+    References:
+        Song & Ermon 2019, algorithm 2.
+    """
+
+    corrector: Corrector
+    known: Tensor
+    mask: Tensor
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be 1 or more, got {self.steps}")
+
+    @property
+    def evaluations(self) -> int:  # type: ignore[override]
+        """``steps`` times the corrector's."""
+        return self.steps * self.corrector.evaluations
+
+    @property
+    def moves(self) -> int:
+        """``steps`` times the corrector's."""
+        return self.steps * self.corrector.moves
+
+    def plan(self, problem: Problem, grid: Tensor) -> _Table:
+        """The corrector's plan, and the scales of the noised values."""
+        process = problem.reverse("Inpainting").process
+        return _Table(
+            process.alpha(grid).tolist(),
+            process.sigma(grid).tolist(),
+            self.corrector.plan(problem, grid),
+        )
+
+    def correct(
+        self,
+        problem: Problem,
+        plan: _Table,
+        i: int,
+        x: Tensor,
+        state: Any,  # noqa: ANN401
+        noise: NoiseSource,
+    ) -> Correction:
+        """``steps`` corrections at grid point ``i``, each followed by a replacement."""
+        known, mask = self._like(self.known, x).to(x.dtype), self._like(self.mask, x).bool()
+        values = (plan.alpha[i] * known).add(noise.normal(), alpha=plan.sigma[i])
+        for _ in range(self.steps):
+            x, state, info = self.corrector.correct(problem, plan.moves, i, x, state, noise)
+            x = values.where(mask, x)
+        return Correction(x, state, info)
+
+    def freeze(self, state: Any) -> Any:  # noqa: ANN401
+        """The corrector's."""
+        return self.corrector.freeze(state)
+
+    def _like(self, value: Tensor, x: Tensor) -> Tensor:
+        try:
+            return value.to(x.device).expand_as(x)
+        except RuntimeError as error:
+            raise ValueError(
+                f"known values and mask must broadcast against the samples, {tuple(x.shape)}, got "
+                f"{tuple(value.shape)}; leave batch_size out where each sample has its own"
+            ) from error
