@@ -13,10 +13,13 @@ from importlib.metadata import PackageNotFoundError, version
 from . import grids, metrics, scores
 from .brownian import BrownianPath
 from .correctors import Corrector, Langevin
+from .divergence import Exact, Hutchinson, HutchPlusPlus
+from .evidence import LogLikelihood
 from .gaussian import Gaussian, GaussianMixture
 from .grids import Karras, LogSNR, Quadratic, Theta, Uniform
 from .integrate import solve
 from .interop import Torchdiffeq, Torchsde
+from .likelihood import log_likelihood
 from .process import Process
 from .processes import EDM, VESDE, VPSDE, ExponentialVESDE, SubVPSDE
 from .reverse import ReverseSDE
@@ -67,13 +70,17 @@ __all__ = [
     "EulerHeun",
     "EulerMaruyama",
     "EulerODE",
+    "Exact",
     "ExponentialVESDE",
     "Gaussian",
     "GaussianMixture",
     "GottaGoFast",
     "Heun",
+    "HutchPlusPlus",
+    "Hutchinson",
     "Karras",
     "Langevin",
+    "LogLikelihood",
     "LogSNR",
     "Midpoint",
     "Milstein",
@@ -93,6 +100,7 @@ __all__ = [
     "Torchsde",
     "Uniform",
     "grids",
+    "log_likelihood",
     "metrics",
     "sample",
     "scores",
