@@ -10,7 +10,7 @@ True
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import grids, metrics, scores
+from . import dequantise, grids, metrics, scores
 from .brownian import BrownianPath
 from .correctors import Corrector, Langevin
 from .divergence import Exact, Hutchinson, HutchPlusPlus
@@ -99,6 +99,7 @@ __all__ = [
     "Torchdiffeq",
     "Torchsde",
     "Uniform",
+    "dequantise",
     "grids",
     "log_likelihood",
     "metrics",

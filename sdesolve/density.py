@@ -7,7 +7,7 @@ variables keep what an adaptive solver sees small and smooth; none of them is an
 tolerance means the same everywhere. It is also constant along the flow of N(0, c I): only what
 differs from that Gaussian is left to integrate, and it vanishes at both ends of time.
 
-*Clock.* In lambda = log(alpha/sigma), with dt/dlambda = -2 sigma^2/g^2,
+*Clock.* Time is lambda = log(alpha/sigma); with dt/dlambda = -2 sigma^2/g^2,
 
 .. math::
 
@@ -16,6 +16,9 @@ differs from that Gaussian is left to integrate, and it vanishes at both ends of
         + \int_\epsilon^T \nabla_u \cdot F \,d\lambda .
 
 *Unit.* The integral is kept in nats per dimension, one column for each estimate of the divergence.
+
+Near the data a tolerance on x is no tolerance on the density, which varies over distances of
+sigma_t: :class:`DensitySolver` judges an error of the states in units of sigma_t.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from torch import Tensor
 
 from .divergence import Divergence
 from .noise import Streams
+from .problem import Problem, column
 from .process import Process, expand_like
 from .scores import Score
 from .sde import Calculus, Equation, Noise
@@ -42,6 +46,8 @@ PROBES, INDEX = "_probes", "_index"
 @dataclass(frozen=True)
 class DensityFlow(Equation):
     """States ``(batch, d + estimates)``: u, flattened, and the integral in nats per dimension.
+
+    Its time is the log-SNR of the process.
 
     Args:
         process: Noising process.
@@ -107,13 +113,15 @@ class DensityFlow(Equation):
         return torch.zeros_like(t)
 
     def gain(self, t: Tensor) -> Tensor:
-        """The derivative of the clock, dlambda/dt."""
-        return -0.5 * (self.process.diffusion(t) / self.process.sigma(t)) ** 2
+        """One."""
+        return torch.ones_like(t)
 
     def term(self, x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """F and the estimates of its divergence, from one call of the score."""
         probes = self._probes(x, cond.pop(PROBES, None), cond.pop(INDEX, None))
         u = x[:, : self.size].reshape(len(x), *self.event)
+        # Rounding must not leave the interval on which the score was trained.
+        t = self.process.time(t).clamp(0, self.process.T)
         sigma2 = self.process.sigma(t) ** 2
         v = self.variance * self.process.alpha(t) ** 2 + sigma2
         root = expand_like(v.sqrt(), u)
@@ -143,16 +151,33 @@ class DensitySolver(AdaptiveODE):
     The root mean square over one long vector would let the log-density of an image be wrong by
     sqrt(d) tolerances; over the states alone it would not be judged at all, and where the states
     stand still (the centre of a Gaussian) steps would grow without limit. Here the square of the
-    error is the mean square over the states plus the mean square over the estimates, in nats per
-    dimension.
+    error is the mean square over the states, in units of sigma_t, plus the mean square over the
+    estimates, in nats per dimension.
 
     Args:
         states: Columns that are states, d.
+        variance: That of the flow, c.
         judge_density: Whether the log-density counts; not if its integrand is redrawn noise.
     """
 
     states: int = 1
+    variance: float = 0.25
     judge_density: bool = True
+
+    def attempt(
+        self,
+        problem: Problem,
+        x: Tensor,
+        t: Tensor,
+        h: Tensor,
+        carry: Tensor,
+        brownian: tuple[Tensor, Tensor] | None,
+    ) -> Attempt:
+        """Try one step; the error of u becomes one of x / sigma, at the end nearer to the data."""
+        attempt = super().attempt(problem, x, t, h, carry, brownian)
+        ratio = torch.sqrt(1 + self.variance * torch.exp(2 * torch.maximum(t, t + h)))
+        attempt.error[:, : self.states] *= column(ratio, x)
+        return attempt
 
     def scale(self, x: Tensor, attempt: Attempt, carry: Tensor) -> Tensor:
         """What the error is measured against, weighted so that the loop's mean is that sum."""

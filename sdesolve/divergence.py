@@ -224,8 +224,9 @@ class HutchPlusPlus(Divergence):
         return self.probes // 3
 
     def shape(self, z: Tensor) -> Tensor:
-        """Signs."""
-        return rademacher(z)
+        """Normal sketches, which are never collinear as few signs can be, and signs."""
+        m = self.estimates
+        return torch.cat([z[:, :m], rademacher(z[:, m:])], dim=1)
 
     def __call__(self, field: Field, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
         """Value, and one estimate for each direction of the rest."""

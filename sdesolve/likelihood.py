@@ -25,12 +25,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .clocks import Clocked
 from .density import DensityFlow, DensitySolver
 from .dequantise import Quantisation, check_data
 from .divergence import Divergence, Exact, Hutchinson
 from .evidence import Draw, LogLikelihood, Prior, concatenate, prior_mismatch, summarise
-from .grids import LogSNR
 from .integrate import check_cond, solve
 from .noise import Streams
 from .process import Process
@@ -99,11 +97,8 @@ class _Task:
         self, flow: DensityFlow, x: Tensor, cond: Mapping[str, Tensor], correction: Tensor
     ) -> Draw:
         span = (self.eps, self.process.T)
-        clocked = Clocked(flow, LogSNR(), self.process, span)
-        start, end = clocked.clock(torch.tensor(span, dtype=torch.float64)).tolist()
-        solution = solve(
-            clocked, flow.enter(x, self.eps), (start, end), solver=self.solver, cond=cond
-        )
+        start, end = (self.process.log_snr(t) for t in span)
+        solution = solve(flow, flow.enter(x, self.eps), (start, end), solver=self.solver, cond=cond)
         latent, integral = flow.leave(solution.x, self.process.T)
         prior = self.prior or self.process.prior(x.shape[1:])
         base = prior.log_prob(latent) + flow.volume(*span) + correction
@@ -181,9 +176,9 @@ def log_likelihood(
         scale: Range (low, high) that is cut into the bins, in the units of x.
         draws: Dequantisations (and eps corrections) of each sample, averaged.
         eps_correction: Bound the density at t = 0 instead.
-        rtol: Relative tolerance of one step.
-        atol: Absolute tolerance of one step: of x in units of sqrt(alpha^2/4 + sigma^2), of the
-            log-density in nats per dimension.
+        rtol: Relative tolerance of one step (see :class:`sdesolve.density.DensitySolver`).
+        atol: Absolute tolerance of one step: of x in units of sigma_t, of the log-density in nats
+            per dimension.
         method: "dopri5" or "tsit5".
         seed: Seed of probes, dequantisation and eps noise.
         first: Index of the first sample.
