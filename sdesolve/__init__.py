@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from . import dequantise, grids, metrics, scores
 from .brownian import BrownianPath
 from .correctors import Corrector, Langevin
+from .density_path import DensityPath, log_density_path
 from .divergence import Exact, Hutchinson, HutchPlusPlus
 from .evidence import LogLikelihood
 from .gaussian import Gaussian, GaussianMixture
@@ -50,6 +51,7 @@ from .solvers import (
     solver,
     solver_names,
 )
+from .variational import variational_bound
 
 __all__ = [
     "DRI1",
@@ -67,6 +69,7 @@ __all__ = [
     "Ancestral",
     "BrownianPath",
     "Corrector",
+    "DensityPath",
     "EulerHeun",
     "EulerMaruyama",
     "EulerODE",
@@ -101,6 +104,7 @@ __all__ = [
     "Uniform",
     "dequantise",
     "grids",
+    "log_density_path",
     "log_likelihood",
     "metrics",
     "sample",
@@ -108,6 +112,7 @@ __all__ = [
     "solve",
     "solver",
     "solver_names",
+    "variational_bound",
 ]
 
 try:

@@ -65,6 +65,26 @@ class Quantisation:
                 "write scale=(-1, 1) or scale=(0, 1)"
             )
 
+    @classmethod
+    def of(
+        cls, x: Tensor, bins: int | None, scale: tuple[float, float] | None
+    ) -> Quantisation | None:
+        """The quantisation of ``x``; None if neither bins nor scale is given.
+
+        Raises:
+            ValueError: If one is given without the other, or ``x`` is not quantised so.
+        """
+        if (bins is None) != (scale is None):
+            raise ValueError(
+                "bins and scale go together: for bytes mapped onto [-1, 1] write bins=256, "
+                "scale=(-1, 1); without both, log_prob is the density of x as it is"
+            )
+        if bins is None or scale is None:
+            return None
+        quantisation = cls(bins, scale)
+        quantisation.levels(x)
+        return quantisation
+
     @property
     def width(self) -> float:
         """Width of a bin, in the units of x."""

@@ -205,7 +205,7 @@ def log_likelihood(
     """
     check_data(x)
     check_cond(cond, len(x))
-    quantisation = _quantisation(x, bins, scale)
+    quantisation = Quantisation.of(x, bins, scale)
     if draws < 1:
         raise ValueError(f"draws must be 1 or more, got {draws}")
     if draws > 1 and quantisation is None and not eps_correction:
@@ -243,18 +243,3 @@ def log_likelihood(
             chunk = {k: v[low : low + size] for k, v in (cond or {}).items()}
             parts.append(task.run(x[low : low + size], first + low, chunk, bar))
     return concatenate(parts)
-
-
-def _quantisation(
-    x: Tensor, bins: int | None, scale: tuple[float, float] | None
-) -> Quantisation | None:
-    if (bins is None) != (scale is None):
-        raise ValueError(
-            "bins and scale go together: for bytes mapped onto [-1, 1] write bins=256, "
-            "scale=(-1, 1); without both, log_prob is the density of x as it is"
-        )
-    if bins is None or scale is None:
-        return None
-    quantisation = Quantisation(bins, scale)
-    quantisation.levels(x)
-    return quantisation
