@@ -10,15 +10,19 @@ True
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import grids, metrics, scores
+from . import dequantise, grids, metrics, scores
 from .brownian import BrownianPath
 from .chains import Chain, chain
 from .correctors import HMC, MALA, Corrector, Inpainting, Langevin, UnderdampedLangevin
+from .density_path import DensityPath, log_density_path
 from .discrete import DDPM, SMLD
+from .divergence import Exact, Hutchinson, HutchPlusPlus
+from .evidence import LogLikelihood
 from .gaussian import Gaussian, GaussianMixture
 from .grids import Density, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
 from .integrate import solve
 from .interop import Torchdiffeq, Torchsde
+from .likelihood import log_likelihood
 from .measured import MeasuredReference
 from .process import Process
 from .processes import EDM, VESDE, VPSDE, ExponentialVESDE, SubVPSDE
@@ -56,6 +60,7 @@ from .solvers import (
 from .spectral import SpectralReference
 from .tune import tune
 from .tuned import Tuned
+from .variational import variational_bound
 
 __all__ = [
     "DDPM",
@@ -80,9 +85,11 @@ __all__ = [
     "Chain",
     "Corrector",
     "Density",
+    "DensityPath",
     "EulerHeun",
     "EulerMaruyama",
     "EulerODE",
+    "Exact",
     "ExponentialAdams",
     "ExponentialVESDE",
     "Gaussian",
@@ -90,10 +97,13 @@ __all__ = [
     "GaussianReference",
     "GottaGoFast",
     "Heun",
+    "HutchPlusPlus",
+    "Hutchinson",
     "Inpainting",
     "Isotropic",
     "Karras",
     "Langevin",
+    "LogLikelihood",
     "LogSNR",
     "MeasuredReference",
     "Midpoint",
@@ -119,7 +129,10 @@ __all__ = [
     "UnderdampedLangevin",
     "Uniform",
     "chain",
+    "dequantise",
     "grids",
+    "log_density_path",
+    "log_likelihood",
     "metrics",
     "sample",
     "scores",
@@ -127,6 +140,7 @@ __all__ = [
     "solver",
     "solver_names",
     "tune",
+    "variational_bound",
 ]
 
 try:

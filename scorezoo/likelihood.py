@@ -1,0 +1,230 @@
+"""Likelihoods of many images: in chunks, on disk, resumable.
+
+A folder holds one file for each chunk and the settings that all of them share. A run that was
+killed reads what is there and evaluates the rest: a chunk is written under another name and renamed
+when it is whole, so no image is lost, and none is counted twice, whatever the chunks of the next
+run. Image i depends on (seed, i) alone, so the parts fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+import sdesolve as ss
+
+from .data import ImageData, write_atomically
+from .model import ScoreModel
+
+__all__ = ["Evaluation", "bin_scale", "evaluate_likelihood"]
+
+_KEPT = ("log_prob", "draws", "stderr", "spread", "nfe", "status", "correction", "prior_mismatch")
+
+
+def bin_scale(model: ScoreModel) -> tuple[float, float]:
+    """Range whose 256 bins are centred on the values that the model was trained on."""
+    low, high = model.data_range
+    half = 0.5 * (high - low) / 255
+    return low - half, high + half
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Likelihoods of images ``0 .. n - 1``, all tensors on the CPU.
+
+    Args:
+        values: ``log_prob``, ``stderr``, ... of :class:`sdesolve.LogLikelihood`, first axis the
+            image.
+        dimensions: Values in an image.
+        width: Width of a bin.
+        seconds: Time of all chunks, those of earlier runs included.
+    """
+
+    values: dict[str, Tensor]
+    dimensions: int
+    width: float
+    seconds: float
+
+    @property
+    def bits_per_dim(self) -> Tensor:
+        """``(n,)``; NaN where the solver failed."""
+        return ss.dequantise.bits_per_dim(
+            self.values["log_prob"].double(), self.dimensions, self.width
+        )
+
+    def bits(self, nats: Tensor) -> Tensor:
+        """Nats of a difference in bits per dimension."""
+        return nats.double() / (self.dimensions * math.log(2))
+
+    def mean(self) -> tuple[float, float]:
+        """Mean bits/dim over images that did not fail, and half of its 95 % interval.
+
+        The spread over images holds every source of error: images, dequantisation and probes.
+        """
+        bits = self.bits_per_dim
+        bits = bits[torch.isfinite(bits)]
+        half = 1.96 * bits.std().item() / math.sqrt(len(bits)) if len(bits) > 1 else math.nan
+        return bits.mean().item(), half
+
+
+def evaluate_likelihood(
+    model: ScoreModel,
+    images: ImageData,
+    count: int,
+    *,
+    divergence: ss.Hutchinson | ss.Exact | ss.HutchPlusPlus,
+    draws: int = 1,
+    eps: float | None = None,
+    eps_correction: bool = False,
+    rtol: float = 1e-5,
+    atol: float = 1e-5,
+    seed: int = 0,
+    batch_size: int = 32,
+    folder: Path | None = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Likelihood of the first ``count`` images, dequantised uniformly.
+
+    Args:
+        model: The model.
+        images: Byte images of the model's shape.
+        count: How many.
+        divergence: Estimator of the divergence.
+        draws: Dequantisations of each image.
+        eps: Smallest time; by default the process's own.
+        eps_correction: Account for the noise at eps (see :func:`sdesolve.log_likelihood`).
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+        seed: Seed; image i depends on (seed, i) alone.
+        batch_size: Images in a chunk.
+        folder: Where chunks are kept; a killed run continues from it. None keeps nothing.
+        progress: Show a bar of images.
+
+    Raises:
+        ValueError: If the images do not fit the model, there are less than ``count``, or the folder
+            was written with other settings.
+    """
+    if images.shape != model.shape:
+        raise ValueError(f"images have shape {images.shape}, the model {model.shape}")
+    if not 1 <= count <= len(images):
+        raise ValueError(f"count lies in 1 .. {len(images)}, the images of the split; got {count}")
+    scale = bin_scale(model)
+    options: dict[str, Any] = {
+        "draws": draws,
+        "eps": eps,
+        "eps_correction": eps_correction,
+        "rtol": rtol,
+        "atol": atol,
+        "seed": seed,
+    }
+    settings = {
+        **options,
+        "divergence": {"name": type(divergence).__name__, **asdict(divergence)},
+        "process": repr(model.process),
+        "weights": _digest(model.state_dict()),
+        "images": _digest({"pixels": images.pixels}),
+    }
+    with _place(folder) as place:
+        store = _Store(Path(place), settings)
+        done = store.done(count)
+        with tqdm(total=count, initial=int(done.sum()), unit="image", disable=not progress) as bar:
+            for rows in _missing(done, batch_size):
+                x = images.batch(rows, model.data_range).to(model.device)
+                start = time.perf_counter()
+                result = ss.log_likelihood(
+                    model.process,
+                    model.score,
+                    x,
+                    divergence=divergence,
+                    bins=256,
+                    scale=scale,
+                    first=int(rows[0]),
+                    **options,
+                )
+                store.write(rows, result, time.perf_counter() - start)
+                bar.update(len(rows))
+        values, seconds = store.read(count)
+    width = (scale[1] - scale[0]) / 256
+    return Evaluation(values, math.prod(model.shape), width, seconds)
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _place(folder: Path | None) -> AbstractContextManager[str | Path]:
+    return TemporaryDirectory() if folder is None else nullcontext(folder)
+
+
+def _missing(done: Tensor, size: int) -> Iterator[Tensor]:
+    """Consecutive images that are not done, at most ``size`` at a time."""
+    rows = torch.nonzero(~done).flatten()
+    cuts = torch.nonzero(rows.diff() != 1).flatten() + 1
+    for run in torch.tensor_split(rows, cuts):
+        for low in range(0, len(run), size):
+            yield run[low : low + size]
+
+
+class _Store:
+    """Chunks on disk."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        path = folder / "settings.json"
+        text = json.dumps(settings, indent=1, sort_keys=True)
+        if path.exists():
+            old, new = json.loads(path.read_text()), json.loads(text)
+            changed = [key for key in new if old.get(key) != new[key]]
+            if changed:
+                raise ValueError(
+                    f"{folder} holds an evaluation with another {' and '.join(changed)} "
+                    f"({', '.join(repr(old.get(key)) for key in changed)}); choose a new folder, "
+                    "or the same settings to continue it"
+                )
+        write_atomically(path, lambda p: p.write_text(text))
+
+    def _chunks(self) -> list[dict[str, Tensor]]:
+        return [load_file(path) for path in sorted(self.folder.glob("images-*.safetensors"))]
+
+    def done(self, count: int) -> Tensor:
+        """Which of the first ``count`` images are there, ``(count,)``."""
+        done = torch.zeros(count, dtype=torch.bool)
+        for chunk in self._chunks():
+            done[chunk["index"][chunk["index"] < count]] = True
+        return done
+
+    def write(self, rows: Tensor, result: ss.LogLikelihood, seconds: float) -> None:
+        """Keep one chunk."""
+        tensors = {name: getattr(result, name).cpu() for name in _KEPT}
+        tensors["draws"] = tensors["draws"].T.contiguous()
+        tensors["index"] = rows
+        tensors["seconds"] = torch.full((len(rows),), seconds / len(rows), dtype=torch.float64)
+        name = f"images-{int(rows[0]):08d}-{len(rows)}.safetensors"
+        write_atomically(self.folder / name, lambda path: save_file(tensors, path))
+
+    def read(self, count: int) -> tuple[dict[str, Tensor], float]:
+        """The first ``count`` images in order, and the seconds they took."""
+        chunks = self._chunks()
+        joined = {name: torch.cat([c[name] for c in chunks]) for name in chunks[0]}
+        keep = joined["index"] < count
+        order = joined["index"][keep].argsort()
+        values = {name: value[keep][order] for name, value in joined.items()}
+        assert torch.equal(values.pop("index"), torch.arange(count)), "an image is lost or doubled"
+        return values, values.pop("seconds").sum().item()
