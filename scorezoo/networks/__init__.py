@@ -1,8 +1,9 @@
 """Network architectures, one file each, and the names recipes know them by."""
 
 from .edm_unet import EDMUNet
+from .mlp import MLP
 from .unet import UNet
 
-__all__ = ["NETWORKS", "EDMUNet", "UNet"]
+__all__ = ["MLP", "NETWORKS", "EDMUNet", "UNet"]
 
-NETWORKS = {"unet": UNet, "edm-unet": EDMUNet}
+NETWORKS = {"mlp": MLP, "unet": UNet, "edm-unet": EDMUNet}
