@@ -48,7 +48,7 @@ class TrainingConfig:
         batch_size: Images in a step, over all processes.
         learning_rate: Adam's largest step size.
         warmup_steps: Steps of linear rise of the learning rate.
-        cooldown: Fraction of the steps over which the learning rate falls to zero, the last ones.
+        cooldown: Fraction of the steps, the last ones, over which the learning rate falls to zero.
         beta2: Decay of Adam's second moment, per step.
         clip: Largest gradient norm.
         ema_decay: Decay of the moving average of the weights, per step.
@@ -74,7 +74,7 @@ class TrainingConfig:
     def rate(self, step: int, steps: int) -> float:
         """Learning rate at ``step`` of ``steps``, as a fraction of the largest."""
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
-        left = (1 - step / steps) / self.cooldown
+        left = (1 - step / steps) / self.cooldown if self.cooldown else 1.0
         return warm * 0.5 * (1 - math.cos(math.pi * min(1.0, max(0.0, left))))
 
 

@@ -2,8 +2,10 @@
 
 from .edm_unet import EDMUNet
 from .mlp import MLP
+from .ncsn import NCSN
+from .ncsnpp import NCSNpp
 from .unet import UNet
 
-__all__ = ["MLP", "NETWORKS", "EDMUNet", "UNet"]
+__all__ = ["MLP", "NCSN", "NETWORKS", "EDMUNet", "NCSNpp", "UNet"]
 
-NETWORKS = {"mlp": MLP, "unet": UNet, "edm-unet": EDMUNet}
+NETWORKS = {"mlp": MLP, "unet": UNet, "edm-unet": EDMUNet, "ncsn": NCSN, "ncsnpp": NCSNpp}
