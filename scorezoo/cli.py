@@ -12,7 +12,7 @@ import typer
 
 import sdesolve as ss
 
-from .data import load_images
+from .data import load_data, load_images
 from .model import ScoreModel, load, pretrained_folder, pretrained_names
 from .pictures import grid, save_png
 from .recipes import read_recipe, recipe_names
@@ -182,10 +182,10 @@ def train(
     if mixed_precision not in ("no", "bf16", "fp16"):
         raise ValueError(f"mixed precision is no, bf16 or fp16, got {mixed_precision!r}")
     config = read_recipe(recipe)
-    images = load_images(data or config["data"]["source"], config["data"].get("split", "train"))
+    table = config["data"] if data is None else config["data"] | {"source": data}
     run(
         config,
-        images,
+        load_data(table),
         output,
         mixed_precision=mixed_precision,
         channels_last=channels_last,

@@ -1,4 +1,4 @@
-"""Image datasets as tensors.
+"""Datasets as tensors: images, and points of the toy densities.
 
 Any dataset that ``datasets.load_dataset`` reads will do: a Hub id or a local folder. Images are
 decoded once and kept as bytes, ``(n, channels, height, width)``, in the cache folder; a second
@@ -8,10 +8,12 @@ start reads that file instead of decoding.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +21,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-__all__ = ["ImageData", "load_images", "write_atomically"]
+from .toys import toy
+
+__all__ = ["Data", "ImageData", "PointData", "load_data", "load_images", "write_atomically"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,71 @@ class ImageData:
         """Images at ``indices`` as float32, 0..255 mapped linearly onto ``data_range``."""
         low, high = data_range
         return self.pixels[indices].float().mul_((high - low) / 255).add_(low)
+
+    def root_mean_square(self, data_range: tuple[float, float]) -> float:
+        """Root mean square of the images about zero, in units of ``data_range``."""
+        low, high = data_range
+        value = low + (high - low) / 255 * torch.arange(256, dtype=torch.float64)
+        count = torch.bincount(self.pixels.flatten(), minlength=256)
+        return math.sqrt((count * value**2).sum().item() / self.pixels.numel())
+
+
+@dataclass(frozen=True)
+class PointData:
+    """Points in memory.
+
+    Args:
+        points: ``(n, *event)``, float32.
+        labels: ``(n,)``, int64; -1 where there is none.
+    """
+
+    points: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Event shape."""
+        return tuple(self.points.shape[1:])
+
+    def batch(self, indices: Tensor, data_range: tuple[float, float]) -> Tensor:
+        """Points at ``indices``, 0..1 mapped linearly onto ``data_range``."""
+        low, high = data_range
+        return self.points[indices] * (high - low) + low
+
+    def root_mean_square(self, data_range: tuple[float, float]) -> float:
+        """Root mean square of a coordinate about zero, in units of ``data_range``."""
+        low, high = data_range
+        return (self.points.double() * (high - low) + low).square().mean().sqrt().item()
+
+
+Data = ImageData | PointData
+"""What training reads: ``len``, ``shape``, ``labels``, ``batch`` and ``root_mean_square``."""
+
+
+def load_data(table: dict[str, Any]) -> Data:
+    """Read what a recipe's ``[data]`` table names.
+
+    Args:
+        table: ``source``, ``split`` for images (:func:`load_images`), or ``toy``, ``points``
+            and ``seed`` for draws from a toy density (:func:`scorezoo.toys.toy`).
+
+    Raises:
+        ValueError: If neither is named or it cannot be read.
+    """
+    if "toy" in table:
+        points = toy(table["toy"]).sample(
+            table.get("points", 200_000), seed=table.get("seed", 0), dtype=torch.float32
+        )
+        return PointData(points, torch.full((len(points),), -1))
+    if "source" not in table:
+        raise ValueError(
+            'the recipe names no data; write source = "zalando-datasets/fashion_mnist" or '
+            'toy = "moons" under [data]'
+        )
+    return load_images(table["source"], table.get("split", "train"))
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

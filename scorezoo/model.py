@@ -43,7 +43,7 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
     Args:
         network: ``{"name": ..., **arguments}`` of a network in ``scorezoo.networks``.
         process: ``{"name": ..., **arguments}`` of a process in ``sdesolve``.
-        shape: Event shape, ``(channels, height, width)``.
+        shape: Event shape, ``(channels, height, width)`` or, for toy densities, ``(2,)``.
         data_range: The values that pixel 0 and pixel 255 have in the data.
         preconditioning: ``{"name": ..., "sigma_data": ...}``: what the network's raw output means,
             see :func:`scorezoo.preconditioning.precondition`; the noise by default.

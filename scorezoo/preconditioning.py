@@ -7,6 +7,7 @@ noise       -F(x, t) / sigma
 data        (alpha F(x, t) - x) / sigma^2
 velocity    -(sigma x + alpha F(x, t)) / (sigma (alpha^2 + sigma^2))
 score       F(x, t)
+sigma       F(x, log sigma) / sigma
 edm         (D(y, s) - y) / (alpha s^2), with D(y, s) = c_skip y + c_out F(c_in y, log(s) / 4)
 ==========  ==================================================================================
 
@@ -25,6 +26,9 @@ and the score simplifies to a form that does not subtract nearly equal images,
 
     \nabla \log p = \frac1\alpha \Big( -\frac{y}{s^2 + d^2}
         + \frac{d}{s \sqrt{s^2 + d^2}} F(c_{in}\, y, \tfrac14 \log s) \Big).
+
+"sigma" is the division of Song & Ermon 2020, who saw scores grow as 1 / sigma, with the input
+that NCSN++ embeds.
 
 References:
     Karras et al. 2022, table 1 and appendix B.6; Salimans & Ho 2022 (velocity).
@@ -59,11 +63,20 @@ def _edm(net: Network, process: ss.Process, sigma_data: float) -> Score:
     return score
 
 
+def _sigma(net: Network, process: ss.Process, _: float) -> Score:
+    def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        sigma = process.sigma(t)
+        return net(x, sigma.log(), **cond) / expand_like(sigma, x)
+
+    return score
+
+
 PRECONDITIONINGS: dict[str, Callable[[Network, ss.Process, float], Score]] = {
     "noise": lambda net, process, _: ss.scores.from_noise(net, process),
     "data": lambda net, process, _: ss.scores.from_data(net, process),
     "velocity": lambda net, process, _: ss.scores.from_velocity(net, process),
     "score": lambda net, process, _: net,
+    "sigma": _sigma,
     "edm": _edm,
 }
 
@@ -76,7 +89,7 @@ def precondition(
     Args:
         net: Callable ``(x, t, **cond) -> like x``.
         process: The process whose score it shall be.
-        kind: "noise", "data", "velocity", "score" or "edm".
+        kind: "noise", "data", "velocity", "score", "sigma" or "edm".
         sigma_data: Root mean square of the data, in the units of x; "edm" needs it.
 
     Raises:

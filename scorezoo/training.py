@@ -15,6 +15,7 @@ is summed over the image, as published.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import shutil
@@ -31,7 +32,7 @@ from tqdm import tqdm
 
 from sdesolve.noise import stream_seed
 
-from .data import ImageData, write_atomically
+from .data import Data, write_atomically
 from .model import ScoreModel
 from .objectives import OBJECTIVES, Objective
 
@@ -47,7 +48,7 @@ class TrainingConfig:
         batch_size: Images in a step, over all processes.
         learning_rate: Adam's largest step size.
         warmup_steps: Steps of linear rise of the learning rate.
-        cooldown: Fraction of the steps over which the learning rate falls to zero, the last ones.
+        cooldown: Fraction of the steps, the last ones, over which the learning rate falls to zero.
         beta2: Decay of Adam's second moment, per step.
         clip: Largest gradient norm.
         ema_decay: Decay of the moving average of the weights, per step.
@@ -73,13 +74,13 @@ class TrainingConfig:
     def rate(self, step: int, steps: int) -> float:
         """Learning rate at ``step`` of ``steps``, as a fraction of the largest."""
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
-        left = (1 - step / steps) / self.cooldown
+        left = (1 - step / steps) / self.cooldown if self.cooldown else 1.0
         return warm * 0.5 * (1 - math.cos(math.pi * min(1.0, max(0.0, left))))
 
 
 def train(
     config: dict[str, Any],
-    data: ImageData,
+    data: Data,
     output: Path,
     *,
     mixed_precision: str = "no",
@@ -92,9 +93,9 @@ def train(
     """Train a score network, or go on where a killed run stopped.
 
     Args:
-        config: A recipe: tables ``process``, ``network``, ``training`` and ``data.range``; if it
-            likes, ``preconditioning`` (without ``sigma_data`` it is measured) and ``objective``.
-        data: The images.
+        config: A recipe: tables ``data`` (its ``range``), ``process``, ``network``, ``training``;
+            if it likes, ``preconditioning`` (without ``sigma_data`` it is measured), ``objective``.
+        data: The images or points.
         output: Folder for ``checkpoint.pt``, ``loss.jsonl`` and ``model/``.
         mixed_precision: "no", "bf16" or "fp16", as accelerate has it.
         channels_last: Keep weights and images with the channels innermost, which processors with
@@ -116,11 +117,12 @@ def train(
         "network": config["network"],
         "process": config["process"],
         "shape": list(data.shape),
-        "data_range": config["data"]["range"],
+        "data_range": config["data"].get("range", [0.0, 1.0]),
     }
     preconditioning = dict(config.get("preconditioning", {}))
     if preconditioning.get("name") == "edm" and "sigma_data" not in preconditioning:
-        preconditioning["sigma_data"] = _root_mean_square(data, model_config["data_range"])
+        measured = data.root_mean_square(model_config["data_range"])
+        preconditioning["sigma_data"] = float(f"{measured:.4g}")
     if preconditioning:
         model_config["preconditioning"] = preconditioning
     # The one place that seeds the global state: torch initialises weights from it.
@@ -188,14 +190,6 @@ def train(
     return averaged.eval()
 
 
-def _root_mean_square(data: ImageData, data_range: tuple[float, float]) -> float:
-    """Root mean square of the images about zero, to four digits."""
-    low, high = data_range
-    value = low + (high - low) / 255 * torch.arange(256, dtype=torch.float64)
-    count = torch.bincount(data.pixels.flatten(), minlength=256)
-    return float(f"{math.sqrt((count * value**2).sum().item() / data.pixels.numel()):.4g}")
-
-
 def _objective(
     config: dict[str, Any], plan: TrainingConfig, preconditioning: dict[str, Any]
 ) -> Objective:
@@ -219,8 +213,15 @@ def _identity(
     return model_config | {"training": training, "objective": repr(objective)}
 
 
+@functools.lru_cache(maxsize=1)
+def _order(seed: int, epoch: int, count: int) -> Tensor:
+    """Order of the data in an epoch; kept, because drawing it costs as much as a small step."""
+    generator = torch.Generator().manual_seed(stream_seed(seed, epoch, "order"))
+    return torch.randperm(count, generator=generator)
+
+
 def _draw(
-    data: ImageData,
+    data: Data,
     model: ScoreModel,
     plan: TrainingConfig,
     objective: Objective,
@@ -234,8 +235,7 @@ def _draw(
     """
     per_epoch = len(data) // plan.batch_size
     epoch, position = divmod(step, per_epoch)
-    order = torch.Generator().manual_seed(stream_seed(plan.seed, epoch, "order"))
-    everyone = torch.randperm(len(data), generator=order)[position * plan.batch_size :]
+    everyone = _order(plan.seed, epoch, len(data))[position * plan.batch_size :]
     everyone = everyone[: plan.batch_size]
     generator = torch.Generator().manual_seed(stream_seed(plan.seed, step, "training"))
     uniform = torch.rand(plan.batch_size, generator=generator)

@@ -1,6 +1,6 @@
 r"""A small residual U-Net with attention, for training on a processor.
 
-Each level has ``blocks`` residual blocks on the way down and as many on the way up, which start from
+Each level has ``blocks`` residual blocks on the way down and as many on the way up, beginning with
 what that level had on the way down beside what comes from below; the levels are joined by 2x2
 averages and nearest-neighbour copies. A block is
 

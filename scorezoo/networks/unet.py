@@ -30,7 +30,8 @@ class FourierFeatures(nn.Module):
 
     def __init__(self, dim: int, scale: float = 30.0) -> None:
         super().__init__()
-        self.frequencies = nn.Parameter(scale * torch.randn(dim // 2), requires_grad=False)
+        frequencies = nn.init.normal_(torch.empty(dim // 2), std=scale)
+        self.frequencies = nn.Parameter(frequencies, requires_grad=False)
 
     def forward(self, t: Tensor) -> Tensor:
         """Embed times ``(batch,)``."""
