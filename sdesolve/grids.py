@@ -1,7 +1,8 @@
 r"""Time grids: where a fixed-grid solver puts its steps.
 
 A grid object maps (process, t0, t1, steps) to ``steps + 1`` times from t0 to t1 in float64. Each is
-uniform in some clock u(t):
+uniform in some clock u(t); those defined by the noise of a process go to t1 = 0, where there is
+none, in one step from the process's eps.
 
 ===========  ===================================================================
 Uniform      u = t
@@ -67,6 +68,10 @@ class Grid(ABC):
                 f"{type(self).__name__} is defined by the noise of a process; for a generic SDE "
                 "use grid=Uniform() or a tensor of times"
             )
+        if process is not None and self.needs_process and t1 == 0 and process.sigma(0.0) == 0:
+            # As published for EDM: to the smallest noise, and then to none.
+            before = [t0] if steps == 1 else self(process, t0, process.eps, steps - 1).tolist()
+            return torch.tensor([*before, 0.0], dtype=torch.float64, device="cpu")
         ends = torch.tensor([t0, t1], dtype=torch.float64, device="cpu")
         u0, u1 = self.clock(process, ends).tolist()
         u = torch.linspace(u0, u1, steps + 1, dtype=torch.float64, device="cpu")

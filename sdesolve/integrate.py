@@ -230,10 +230,12 @@ def _times(
     process = _process(sde)
     if process is not None:
         for t in (t0, t1):
-            if not 0 < t <= process.T:
+            at_zero = t == t1 == 0 and isinstance(solver, Solver) and solver.reaches_zero
+            if not (at_zero or 0 < t <= process.T):
                 raise ValueError(
                     f"times of a score lie in (0, {process.T:g}], got {t:g}; the usual span is "
-                    f"(process.T, process.eps) = ({process.T:g}, {process.eps:g})"
+                    f"(process.T, process.eps) = ({process.T:g}, {process.eps:g}). Exponential "
+                    "integrators may end at 0"
                 )
     if isinstance(grid, Tensor):
         return _given(grid, t0, t1, steps, nfe, solver)
@@ -325,7 +327,13 @@ def _check_equation(sde: Equation, solver: AnySolver) -> None:
             "write ss.solver(name)"
         )
     name = type(solver).__name__
-    if isinstance(sde, ReverseSDE) and solver.tau is not None and sde.stochasticity != solver.tau:
+    if isinstance(solver, Solver) and solver.own_noise:
+        if isinstance(sde, ReverseSDE) and sde.stochasticity not in (0.0, 1.0):
+            raise ValueError(
+                f"{name} sets the stochasticity itself, the equation has {sde.stochasticity:g}; "
+                "write process.reverse(score, stochasticity=1), or 0 for none"
+            )
+    elif isinstance(sde, ReverseSDE) and solver.tau is not None and sde.stochasticity != solver.tau:
         raise ValueError(
             f"{name} is made for stochasticity {solver.tau:g}, the equation has "
             f"{sde.stochasticity:g}; write process.reverse(score, stochasticity={solver.tau:g})"

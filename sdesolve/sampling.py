@@ -59,7 +59,7 @@ def sample(
         nfe: Budget of network calls per sample, never exceeded; 50 if neither is given.
         grid: A grid object, or a decreasing 1-d tensor of times.
         stochasticity: tau of the reverse equation; by default the solver's own, else 1 for SDE
-            solvers and 0 for ODE solvers.
+            solvers and 0 for ODE solvers. Solvers that set it themselves take 1, or 0 for none.
         x: Initial noise, ``shape``, instead of noise from ``seed``.
         seed: Seed of the initial noise and of the path.
         first: Index of the first sample.
@@ -122,6 +122,8 @@ def sample(
         prior = process.prior(shape[1:], t_span[0])
         return prior.sample(n, seed=seed, first=first + low, dtype=kind, device=place)
 
+    if denoise and t_span[1] == 0:
+        raise ValueError("a grid that ends at t = 0 ends at the data: leave denoise out")
     equation = process.reverse(score, tau)
     size = batch_size or shape[0]
     parts = []
@@ -152,6 +154,8 @@ def sample(
 def _stochasticity(solver: AnySolver, stochasticity: float | None) -> float:
     if stochasticity is not None:
         return stochasticity
+    if isinstance(solver, Solver) and solver.own_noise:
+        return 1.0
     return solver.tau if solver.tau is not None else solver.default_tau
 
 

@@ -33,11 +33,29 @@ class Solver(ABC):
     """Calculus of the equations with multiplicative noise it solves."""
     evaluations: ClassVar[int] = 1
     """Function evaluations (NFE) of one step."""
+    self_contained: ClassVar[bool] = True
+    """Whether a step depends on the state and its own two times alone, not on the steps before it
+    or on the whole grid."""
+    reaches_zero: ClassVar[bool] = False
+    """Whether the last time may be t = 0 of a process, where the score is singular."""
 
     tau: float | None = None
     """Stochasticity it is made for; None takes the problem's."""
     default_tau: ClassVar[float] = 1.0
     """Stochasticity that :func:`sdesolve.sample` uses when neither says one."""
+
+    @property
+    def own_noise(self) -> bool:
+        """Whether it adds noise by a rule of its own, which keeps the marginals.
+
+        The equation's stochasticity, 1 or 0, then switches that noise on or off.
+        """
+        return False
+
+    @property
+    def orders(self) -> tuple[float, float]:
+        """Order with exact starting values, and order of a run with its own start and end."""
+        return self.order, self.order
 
     @property
     def noise_types(self) -> tuple[Noise, ...]:

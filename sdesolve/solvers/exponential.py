@@ -15,30 +15,24 @@ for, and Gaussian data are solved exactly in one step, for the ODE and for every
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ..grids import Grid, Sech
-from ..problem import Problem
+from ..grids import Grid
 from ..process import Process
 from ..references import Isotropic, Reference
-from ..sde import Noise
-from .linear_multistep import LinearMultistep, Row, Table
-from .quadrature import Weight, integrate_residual, noise_variance, propagator
+from .exponential_multistep import ExponentialMultistep, Run, Tau
+from .quadrature import Weight, integrate_residual
 
 __all__ = ["ExponentialAdams"]
 
-Tau = float | Callable[[float], float]
-
 
 @dataclass(frozen=True)
-class ExponentialAdams(LinearMultistep):
+class ExponentialAdams(ExponentialMultistep):
     """Exponential Adams-Bashforth-Moulton with a Gaussian reference.
 
     Cost: one evaluation a step. Order: ``min(order + 1, corrector)`` with a corrector, else
@@ -64,8 +58,8 @@ class ExponentialAdams(LinearMultistep):
             published methods. None means 1.25 with a corrector and a reference of finite,
             positive variance, and infinity otherwise.
         clock: Grid object in whose clock the residual is a polynomial, instead of log-SNR.
-        final_order: Largest order of the last step; each step before it may use one more. None for
-            no limit.
+        final_order: Largest order of the last step; each step before it may use one more, a
+            corrector one node more than its predictor. None for no limit.
         teleport: The first step of the grid costs no call: the score is taken for the reference's.
             Exact while the noised data are Gaussian to tolerance, a bias otherwise.
 
@@ -79,17 +73,13 @@ class ExponentialAdams(LinearMultistep):
 
     order: int = 3  # type: ignore[misc]
     corrector: int | None = -1
-    tau: Tau | None = None  # type: ignore[assignment]
+    tau: Tau | None = None
     reference: Reference = Isotropic(0.25)
     weight: Weight = "natural"
     length: float | None = None
     clock: Grid | None = None
     final_order: int | None = None
     teleport: bool = False
-
-    strong_order: ClassVar[dict[Noise, float]] = {"additive": 1.0}
-    weak_order: ClassVar[dict[Noise, float]] = {"additive": 1.0}
-    reaches_zero: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.order <= 4:
@@ -124,85 +114,20 @@ class ExponentialAdams(LinearMultistep):
         """Steps of a budget."""
         return nfe + self.teleport
 
-    def default_grid(self, process: Process | None, stochastic: bool) -> Grid:
-        """Closed-form density centred on the data's scale."""
-        return Sech(self.reference.scale)
-
-    def plan(self, problem: Problem, grid: Tensor) -> Table:
-        """Tabulate every step; cached."""
-        equation = problem.reverse(type(self).__name__)
-        return _tabulate(self, equation.process, equation.stochasticity, tuple(grid.tolist()))
-
-    def _tau(self, t: float, stochasticity: float) -> float:
-        return self.tau(t) if callable(self.tau) else stochasticity
-
-
-@functools.lru_cache(maxsize=64)
-def _tabulate(
-    solver: ExponentialAdams, process: Process, stochasticity: float, times: tuple[float, ...]
-) -> Table:
-    t = torch.tensor(times, dtype=torch.float64, device="cpu")
-    alpha, lam = process.alpha(t).tolist(), process.log_snr(t).tolist()
-    taus = [solver._tau(u, stochasticity) for u in times[:-1]]
-    if lam[-1] < lam[0] and any(taus):
-        raise ValueError("noise is added from the prior to the data: give (t0, t1) with t0 > t1")
-    return Table(
-        list(times),
-        alpha,
-        [_row(solver, process, alpha, lam, taus, i) for i in range(len(times) - 1)],
-        solver.reference,
-    )
-
-
-def _row(
-    solver: ExponentialAdams,
-    process: Process,
-    alpha: list[float],
-    lam: list[float],
-    taus: list[float],
-    i: int,
-) -> Row:
-    reference, last = solver.reference, len(lam) - 2
-    free = solver.teleport and i == 0
-    first = int(solver.teleport)  # index of the first evaluation
-
-    def residual(step: int, nodes: list[int]) -> list[Tensor]:
-        """Coefficients of r at the grid points ``nodes`` in the integral over a step."""
-        rows = integrate_residual(
-            reference,
-            [lam[j] for j in nodes],
-            lam[step],
-            lam[step + 1],
-            tau=taus[step],
-            weight=solver.weight,
-            length=solver._length,
-            clock=_clock(solver.clock, process),
+    def integral(self, run: Run, step: int, nodes: list[int]) -> Sequence[Tensor]:
+        """Exact integrals."""
+        return list(
+            integrate_residual(
+                self.reference,
+                [run.lam[j] for j in nodes],
+                run.lam[step],
+                run.lam[step + 1],
+                tau=run.tau[step],
+                weight=self.weight,
+                length=self._length,
+                clock=_clock(self.clock, run.process),
+            )
         )
-        # R = sigma^2 r / alpha, and z = alpha (y - mu).
-        units = [alpha[step + 1] * alpha[j] * math.exp(-2 * lam[j]) for j in nodes]
-        return [row * unit for row, unit in zip(rows, units, strict=True)]
-
-    def limited(order: int, step: int) -> int:
-        if solver.final_order is None:
-            return order
-        return min(order, solver.final_order + last - step)
-
-    predict: list[Tensor] = []
-    correct: list[Tensor] = []
-    if not free:
-        order = limited(min(solver.order, i - first + 1), i)
-        predict = residual(i, list(range(i, i - order, -1)))
-        if solver.corrector and i > first:
-            nodes = limited(min(solver.corrector, i - first + 1), i - 1)
-            correct = residual(i - 1, list(range(i, i - nodes, -1)))
-    ratio = alpha[i + 1] / alpha[i]
-    noise = None
-    if taus[i] > 0:
-        noise = alpha[i + 1] * noise_variance(reference, lam[i], lam[i + 1], taus[i]).sqrt()
-    at = torch.tensor(lam[i], dtype=torch.float64)
-    ratio_v = reference.unexplained(at) * math.exp(2 * lam[i]) / alpha[i] ** 2
-    keep = ratio * propagator(reference, lam[i], lam[i + 1], taus[i])
-    return Row(ratio_v, keep, predict, correct, noise, free=free)
 
 
 def _clock(grid: Grid | None, process: Process) -> Callable[[Tensor], Tensor] | None:

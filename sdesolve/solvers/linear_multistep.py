@@ -91,6 +91,7 @@ class LinearMultistep(Solver):
 
     order = 1
     default_tau = 0.0
+    self_contained = False
 
     @abstractmethod
     def plan(self, problem: Problem, grid: Tensor) -> Table:

@@ -43,7 +43,15 @@ from torch import Tensor
 
 from ..references import Reference
 
-__all__ = ["Weight", "integrate_residual", "log_weight", "noise_variance", "propagator"]
+__all__ = [
+    "Weight",
+    "end",
+    "gauss_legendre",
+    "integrate_residual",
+    "log_weight",
+    "noise_variance",
+    "propagator",
+]
 
 Weight = Literal["natural", "noise", "data"]
 
@@ -62,7 +70,7 @@ class _Nodes(NamedTuple):
     dlam: Tensor
 
 
-def _quadrature(l0: float, l1: float) -> _Nodes:
+def gauss_legendre(l0: float, l1: float) -> _Nodes:
     """Nodes and weights of integration from ``l0`` to ``l1``, in either direction."""
     panels = max(1, math.ceil(abs(l1 - l0)))
     x, w = _rule()
@@ -104,7 +112,7 @@ def noise_variance(reference: Reference, l0: float, l1: float, tau: float) -> Te
         log_rho = torch.log1p((s1 - s0) / (c + s0))
         finite = -(c + s1) * torch.expm1(tau**2 * log_rho)
         return torch.where(torch.isinf(c), tau**2 * (s0 - s1), finite)
-    q, dq = _quadrature(l0, l1)
+    q, dq = gauss_legendre(l0, l1)
     phi = _phi(reference, q, l1, tau)
     return 2 * tau**2 * (phi**2 * torch.exp(-2 * q) * dq).sum(1)
 
@@ -142,7 +150,7 @@ def integrate_residual(
     l1 = end(l0, l1)
     if at_zero:
         nodes, weight = nodes[:1], "natural"
-    q, dq = _quadrature(l0, l1)
+    q, dq = gauss_legendre(l0, l1)
     at = torch.tensor(nodes, dtype=torch.float64)
     u, v = (q, at) if clock is None else (clock(q), clock(at))
     kernel = _phi(reference, q, l1, tau) * torch.exp(log_weight(reference, weight, q)) * dq
