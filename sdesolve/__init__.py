@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from . import grids, metrics, scores
 from .brownian import BrownianPath
 from .correctors import Corrector, Langevin
+from .empirical import EmpiricalScore
 from .gaussian import Gaussian, GaussianMixture
 from .grids import Density, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
 from .integrate import solve
@@ -69,6 +70,7 @@ __all__ = [
     "BrownianPath",
     "Corrector",
     "Density",
+    "EmpiricalScore",
     "EulerHeun",
     "EulerMaruyama",
     "EulerODE",
