@@ -1,8 +1,8 @@
 """azula: its samplers on a schedule whose times are our noise levels.
 
 They are run in the variance-preserving frame, in which its REAB sampler's mistaken factor
-sqrt(alpha_s^2 + sigma_t^2) does the least harm. Its Euler and Heun samplers are the same as other
-libraries' and left out.
+sqrt(alpha_s^2 + sigma_t^2) does the least harm. Its DDPM, Euler and Heun samplers are the same as
+other libraries' and left out.
 """
 
 from __future__ import annotations
@@ -69,7 +69,6 @@ def _peers() -> list[Peer]:
         for order in (2, 3):
             run = partial(_run, _with(make, order=order))
             found.append(Peer(f"{NAME} {name}-{order}", NAME, run))
-    found.append(Peer(f"{NAME} ddpm", NAME, partial(_run, a.DDPMSampler), stochastic=True))
     found.append(Peer(f"{NAME} ito", NAME, partial(_run, a.ItoSampler), stochastic=True))
     return found
 

@@ -92,6 +92,11 @@ class Peer:
     steps: Callable[[int], int] = field(default=one_a_step)
     single: bool = False
 
+    @property
+    def grids(self) -> tuple[str, ...]:
+        """Names of the usual grids it runs on."""
+        return ("edm", "log-snr") if self.stochastic else tuple(GRIDS)
+
 
 @dataclass(frozen=True)
 class Adaptive:

@@ -153,15 +153,12 @@ def _peers() -> list[Peer]:
         full = "" if final else " full order"
         for order in (2, 3):
             add(f"dpmpp-{order}m{full}", _dpm(order, "dpmsolver++", final), single=True)
-            add(
-                f"dpmpp-{order}m-sde{full}",
-                _dpm(order, "sde-dpmsolver++", final),
-                single=True,
-                stochastic=True,
-            )
             add(f"unipc-{order}{full}", _unipc(order, "bh2", final))
             add(f"deis-{order}{full}", _deis(order, final))
     add("unipc-3 bh1", _unipc(3, "bh1", True))
+    for order in (2, 3):
+        make = _dpm(order, "sde-dpmsolver++", True)
+        add(f"dpmpp-{order}m-sde", make, single=True, stochastic=True)
     for tau, label in ((None, ""), (0.5, " tau 0.5"), (1.0, " tau 1")):
         add(f"sa-solver{label}", _sa(tau, 3, 4), stochastic=True)
     add("sa-solver-2 tau 1", _sa(1.0, 2, 2), stochastic=True)

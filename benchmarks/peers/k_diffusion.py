@@ -116,7 +116,7 @@ def _peers() -> list[Peer]:
         label = f"{NAME} {name.replace('_', '-')}"
         steps = two_a_step if name in ("heun", "dpm_2") else one_a_step
         found.append(Peer(label, NAME, run, steps=steps))
-    for name in ("euler_ancestral", "dpmpp_2m_sde", "dpmpp_3m_sde", "dpmpp_2s_ancestral"):
+    for name in ("dpmpp_2m_sde", "dpmpp_3m_sde", "dpmpp_2s_ancestral"):
         run = partial(_stochastic, getattr(sampling, f"sample_{name}"))
         label = f"{NAME} {name.replace('_', '-')}"
         steps = two_a_step if name == "dpmpp_2s_ancestral" else one_a_step

@@ -1,0 +1,194 @@
+"""Error against the number of network calls: ours and every peer, on the same score and noise.
+
+    python -m benchmarks.nfe_quality                    # everything; goes on where it was stopped
+    python -m benchmarks.nfe_quality --quick            # a look, under 15 minutes on two cores
+    python -m benchmarks.nfe_quality --problems lr64 --solvers "diffusers deis"
+    python -m benchmarks.nfe_quality --tables           # only the tables and figures
+
+Problems are in ``problems.py``, what is measured in ``judge.py``, the peers in ``peers/`` and our
+own list in ``ours.py``. A peer runs on each of the usual grids; the tables give it the best of
+them, chosen on the very samples it is judged by, which flatters it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from benchmarks import peers, record
+from benchmarks.judge import SEEDS, Judge, run_peer
+from benchmarks.ours import OURS, Ours
+from benchmarks.peers import Adaptive, Peer
+from benchmarks.problems import DESCRIPTIONS, IMAGES, PROBLEMS, Problem, problem
+from scorezoo.data import write_atomically
+
+__all__ = ["BUDGETS", "main"]
+
+BUDGETS = (5, 6, 8, 10, 15, 20, 30, 50, 100)
+GROUPS = ("deterministic", "stochastic")
+NAME = "nfe_quality"
+QUICK = {
+    "problems": ("gauss64", "lr64", "grid25", "guided64"),
+    "solvers": ("ours", "2m", "deis-3", "unipc-3", "sa-solver", "ddim"),
+    "budgets": (5, 10, 20),
+    "count": 128,
+}
+
+Cells = dict[str, dict[str, Any]]
+
+
+def key(name: str, grid: str, nfe: int) -> str:
+    """Name of a cell."""
+    return f"{name} | {grid} | {nfe}"
+
+
+class Results:
+    """The cells of one problem on disk: one line each, written by renaming."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        stored = json.loads(path.read_text()) if path.exists() else {}
+        self.about: dict[str, Any] = stored.get("about", {})
+        self.cells: Cells = stored.get("cells", {})
+
+    def add(self, name: str, cell: dict[str, Any]) -> None:
+        """Keep one cell."""
+        self.cells[name] = cell
+        lines = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in self.cells.items())
+        text = f'{{\n "about": {json.dumps(self.about)},\n "cells": {{\n{lines}\n }}\n}}\n'
+        write_atomically(self.path, lambda path: path.write_text(text))
+
+
+def _on_grids(
+    peer: Peer, it: Problem, judge: Judge, budgets: tuple[int, ...], results: Results
+) -> None:
+    for nfe in budgets:
+        steps = peer.steps(nfe)
+        for grid in peer.grids if steps else ():
+            name = key(peer.name, grid, nfe)
+            if name in results.cells:
+                continue
+            levels = peers.noise_levels(grid, *it.ends, steps)
+            x, cost = run_peer(peer, it, judge.x, levels, seed=1)
+            if cost["nfe"] > nfe:
+                raise RuntimeError(f"{peer.name} took {cost['nfe']} calls of {nfe}")
+            results.add(name, judge(x) | _short(cost))
+
+
+def _adaptive(
+    peer: Adaptive, it: Problem, judge: Judge, budgets: tuple[int, ...], results: Results
+) -> None:
+    for tolerance in peer.tolerances:
+        name = key(peer.name, f"rtol {tolerance:.2g}", 0)
+        if name not in results.cells:
+            x, cost = run_peer(peer, it, judge.x, tolerance, seed=1)
+            results.add(name, judge(x) | _short(cost))
+        if results.cells[name]["nfe"] > max(budgets):
+            return
+
+
+def _ours(
+    solver: Ours, it: Problem, judge: Judge, budgets: tuple[int, ...], results: Results
+) -> None:
+    for nfe in budgets:
+        name = key(solver.name, "own", nfe)
+        if name in results.cells:
+            continue
+        try:
+            solution = solver.run(it, judge.x, nfe, 1)
+        except ValueError as error:  # too few calls for one step
+            results.add(name, {"ok": False, "why": str(error)})
+            continue
+        results.add(name, judge(solution.x) | {"nfe": int(solution.nfe.max())})
+
+
+def _short(cost: dict[str, float]) -> dict[str, float]:
+    return {
+        "nfe": int(cost["nfe"]),
+        "overhead_ms": float(f"{cost['overhead_ms']:.3g}"),
+        "seconds": float(f"{cost['seconds']:.3g}"),
+    }
+
+
+def measure(it: Problem, arguments: argparse.Namespace, path: Path) -> None:
+    """Every missing cell of one problem."""
+    results = Results(path)
+
+    def wanted(name: str) -> bool:
+        return not arguments.solvers or any(part in name for part in arguments.solvers)
+
+    for stochastic in (False, True):
+        group = GROUPS[stochastic]
+        # A guided score has no law to compare with.
+        if group not in arguments.groups or (stochastic and it.labels):
+            continue
+        jobs: list[tuple[Callable[..., None], Any]] = [
+            (_ours, o) for o in OURS if o.stochastic == stochastic and wanted(o.name)
+        ]
+        jobs += [
+            (_on_grids, p) for p in peers.peers() if p.stochastic == stochastic and wanted(p.name)
+        ]
+        if not stochastic:
+            jobs += [(_adaptive, p) for p in peers.adaptive() if wanted(p.name)]
+        if not jobs:
+            continue
+        judge = Judge(it, stochastic, arguments.count)
+        results.about |= {
+            "machine": record.machine("torchdiffeq", "torchsde", *_installed()),
+            "ends": it.ends,
+            "seeds": SEEDS,
+            group: {"count": judge.count, "reference_gap": judge.gap} | judge.floor(),
+        }
+        for job, solver in tqdm(jobs, desc=f"{it.name}, {group}", unit="solver"):
+            job(solver, it, judge, arguments.budgets, results)
+
+
+def _installed() -> list[str]:
+    absent = peers.absent()
+    return [name for name in ("diffusers", "k-diffusion", "azula") if name not in absent]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = [*PROBLEMS, "fashion-mnist"]
+    parser.add_argument("--problems", nargs="+", default=names, choices=names)
+    parser.add_argument("--solvers", nargs="+", help="parts of names")
+    parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=GROUPS)
+    parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS))
+    parser.add_argument("--description", default="edm", choices=list(DESCRIPTIONS))
+    parser.add_argument("--count", type=int, help=f"samples, a multiple of {SEEDS}")
+    parser.add_argument("--images", default=IMAGES, help="Hub id or folder of Fashion-MNIST")
+    parser.add_argument("--quick", action="store_true", help="few problems, solvers and samples")
+    parser.add_argument("--tables", action="store_true", help="only write tables and figures")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        for name, value in QUICK.items():
+            setattr(arguments, name, value)
+    arguments.budgets = tuple(arguments.budgets)
+    return arguments
+
+
+def main() -> None:
+    """Run what is missing."""
+    arguments = _arguments()
+    for library, why in peers.absent().items():
+        print(f"{library} is skipped: {why}")
+    folder = record.ROOT / "runs" / "quick" if arguments.quick else record.RESULTS / NAME
+    if not arguments.tables:
+        for name in arguments.problems:
+            it = problem(name, arguments.description, arguments.images)
+            suffix = "" if arguments.description == "edm" else f"-{arguments.description}"
+            with torch.no_grad():
+                measure(it, arguments, folder / f"{name}{suffix}.json")
+
+
+if __name__ == "__main__":
+    main()
