@@ -3,6 +3,7 @@
     python -m benchmarks.nfe_quality                    # everything; goes on where it was stopped
     python -m benchmarks.nfe_quality --quick            # a look, under 15 minutes on two cores
     python -m benchmarks.nfe_quality --problems lr64 --solvers "diffusers deis"
+    python -m benchmarks.nfe_quality --tuned-grids      # peers also on grids fitted to them
     python -m benchmarks.nfe_quality --tables           # only the tables and figures
 
 Problems are in ``problems.py``, what is measured in ``judge.py``, the peers in ``peers/`` and our
@@ -21,16 +22,17 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks import peers, record
+from benchmarks import nfe_tables, peers, record
 from benchmarks.judge import SEEDS, Judge, run_peer
+from benchmarks.nfe_tables import BUDGETS, TUNED_GRID
 from benchmarks.ours import OURS, Ours
+from benchmarks.peer_grids import tuned_levels
 from benchmarks.peers import Adaptive, Peer
 from benchmarks.problems import DESCRIPTIONS, IMAGES, PROBLEMS, Problem, problem
 from scorezoo.data import write_atomically
 
-__all__ = ["BUDGETS", "main"]
+__all__ = ["main"]
 
-BUDGETS = (5, 6, 8, 10, 15, 20, 30, 50, 100)
 GROUPS = ("deterministic", "stochastic")
 NAME = "nfe_quality"
 QUICK = {
@@ -39,6 +41,20 @@ QUICK = {
     "budgets": (5, 10, 20),
     "count": 128,
 }
+
+STRONG = (
+    "diffusers deis-2",
+    "diffusers deis-3",
+    "diffusers deis-3 full order",
+    "diffusers dpmpp-2m",
+    "diffusers dpmpp-3m",
+    "diffusers unipc-2",
+    "diffusers unipc-2 full order",
+    "diffusers unipc-3",
+    "diffusers unipc-3 full order",
+    "k-diffusion lms",
+)
+"""Peers that are also given a grid of their own: those that are best somewhere on usual ones."""
 
 Cells = dict[str, dict[str, Any]]
 
@@ -70,7 +86,7 @@ def _on_grids(
 ) -> None:
     for nfe in budgets:
         steps = peer.steps(nfe)
-        for grid in peer.grids if steps else ():
+        for grid in peer.usual_grids(steps):
             name = key(peer.name, grid, nfe)
             if name in results.cells:
                 continue
@@ -79,6 +95,19 @@ def _on_grids(
             if cost["nfe"] > nfe:
                 raise RuntimeError(f"{peer.name} took {cost['nfe']} calls of {nfe}")
             results.add(name, judge(x) | _short(cost))
+
+
+def _on_tuned_grid(
+    peer: Peer, it: Problem, judge: Judge, budgets: tuple[int, ...], results: Results
+) -> None:
+    for nfe in budgets:
+        name = key(peer.name, TUNED_GRID, nfe)
+        if name in results.cells or not 1 <= peer.steps(nfe) <= peer.most:
+            continue
+        levels = tuned_levels(peer, it, nfe)
+        x, cost = run_peer(peer, it, judge.x, levels, seed=1)
+        shown = [float(f"{level:.6g}") for level in levels]
+        results.add(name, judge(x) | _short(cost) | {"levels": shown})
 
 
 def _adaptive(
@@ -136,6 +165,12 @@ def measure(it: Problem, arguments: argparse.Namespace, path: Path) -> None:
         ]
         if not stochastic:
             jobs += [(_adaptive, p) for p in peers.adaptive() if wanted(p.name)]
+            if arguments.tuned_grids:
+                jobs += [
+                    (_on_tuned_grid, p)
+                    for p in peers.peers()
+                    if p.name in STRONG and wanted(p.name)
+                ]
         if not jobs:
             continue
         judge = Judge(it, stochastic, arguments.count)
@@ -166,6 +201,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--description", default="edm", choices=list(DESCRIPTIONS))
     parser.add_argument("--count", type=int, help=f"samples, a multiple of {SEEDS}")
     parser.add_argument("--images", default=IMAGES, help="Hub id or folder of Fashion-MNIST")
+    parser.add_argument("--tuned-grids", action="store_true", help="peers on grids fitted to them")
     parser.add_argument("--quick", action="store_true", help="few problems, solvers and samples")
     parser.add_argument("--tables", action="store_true", help="only write tables and figures")
     arguments = parser.parse_args()
@@ -188,6 +224,8 @@ def main() -> None:
             suffix = "" if arguments.description == "edm" else f"-{arguments.description}"
             with torch.no_grad():
                 measure(it, arguments, folder / f"{name}{suffix}.json")
+    if not arguments.quick:
+        nfe_tables.main()
 
 
 if __name__ == "__main__":

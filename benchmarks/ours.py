@@ -11,7 +11,7 @@ from torch import Tensor
 import sdesolve as ss
 from benchmarks.problems import Problem
 
-__all__ = ["OURS", "Ours"]
+__all__ = ["OURS", "TERMS", "Ours"]
 
 
 @dataclass(frozen=True)
@@ -54,3 +54,10 @@ OURS = [
     _preset("heun"),
     _preset("sra1", stochastic=True),
 ]
+
+TERMS: list[tuple[str, Callable[[str, str], bool]]] = [
+    ("best peer", lambda solver, grid: not solver.startswith("ours") and grid != "tuned grid"),
+    ("peer, our grid", lambda solver, grid: not solver.startswith("ours") and grid == "tuned grid"),
+    ("default", lambda solver, grid: solver == "ours default"),
+]
+"""What is added one by one in the figure of where the gain comes from: (solver, grid) -> shown."""

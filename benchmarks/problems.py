@@ -65,7 +65,7 @@ class Problem:
     event: tuple[int, ...]
     data: Callable[[int, int], Tensor] | None = None
     dtype: torch.dtype = torch.float64
-    count: int = 512
+    count: int = 256
     batch: int = 4096
     labels: int = 0
     pixels: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
@@ -179,7 +179,7 @@ def _mixture(d: int, components: int, rank: int, exponent: float, seed: int) -> 
     return ss.GaussianMixture(weights, means @ basis.T, basis @ covariances @ basis.T)
 
 
-def _closed(name: str, mix: ss.GaussianMixture, process: ss.Process, count: int = 512) -> Problem:
+def _closed(name: str, mix: ss.GaussianMixture, process: ss.Process, count: int = 256) -> Problem:
     return Problem(
         name,
         process,

@@ -83,6 +83,7 @@ class Peer:
         stochastic: Whether it adds noise.
         steps: Number of steps that a budget of calls pays for.
         single: The library computes in float32 whatever it is given.
+        most: Steps beyond which it is another peer in disguise.
     """
 
     name: str
@@ -91,11 +92,18 @@ class Peer:
     stochastic: bool = False
     steps: Callable[[int], int] = field(default=one_a_step)
     single: bool = False
+    most: int = 10**6
 
-    @property
-    def grids(self) -> tuple[str, ...]:
-        """Names of the usual grids it runs on."""
-        return ("edm", "log-snr") if self.stochastic else tuple(GRIDS)
+    def usual_grids(self, steps: int) -> tuple[str, ...]:
+        """Names of the usual grids it runs on.
+
+        Steps uniform in time serve nobody's stochastic sampler, and nobody beyond 20 steps: they
+        leave the last decade of noise levels to one step.
+        """
+        if not 1 <= steps <= self.most:
+            return ()
+        few = not self.stochastic and steps <= 20
+        return tuple(GRIDS) if few else ("edm", "log-snr")
 
 
 @dataclass(frozen=True)
