@@ -73,6 +73,20 @@ class Results:
         self.about: dict[str, Any] = stored.get("about", {})
         self.cells: Cells = stored.get("cells", {})
 
+    def expect(self, group: str, made: dict[str, Any]) -> None:
+        """Refuse to add to cells that were made of another score or other samples.
+
+        Raises:
+            ValueError: If the file holds such cells.
+        """
+        stored = self.about.setdefault(group, made)
+        if any(stored.get(k, v) != v for k, v in made.items()):
+            known = {k: stored.get(k) for k in made}
+            raise ValueError(
+                f"{self.path} holds {group} cells of {known}, these would be of {made}; move the "
+                "file away, or write elsewhere with --count"
+            )
+
     def add(self, name: str, cell: dict[str, Any]) -> None:
         """Keep one cell."""
         self.cells[name] = cell
@@ -174,11 +188,12 @@ def measure(it: Problem, arguments: argparse.Namespace, path: Path) -> None:
         if not jobs:
             continue
         judge = Judge(it, stochastic, arguments.count)
+        results.expect(group, {"score": it.fingerprint(), "count": judge.count})
         results.about |= {
             "machine": record.machine("torchdiffeq", "torchsde", *_installed()),
             "ends": it.ends,
             "seeds": SEEDS,
-            group: {"count": judge.count, "reference_gap": judge.gap} | judge.floor(),
+            group: results.about[group] | {"reference_gap": judge.gap} | judge.floor(),
         }
         for job, solver in tqdm(jobs, desc=f"{it.name}, {group}", unit="solver"):
             job(solver, it, judge, arguments.budgets, results)
@@ -222,6 +237,8 @@ def main() -> None:
         for name in arguments.problems:
             it = problem(name, arguments.description, arguments.images)
             suffix = "" if arguments.description == "edm" else f"-{arguments.description}"
+            if arguments.count and not arguments.quick:
+                suffix += f"-{arguments.count}"
             with torch.no_grad():
                 measure(it, arguments, folder / f"{name}{suffix}.json")
     if not arguments.quick:

@@ -90,7 +90,7 @@ class Problem:
         The distance is a root mean square over samples, as that of the solvers. Both come from the
         disk if they were computed before.
         """
-        text = f"{self.name} {self.process!r} {n} {seed} {self.dtype} {self._fingerprint()}"
+        text = f"{self.name} {self.process!r} {n} {seed} {self.dtype} {self.fingerprint()}"
         path = CACHE / f"exact-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
         if not path.exists():
             x = self.noise(n, seed)
@@ -108,7 +108,7 @@ class Problem:
             tolerance = 1e-8 if finer else 1e-6
             solver, steps, grid = ss.AdaptiveODE(rtol=tolerance, atol=tolerance), None, None
         else:
-            solver, steps, grid = ss.RK4(), 200 if finer else 100, ss.LogSNR()
+            solver, steps, grid = ss.RK4(), 80 if finer else 40, ss.LogSNR()
         return ss.sample(
             self.process,
             self.score,
@@ -122,7 +122,7 @@ class Problem:
             cond=self.cond(len(x)),
         ).x
 
-    def _fingerprint(self) -> str:
+    def fingerprint(self) -> str:
         """A number that changes when the score does."""
         x = self.noise(2, 12345)
         t = torch.full((2,), self.process.time(0.0), dtype=self.dtype)
