@@ -4,6 +4,7 @@
     python -m benchmarks.nfe_quality --quick            # a look, under 15 minutes on two cores
     python -m benchmarks.nfe_quality --problems lr64 --solvers "diffusers deis"
     python -m benchmarks.nfe_quality --tuned-grids      # peers also on grids fitted to them
+    python -m benchmarks.nfe_quality --solvers ours --again ours         # after a change of ours
     python -m benchmarks.nfe_quality --tables           # only the tables and figures
 
 Problems are in ``problems.py``, what is measured in ``judge.py``, the peers in ``peers/`` and our
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ QUICK = {
     "problems": ("gauss64", "lr64", "grid25", "guided64"),
     "solvers": ("ours", "2m", "deis-3", "unipc-3", "sa-solver", "ddim"),
     "budgets": (5, 10, 20),
-    "count": 128,
+    "count": 160,
 }
 
 STRONG = (
@@ -87,6 +89,14 @@ class Results:
                 "file away, or write elsewhere with --count"
             )
 
+    def forget(self, parts: list[str]) -> None:
+        """Drop the cells of solvers whose name holds one of ``parts``."""
+        self.cells = {
+            name: cell
+            for name, cell in self.cells.items()
+            if not any(part in name.split(" | ")[0] for part in parts)
+        }
+
     def add(self, name: str, cell: dict[str, Any]) -> None:
         """Keep one cell."""
         self.cells[name] = cell
@@ -96,11 +106,16 @@ class Results:
 
 
 def _on_grids(
-    peer: Peer, it: Problem, judge: Judge, budgets: tuple[int, ...], results: Results
+    grids: list[str],
+    peer: Peer,
+    it: Problem,
+    judge: Judge,
+    budgets: tuple[int, ...],
+    results: Results,
 ) -> None:
     for nfe in budgets:
         steps = peer.steps(nfe)
-        for grid in peer.usual_grids(steps):
+        for grid in (g for g in peer.usual_grids(steps) if g in grids):
             name = key(peer.name, grid, nfe)
             if name in results.cells:
                 continue
@@ -162,6 +177,7 @@ def _short(cost: dict[str, float]) -> dict[str, float]:
 def measure(it: Problem, arguments: argparse.Namespace, path: Path) -> None:
     """Every missing cell of one problem."""
     results = Results(path)
+    results.forget(arguments.again)
 
     def wanted(name: str) -> bool:
         return not arguments.solvers or any(part in name for part in arguments.solvers)
@@ -175,7 +191,9 @@ def measure(it: Problem, arguments: argparse.Namespace, path: Path) -> None:
             (_ours, o) for o in OURS if o.stochastic == stochastic and wanted(o.name)
         ]
         jobs += [
-            (_on_grids, p) for p in peers.peers() if p.stochastic == stochastic and wanted(p.name)
+            (partial(_on_grids, arguments.grids), p)
+            for p in peers.peers()
+            if p.stochastic == stochastic and wanted(p.name)
         ]
         if not stochastic:
             jobs += [(_adaptive, p) for p in peers.adaptive() if wanted(p.name)]
@@ -211,7 +229,9 @@ def _arguments() -> argparse.Namespace:
     names = [*PROBLEMS, "fashion-mnist"]
     parser.add_argument("--problems", nargs="+", default=names, choices=names)
     parser.add_argument("--solvers", nargs="+", help="parts of names")
+    parser.add_argument("--again", nargs="+", default=[], help="parts of names to measure anew")
     parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=GROUPS)
+    parser.add_argument("--grids", nargs="+", default=list(peers.GRIDS), choices=peers.GRIDS)
     parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS))
     parser.add_argument("--description", default="edm", choices=list(DESCRIPTIONS))
     parser.add_argument("--count", type=int, help=f"samples, a multiple of {SEEDS}")

@@ -15,7 +15,7 @@ from typing import Any
 import matplotlib
 
 from benchmarks import record
-from benchmarks.ours import OURS, TERMS
+from benchmarks.ours import KINDS, OURS, TERMS
 
 __all__ = ["Row", "Table", "best", "load", "main"]
 
@@ -99,17 +99,15 @@ def _kind(kind: str) -> Callable[[Row], bool]:
 
 def summary(rows: Table, metric: str, scale: float = 1.0) -> str:
     """Best peer against ours at each budget."""
-    head = ["NFE", "best peer", "its grid", "peer", "peer, our grid", "default", "preset", "tuned",
-            "default/peer", "tuned/peer"]  # fmt: skip
+    head = ["NFE", "best peer", "its grid", "peer", "peer, our grid", *KINDS]
+    head += ["untuned/peer", "tuned/peer"]
     body = []
     for nfe in BUDGETS:
         peer = best(rows, nfe, metric, lambda r: not r.ours and r.grid != TUNED_GRID)
         if peer is None:
             continue
         regridded = best(rows, nfe, metric, lambda r: not r.ours and r.grid == TUNED_GRID)
-        ours = {
-            kind: best(rows, nfe, metric, _kind(kind)) for kind in ("default", "preset", "tuned")
-        }
+        ours = {kind: best(rows, nfe, metric, _kind(kind)) for kind in KINDS}
         body.append(
             [
                 str(nfe),
@@ -118,7 +116,7 @@ def summary(rows: Table, metric: str, scale: float = 1.0) -> str:
                 _with_interval(peer, metric, scale),
                 _with_interval(regridded, metric, scale),
                 *(_with_interval(row, metric, scale) for row in ours.values()),
-                _ratio(ours["default"], peer, metric),
+                _ratio(ours["untuned"], peer, metric),
                 _ratio(ours["tuned"], peer, metric),
             ]
         )

@@ -62,7 +62,7 @@ def _knots_of(levels: Tensor) -> Tensor:
     return density[nearest].log()
 
 
-def tuned_levels(peer: Peer, it: Problem, nfe: int, count: int = 48) -> Tensor:
+def tuned_levels(peer: Peer, it: Problem, nfe: int, count: int = 50) -> Tensor:
     """Noise levels that suit a deterministic peer at a budget, ``(steps + 1,)``.
 
     Args:

@@ -57,6 +57,7 @@ class Problem:
         batch: Most samples in one call of the score.
         labels: Number of classes, for guidance; 0 without.
         pixels: Data to bytes, for image problems.
+        train: ``n -> (n, *event)``, what references and tuning see, if not fresh truth.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Problem:
     batch: int = 4096
     labels: int = 0
     pixels: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
+    train: Callable[[int], Tensor] | None = field(default=None, compare=False)
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -80,6 +82,12 @@ class Problem:
         """Initial noise x_T; sample i depends on (seed, i) only."""
         return self.process.prior(self.event).sample(n, seed=seed, dtype=self.dtype)
 
+    def training(self, n: int) -> Tensor | None:
+        """Data for references and tuning, apart from what judges; None where there are none."""
+        if self.train is not None:
+            return self.train(n)
+        return None if self.data is None else self.data(n, 20_001)
+
     def cond(self, n: int) -> Mapping[str, Tensor]:
         """Labels, if the score takes any."""
         return {"label": torch.arange(n) % self.labels} if self.labels else {}
@@ -89,7 +97,13 @@ class Problem:
 
         The distance is a root mean square over samples, as that of the solvers. Both come from the
         disk if they were computed before.
+
+        Raises:
+            ValueError: If labels, which go round in turn, would not fall on the same samples when
+                the noises of several seeds are put together.
         """
+        if self.labels and n % self.labels:
+            raise ValueError(f"samples of a seed must be a multiple of {self.labels}, got {n}")
         text = f"{self.name} {self.process!r} {n} {seed} {self.dtype} {self.fingerprint()}"
         path = CACHE / f"exact-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
         if not path.exists():
@@ -108,7 +122,7 @@ class Problem:
             tolerance = 1e-8 if finer else 1e-6
             solver, steps, grid = ss.AdaptiveODE(rtol=tolerance, atol=tolerance), None, None
         else:
-            solver, steps, grid = ss.RK4(), 80 if finer else 40, ss.LogSNR()
+            solver, steps, grid = ss.RK4(), 200 if finer else 100, ss.LogSNR()
         return ss.sample(
             self.process,
             self.score,
@@ -229,7 +243,15 @@ def _guided64(process: ss.Process) -> Problem:
                 mine[rows] = part(x[rows], t[rows])
         return everyone + scale * (mine - everyone)
 
-    return Problem("guided64", process, score, (64,), labels=classes)
+    return Problem(
+        "guided64",
+        process,
+        score,
+        (64,),
+        count=240,
+        labels=classes,
+        train=lambda n: mix.sample(n, seed=20_001),
+    )
 
 
 def _fashion_exact(process: ss.Process, source: str = IMAGES) -> Problem:
@@ -256,8 +278,13 @@ def _fashion_exact(process: ss.Process, source: str = IMAGES) -> Problem:
     )
 
 
-def _fashion_network() -> Problem:
+def _fashion_network(source: str = IMAGES) -> Problem:
     model = scorezoo.load("fashion-mnist")
+
+    def train(n: int) -> Tensor:
+        images = load_images(source, "train", progress=False)
+        return images.batch(torch.arange(n), model.data_range)
+
     return Problem(
         "fashion-mnist",
         model.process,
@@ -267,6 +294,7 @@ def _fashion_network() -> Problem:
         count=64,
         batch=128,
         pixels=model.to_pixels,
+        train=train,
     )
 
 
@@ -293,7 +321,7 @@ def problem(name: str, description: str = "edm", images: str = IMAGES) -> Proble
         ValueError: If there is none of that name, or its description is not known.
     """
     if name == "fashion-mnist":
-        return _fashion_network()
+        return _fashion_network(images)
     if name not in PROBLEMS or description not in DESCRIPTIONS:
         raise ValueError(
             f"no problem {name!r} described as {description!r}; problems are "

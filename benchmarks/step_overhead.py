@@ -2,8 +2,8 @@
 
 The network is a tensor that is handed back, so only the sampler is timed. The two diffusers
 schedulers that are named by their class run bare, everyone else's with its adapter. Runs alternate
-in one process; the figure of a sampler is its fastest run, which a loaded machine disturbs least,
-and its ratio to diffusers' DPMSolverMultistep is taken in the same rounds.
+in one process; a loaded machine disturbs the fastest run least. The difference between 48 and 12
+calls is what a call costs, the rest what a run costs once: tables, grids.
 
     python -m benchmarks.step_overhead
 """
@@ -25,7 +25,8 @@ from benchmarks.peers import Peer
 __all__ = ["main", "measure"]
 
 SHAPE = (64, 784)
-STEPS = 20
+IMAGE = (1, 28, 28)
+CALLS = (12, 48)
 ENDS = (80.0, 0.002)
 BASE = "diffusers DPMSolverMultistep"
 Run = Callable[[], object]
@@ -43,17 +44,17 @@ class _Nothing:
         return self.data
 
 
-def _peer(peer: Peer, x: Tensor) -> Run:
-    levels = peers.noise_levels("edm", *ENDS, peer.steps(STEPS))
+def _peer(peer: Peer, x: Tensor, nfe: int) -> Run:
+    levels = peers.noise_levels("edm", *ENDS, peer.steps(nfe))
     nothing = _Nothing(torch.zeros_like(x))
     return lambda: peer.run(nothing, x, levels, 0)  # type: ignore[arg-type]
 
 
-def _tree(x: Tensor) -> Run:
+def _tree(x: Tensor, nfe: int) -> Run:
     """k-diffusion's DPM-Solver++ 2M SDE as it comes, with its Brownian tree."""
     from benchmarks.peers.k_diffusion import sampling
 
-    levels = peers.noise_levels("edm", *ENDS, STEPS).to(x)
+    levels = peers.noise_levels("edm", *ENDS, nfe).to(x)
     nothing = _Nothing(torch.zeros_like(x))
 
     def run() -> object:
@@ -63,12 +64,12 @@ def _tree(x: Tensor) -> Run:
     return run
 
 
-def _bare(scheduler: Any, x: Tensor) -> Run:
+def _bare(scheduler: Any, x: Tensor, nfe: int) -> Run:
     """A diffusers scheduler without the adapter: its own grid and frame, noise prediction."""
     zero = torch.zeros_like(x)
 
     def run() -> object:
-        scheduler.set_timesteps(STEPS)
+        scheduler.set_timesteps(nfe)
         y = x
         for t in scheduler.timesteps:
             y = scheduler.step(zero, t, y).prev_sample
@@ -77,9 +78,9 @@ def _bare(scheduler: Any, x: Tensor) -> Run:
     return run
 
 
-def _ours(solver: ss.Solver, x: Tensor) -> Run:
+def _ours(solver: ss.Solver, x: Tensor, nfe: int) -> Run:
     process, zero = ss.EDM(ENDS[1], ENDS[0]), torch.zeros_like(x)
-    steps = solver.steps(STEPS)
+    steps = solver.steps(nfe)
 
     def run() -> object:
         return ss.sample(process, lambda x, t: zero, x.shape, solver=solver, steps=steps, x=x)
@@ -87,45 +88,64 @@ def _ours(solver: ss.Solver, x: Tensor) -> Run:
     return run
 
 
-def contenders(x: Tensor) -> dict[str, Run]:
+def contenders(x: Tensor, nfe: int) -> dict[str, Run]:
     """Every sampler that is timed: the peers, and each of ours that takes a fixed grid."""
-    found = {peer.name: _peer(peer, x) for peer in peers.peers()}
+    found = {peer.name: _peer(peer, x, nfe) for peer in peers.peers()}
     if "diffusers" not in peers.absent():
         import diffusers
 
-        found[BASE] = _bare(diffusers.DPMSolverMultistepScheduler(), x)
-        found["diffusers UniPCMultistep"] = _bare(diffusers.UniPCMultistepScheduler(), x)
+        found[BASE] = _bare(diffusers.DPMSolverMultistepScheduler(), x, nfe)
+        found["diffusers UniPCMultistep"] = _bare(diffusers.UniPCMultistepScheduler(), x, nfe)
     if "k-diffusion" not in peers.absent():
-        found["k-diffusion dpmpp-2m-sde, Brownian tree"] = _tree(x)
+        found["k-diffusion dpmpp-2m-sde, Brownian tree"] = _tree(x, nfe)
     for name in ss.solver_names():
         solver = ss.solver(name)
         if isinstance(solver, ss.Solver) and "additive" in solver.noise_types:
-            found[f"ours {name}"] = _ours(solver, x)
+            found[f"ours {name}"] = _ours(solver, x, nfe)
+    data = torch.randn(500, *IMAGE, generator=torch.Generator().manual_seed(1))
+    images = x.reshape(len(x), *IMAGE)
+    principal, cosine = ss.GaussianReference.from_data, ss.SpectralReference.from_data(data)
+    found["ours exponential, isotropic"] = _ours(ss.ExponentialAdams(), images, nfe)
+    for rank in (32, 64):
+        solver = ss.ExponentialAdams(reference=principal(data, rank=rank))
+        found[f"ours exponential, rank {rank}"] = _ours(solver, images, nfe)
+    found["ours exponential, cosine"] = _ours(ss.ExponentialAdams(reference=cosine), images, nfe)
     return found
 
 
 def measure(repeats: int, wanted: list[str] | None) -> dict[str, object]:
-    """Milliseconds a call, and the ratio to diffusers' DPMSolverMultistep."""
+    """Milliseconds a call, in ratio to diffusers' DPMSolverMultistep too, and once a run."""
     x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0)) * ENDS[0]
-    runs = contenders(x)
-    if wanted:
-        runs = {k: v for k, v in runs.items() if k == BASE or any(w in k for w in wanted)}
-    fastest = dict.fromkeys(runs, float("inf"))
+    runs = {nfe: contenders(x, nfe) for nfe in CALLS}
+    names = [
+        name
+        for name in runs[CALLS[0]]
+        if not wanted or name == BASE or any(part in name for part in wanted)
+    ]
+    fastest = {(name, nfe): float("inf") for name in names for nfe in CALLS}
     for _ in range(repeats):
-        for name, run in runs.items():
+        for name, nfe in fastest:
             start = time.perf_counter()
-            run()
-            fastest[name] = min(fastest[name], time.perf_counter() - start)
-    milliseconds = {name: 1e3 * seconds / STEPS for name, seconds in fastest.items()}
-    base = milliseconds.get(BASE, float("nan"))
+            runs[nfe][name]()
+            fastest[name, nfe] = min(fastest[name, nfe], time.perf_counter() - start)
+    few, many = CALLS
+    call = {n: 1e3 * (fastest[n, many] - fastest[n, few]) / (many - few) for n in names}
+    once = {n: 1e3 * fastest[n, few] - few * call[n] for n in names}
+    base = call.get(BASE, float("nan"))
     return {
-        **record.machine(*(name for name in ("diffusers", "k-diffusion", "azula")
-                           if name not in peers.absent())),
+        **record.machine(
+            *(n for n in ("diffusers", "k-diffusion", "azula") if n not in peers.absent())
+        ),
         "shape": SHAPE,
-        "steps": STEPS,
-        "ms_per_call": {k: float(f"{v:.3g}") for k, v in milliseconds.items()},
-        "over_dpm_multistep": {k: float(f"{v / base:.3g}") for k, v in milliseconds.items()},
-    }  # fmt: skip
+        "calls": CALLS,
+        "ms_per_call": {k: _short(v) for k, v in call.items()},
+        "ms_once": {k: _short(v) for k, v in once.items()},
+        "over_dpm_multistep": {k: _short(v / base) for k, v in call.items()},
+    }
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.3g}")
 
 
 def main() -> None:
@@ -138,8 +158,10 @@ def main() -> None:
     arguments = parser.parse_args()
     result = measure(arguments.repeats, arguments.solvers)
     record.write("step_overhead", result)
-    for name, ratio in result["over_dpm_multistep"].items():  # type: ignore[attr-defined]
-        print(f"{ratio:8.2f}  {name}")
+    ratios, once = result["over_dpm_multistep"], result["ms_once"]
+    assert isinstance(ratios, dict) and isinstance(once, dict)
+    for name, ratio in ratios.items():
+        print(f"{ratio:8.2f}  {once[name]:8.2f} ms once  {name}")
 
 
 if __name__ == "__main__":

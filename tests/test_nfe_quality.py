@@ -63,10 +63,14 @@ def test_results_survive_a_restart(tmp_path):
     results.add(nfe_quality.key("a", "edm", 6), {"rmse": 0.5})
     again = nfe_quality.Results(path)
     assert again.cells == results.cells and again.about == results.about
+    again.forget(["b"])
+    assert again.cells == results.cells
     again.expect("deterministic", {"count": 8})
     again.expect("deterministic", {"count": 8})
     with pytest.raises(ValueError, match="move the file away"):
         again.expect("deterministic", {"count": 16})
+    again.forget(["a"])
+    assert again.cells == {}
 
 
 def test_best_respects_the_budget_of_adaptive_rows():
