@@ -17,6 +17,7 @@ from .correctors import HMC, MALA, Corrector, Inpainting, Langevin, UnderdampedL
 from .density_path import DensityPath, log_density_path
 from .discrete import DDPM, SMLD
 from .divergence import Exact, Hutchinson, HutchPlusPlus
+from .empirical import EmpiricalScore
 from .evidence import LogLikelihood
 from .gaussian import Gaussian, GaussianMixture
 from .grids import Density, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
@@ -97,6 +98,7 @@ __all__ = [
     "Density",
     "DensityPath",
     "EDMHeun",
+    "EmpiricalScore",
     "EulerHeun",
     "EulerMaruyama",
     "EulerODE",

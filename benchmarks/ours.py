@@ -1,0 +1,127 @@
+"""Our side of the comparison, in one place: what runs, under which name, how it is called.
+
+A kind is a column of the tables. ``default``: ``ss.sample`` with a budget and nothing else.
+``untuned``: a reference estimated from data, and nothing tuned. ``preset``: published methods by
+name. ``tuned``: ``ss.tune`` on the score. Names that this version does not know are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import sdesolve as ss
+from benchmarks.problems import Problem
+
+__all__ = ["KINDS", "OURS", "TERMS", "Ours"]
+
+KINDS = ("default", "untuned", "preset", "tuned")
+SAMPLES = 5000
+"""Samples that references and tuning see; none of them is a sample that judges."""
+
+Choice = Callable[[Problem, int], Any]
+"""The solver for a problem and a budget; None for what ``ss.sample`` takes by itself."""
+
+
+@dataclass(frozen=True)
+class Ours:
+    """One of our solvers.
+
+    Args:
+        name: Its name in the tables.
+        solver: ``(problem, nfe) -> solver``.
+        kind: Column of the tables.
+        stochasticity: tau; 0 is the probability flow.
+    """
+
+    name: str
+    solver: Choice
+    kind: str
+    stochasticity: float = 0.0
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether it adds noise."""
+        return self.stochasticity > 0
+
+    def run(self, problem: Problem, x: Tensor, nfe: int, seed: int) -> ss.Solution:
+        """Sample from given initial noise.
+
+        Raises:
+            ValueError: If the budget does not pay for one step.
+        """
+        return ss.sample(
+            problem.process,
+            problem.score,
+            x.shape,
+            solver=self.solver(problem, nfe),
+            stochasticity=self.stochasticity,
+            nfe=nfe,
+            x=x,
+            seed=seed,
+            batch_size=problem.batch,
+            cond=problem.cond(len(x)),
+        )
+
+
+def _default(problem: Problem, nfe: int) -> None:
+    return None
+
+
+def _preset(name: str, problem: Problem, nfe: int) -> Any:
+    return ss.solver(name)
+
+
+@lru_cache(maxsize=4)
+def _reference(problem: Problem) -> ss.Reference:
+    data = problem.training(SAMPLES)
+    return ss.Isotropic(0.25) if data is None else ss.GaussianReference.from_data(data)
+
+
+def _spectral(order: int, problem: Problem, nfe: int) -> Any:
+    return ss.ExponentialAdams(order=order, reference=_reference(problem))
+
+
+@lru_cache(maxsize=64)
+def _tuned(stochasticity: float, problem: Problem, nfe: int) -> Any:
+    tune: Any = getattr(ss, "tune")  # noqa: B009
+    extra = {"stochasticity": stochasticity} if stochasticity else {}
+    data = problem.training(SAMPLES)
+    with torch.no_grad():
+        return tune(problem.process, problem.score, nfe=nfe, data=data, seed=0, **extra)
+
+
+_DETERMINISTIC = (
+    "ddim", "dpmpp-2m", "dpmpp-3m", "deis", "deis-rho", "ipndm", "lms", "unipc-2", "unipc-3",
+    "heun", "edm-heun",
+)  # fmt: skip
+_STOCHASTIC = ("sa-solver", "er-sde-2", "er-sde-3", "seeds-2", "dpmpp-2m-sde", "sra1")
+
+_KNOWN = set(ss.solver_names())
+
+OURS = [
+    Ours("ours default", _default, "default"),
+    *(Ours(f"ours spectral-{k}", partial(_spectral, k), "untuned") for k in (2, 3)),
+    *(Ours(f"ours {n}", partial(_preset, n), "preset") for n in _DETERMINISTIC if n in _KNOWN),
+    Ours("ours spectral-2 tau 1", partial(_spectral, 2), "untuned", 1.0),
+    *(Ours(f"ours {n}", partial(_preset, n), "preset", 1.0) for n in _STOCHASTIC if n in _KNOWN),
+]
+if hasattr(ss, "tune"):
+    OURS += [
+        Ours("ours tuned", partial(_tuned, 0.0), "tuned"),
+        Ours("ours tuned tau 1", partial(_tuned, 1.0), "tuned", 1.0),
+    ]
+
+TERMS: list[tuple[str, Callable[[str, str], bool]]] = [
+    ("best peer", lambda solver, grid: not solver.startswith("ours") and grid != "tuned grid"),
+    ("peer, our grid", lambda solver, grid: not solver.startswith("ours") and grid == "tuned grid"),
+    ("default", lambda solver, grid: solver == "ours default"),
+    ("reference from data", lambda solver, grid: solver.startswith("ours spectral")),
+    ("tuned", lambda solver, grid: solver == "ours tuned"),
+]
+"""What is added one by one in the figure of where the gain comes from: (solver, grid) -> shown."""
