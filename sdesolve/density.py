@@ -35,7 +35,7 @@ from .problem import Problem, column
 from .process import Process, expand_like
 from .scores import Score
 from .sde import Calculus, Equation, Noise
-from .solvers.adaptive import Attempt
+from .solvers.adaptive import Attempt, Trial
 from .solvers.adaptive_ode import AdaptiveODE
 
 __all__ = ["DensityFlow", "DensitySolver"]
@@ -164,24 +164,17 @@ class DensitySolver(AdaptiveODE):
     variance: float = 0.25
     judge_density: bool = True
 
-    def attempt(
-        self,
-        problem: Problem,
-        x: Tensor,
-        t: Tensor,
-        h: Tensor,
-        carry: Tensor,
-        brownian: tuple[Tensor, Tensor] | None,
-    ) -> Attempt:
+    def attempt(self, problem: Problem, trial: Trial) -> Attempt:
         """Try one step; the error of u becomes one of x / sigma, at the end nearer to the data."""
-        attempt = super().attempt(problem, x, t, h, carry, brownian)
-        ratio = torch.sqrt(1 + self.variance * torch.exp(2 * torch.maximum(t, t + h)))
-        attempt.error[:, : self.states] *= column(ratio, x)
+        attempt = super().attempt(problem, trial)
+        nearer = torch.maximum(trial.t, trial.t + trial.h)
+        ratio = torch.sqrt(1 + self.variance * torch.exp(2 * nearer))
+        attempt.error[:, : self.states] *= column(ratio, trial.x)
         return attempt
 
-    def scale(self, x: Tensor, attempt: Attempt, carry: Tensor) -> Tensor:
+    def scale(self, trial: Trial, attempt: Attempt) -> Tensor:
         """What the error is measured against, weighted so that the loop's mean is that sum."""
-        scale = super().scale(x, attempt, carry)
+        scale = super().scale(trial, attempt)
         columns = scale.shape[1]
         weight = scale.new_full((columns,), math.sqrt((columns - self.states) / columns))
         weight[: self.states] = math.sqrt(self.states / columns)
