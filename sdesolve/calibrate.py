@@ -112,7 +112,8 @@ class _Fit:
         for g in range(int(self.group.max()) + 1):
             mine = self.group == g
             a, b = scaled[mine].sum(0), right[mine].sum(0)
-            ridge = _RIDGE * a.diagonal().mean() * torch.eye(m, dtype=torch.float64)
+            # Where nothing moves nothing is fitted: the tiny number keeps the matrix regular.
+            ridge = (_RIDGE * a.diagonal().mean() + 1e-300) * torch.eye(m, dtype=torch.float64)
             delta[:, mine] = torch.linalg.solve(a + ridge, b)[:, None]
         return list((torch.stack(rows) + delta * scale).unbind(0))
 

@@ -11,9 +11,11 @@ level, no derivatives. On a mixture the covariance promises too much at small no
 posterior has long picked one component; the measured gain knows.
 
 A table of measurements would make the residual rough, and its interpolation worse than without it.
-The gain is therefore fitted by a mixture of closed forms,
-a_i(s) = sum_k p_ik c_k / (c_k + s^2), p_ik >= 0, sum_k p_ik = 1, with fixed variances c_k: smooth,
-monotone, and integrated in closed form (``references.py``).
+The gain is therefore fitted by a combination of closed forms,
+a_i(s) = sum_k p_ik c_k / (c_k + s^2), sum_k p_ik = 1, with fixed variances c_k: smooth, and
+integrated in closed form (``references.py``). The p_ik may be negative: a gain need not be
+monotone. Two narrow components at distance 2 have gain .5 at s = .8, .001 at s = .3, and 1 again
+below their own width.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from .spectral import SpectralReference
 
 __all__ = ["MeasuredReference"]
 
-_LEVELS, _ATOMS, _SWEEPS = 24, 24, 3000
+_LEVELS, _ATOMS, _RIDGE = 24, 24, 1e-3
 
 
 class MeasuredReference(Reference):
@@ -124,16 +126,17 @@ def _gain(
 
 
 def _fit(design: Tensor, gains: Tensor) -> Tensor:
-    """Least squares over the simplex for every band, by mirror descent; ``(bands, atoms)``.
+    """Ridge regression with coefficients that sum to one, for every band; ``(bands, atoms)``.
 
     Args:
         design: Gain of every atom at every level, ``(levels, atoms)``.
         gains: Measured gains, ``(bands, levels)``.
     """
-    p = torch.full((len(gains), design.shape[1]), 1 / design.shape[1], dtype=torch.float64)
-    rate = 1 / torch.linalg.matrix_norm(design, 2).item() ** 2 * design.shape[1]
-    for _ in range(_SWEEPS):
-        slope = (p @ design.T - gains.clamp(0, 1)) @ design
-        p = p * torch.exp(-rate * (slope - (p * slope).sum(1, keepdim=True)))
-        p = p / p.sum(1, keepdim=True)
-    return p
+    atoms = design.shape[1]
+    system = torch.ones(atoms + 1, atoms + 1, dtype=torch.float64)
+    system[:atoms, :atoms] = design.T @ design + _RIDGE * torch.eye(atoms, dtype=torch.float64)
+    system[atoms, atoms] = 0
+    ones = torch.ones(len(gains), 1, dtype=torch.float64)
+    right = torch.cat([gains.clamp(0, 1) @ design, ones], dim=1)
+    solution: Tensor = torch.linalg.solve(system, right.T)
+    return solution[:atoms].T
