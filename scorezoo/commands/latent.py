@@ -52,9 +52,15 @@ def encode(
     net = load(model, device=device)
     x = _images(net, model, data, split, list(range(limit)))
     solver = ss.AdaptiveODE(rtol=tolerance, atol=tolerance)
-    process, options = net.process, {"solver": solver, "batch_size": batch_size, "progress": True}
-    there = ss.latent.flow(process, net.score, x, (process.eps, process.T), **options)
-    back = ss.latent.flow(process, net.score, there.x, (process.T, process.eps), **options)
+    process = net.process
+
+    def flow(y: Tensor, t_span: tuple[float, float]) -> ss.Solution:
+        return ss.latent.flow(
+            process, net.score, y, t_span, solver=solver, batch_size=batch_size, progress=True
+        )
+
+    there = flow(x, (process.eps, process.T))
+    back = flow(there.x, (process.T, process.eps))
     tensors = {"latents": there.x.cpu(), "status": there.status, "nfe": there.nfe}
     write_atomically(output, lambda path: save_file(tensors, path))
     scale = process.prior_std(process.T)

@@ -136,10 +136,9 @@ def _report(
 
 def _extremes(result: Evaluation, images: ImageData, order: Tensor) -> None:
     bits = result.bits_per_dim
-    typer.echo(f"{'most likely':>24}{'least likely':>32}")
-    typer.echo(
-        f"{'image':>8}{'label':>7}{'bits/dim':>11}" + f"{'image':>14}{'label':>7}{'bits/dim':>11}"
-    )
+    typer.echo(f"{'most likely':>26}{'least likely':>32}")
+    head = f"{'image':>8}{'label':>7}{'bits/dim':>11}"
+    typer.echo(head + " " * 6 + head)
     for near, far in zip(order[:SHOWN].tolist(), order.flip(0)[:SHOWN].tolist(), strict=True):
         typer.echo(
             f"{near:8}{int(images.labels[near]):7}{bits[near].item():11.4f}"
