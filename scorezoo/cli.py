@@ -1,4 +1,4 @@
-"""The command line: ``scorezoo train | sample | evaluate | suggest | list``."""
+"""The command line: ``scorezoo train | sample | evaluate | likelihood | ... | list``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import typer
 
 import sdesolve as ss
 
+from .commands.latent import encode, interpolate
+from .commands.likelihood import likelihood
 from .data import load_data, load_images
 from .model import ScoreModel, load, pretrained_folder, pretrained_names
 from .pictures import grid, save_png
@@ -258,3 +260,7 @@ def list_models() -> None:
         shape = "x".join(map(str, net.shape))
         typer.echo(f"{name:20} {shape:>10} {parameters:>12,} parameters  {net.process}")
     typer.echo(f"recipes: {', '.join(recipe_names())}")
+
+
+for command in (likelihood, encode, interpolate):
+    app.command()(_clear_errors(command))

@@ -10,7 +10,7 @@ True
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import dequantise, grids, metrics, scores
+from . import dequantise, grids, latent, metrics, scores
 from .brownian import BrownianPath
 from .chains import Chain, chain
 from .correctors import HMC, MALA, Corrector, Inpainting, Langevin, UnderdampedLangevin
@@ -23,6 +23,7 @@ from .gaussian import Gaussian, GaussianMixture
 from .grids import Density, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
 from .integrate import solve
 from .interop import Torchdiffeq, Torchsde
+from .latent import decode, encode, interpolate, temperature
 from .likelihood import log_likelihood
 from .measured import MeasuredReference
 from .process import Process
@@ -145,8 +146,12 @@ __all__ = [
     "UniPC",
     "Uniform",
     "chain",
+    "decode",
     "dequantise",
+    "encode",
     "grids",
+    "interpolate",
+    "latent",
     "log_density_path",
     "log_likelihood",
     "metrics",
@@ -155,6 +160,7 @@ __all__ = [
     "solve",
     "solver",
     "solver_names",
+    "temperature",
     "tune",
     "variational_bound",
 ]

@@ -42,6 +42,8 @@ Field = Callable[[Tensor], Tensor]
 Mode = Literal["reverse", "forward"]
 Distribution = Literal["rademacher", "gaussian", "sphere"]
 
+# Room that one product takes in units of the state: a U-Net holds some dozens of feature maps.
+_ROOM = 64
 _UNFIT = (
     "the score cannot be differentiated with respect to x: {}; compute it from x in torch, without "
     "no_grad, inference_mode or detach inside"
@@ -90,7 +92,7 @@ class Exact(Divergence):
         mode: "reverse" (vjp) or "forward" (jvp). Forward keeps no graph, but takes all directions
             at once: it is for few values and cheap fields.
         memory: Bytes that the reverse products may take at a time. Directions are taken in chunks
-            of as many as fit, judged by what the forward pass keeps for one.
+            of as many as fit, if a field needs 64 times the room of its state for one.
 
     Raises:
         ValueError: If the mode is not known or memory is not positive.
@@ -117,8 +119,8 @@ class Exact(Divergence):
         if self.mode == "forward":
             value, products = _jvp(field, x, basis)
             return value, _diagonal(products, 0)[:, None]
-        value, pull, kept = _linearise(field, x)
-        chunk = max(1, self.memory // max(1, kept))
+        value, pull = _linearise(field, x)
+        chunk = max(1, self.memory // (_ROOM * x.numel() * x.element_size()))
         starts = range(0, size, chunk)
         total = sum(_diagonal(pull(basis[low : low + chunk]), low) for low in starts)
         return value, torch.as_tensor(total)[:, None]
@@ -181,7 +183,7 @@ class Hutchinson(Divergence):
         if self.mode == "forward":
             value, products = _jvp(field, x, v)
         else:
-            value, pull, _ = _linearise(field, x)
+            value, pull = _linearise(field, x)
             products = pull(v)
         return value, (v * products).flatten(2).sum(2).T
 
@@ -236,7 +238,7 @@ class HutchPlusPlus(Divergence):
                 f"probes={self.probes} sketch {m} directions of a space that has "
                 f"{x[0].numel()}; use Exact()"
             )
-        value, pull, _ = _linearise(field, x)
+        value, pull = _linearise(field, x)
         v = probes.transpose(0, 1)
         sketch = pull(v[:m]).flatten(2)  # (m, batch, d)
         basis = torch.linalg.qr(sketch.permute(1, 2, 0)).Q.permute(2, 0, 1)
@@ -259,16 +261,9 @@ def _diagonal(products: Tensor, low: int) -> Tensor:
     return torch.diagonal(block, dim1=0, dim2=2).sum(1)
 
 
-def _linearise(field: Field, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor], int]:
-    """Value, the map v -> J^T v for stacks ``(k, batch, *event)``, and the bytes one v needs."""
-    kept = 0
-
-    def count(saved: Tensor) -> Tensor:
-        nonlocal kept
-        kept += saved.numel() * saved.element_size()
-        return saved
-
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
+def _linearise(field: Field, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Value, and the map v -> J^T v for stacks ``(k, batch, *event)``."""
+    with torch.enable_grad():
         y = x.detach().requires_grad_()
         value = field(y)
     if not value.requires_grad:
@@ -282,7 +277,7 @@ def _linearise(field: Field, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tens
         (product,) = torch.autograd.grad(value, y, v, retain_graph=True, is_grads_batched=True)
         return product
 
-    return value.detach(), pull, kept
+    return value.detach(), pull
 
 
 def _jvp(field: Field, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

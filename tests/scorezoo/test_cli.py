@@ -95,7 +95,11 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, message, model):
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize("command", ["train", "sample", "evaluate", "features", "list"])
+COMMANDS = ["train", "sample", "evaluate", "features", "list"]
+COMMANDS += ["likelihood", "encode", "interpolate"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command):
     assert run.invoke(app, [command, "--help"]).exit_code == 0
 

@@ -1,6 +1,8 @@
 """Divergence estimators: exact ones against autograd's Jacobian, random ones by their laws."""
 
+import gc
 import math
+import weakref
 
 import pytest
 import torch
@@ -41,7 +43,7 @@ def _probes(estimator, batch, shape, seed=0):
 
 
 @pytest.mark.parametrize(
-    "exact", [ss.Exact(), ss.Exact("forward"), ss.Exact(memory=1), ss.Exact(memory=1000)]
+    "exact", [ss.Exact(), ss.Exact("forward"), ss.Exact(memory=1), ss.Exact(memory=64 * 24 * 8 * 4)]
 )
 def test_exact_is_the_trace_of_the_jacobian(exact):
     x = _points(4)
@@ -84,10 +86,29 @@ def test_memory_bounds_the_chunk(monkeypatch):
     monkeypatch.setattr(torch.autograd, "grad", grad)
     x = _points(4)
     empty = torch.empty(4, 0, 2, 3)
-    ss.Exact()(_field, x, empty)
-    ss.Exact(memory=1)(_field, x, empty)
-    assert sizes[0] == 6
-    assert sizes[1:] == [1] * 6
+    one = 64 * x.numel() * 8
+    for memory in (100 * one, 4 * one, 1):
+        ss.Exact(memory=memory)(_field, x, empty)
+    assert sizes == [6, 4, 2, 1, 1, 1, 1, 1, 1]
+
+
+def test_nothing_is_kept_of_an_evaluation():
+    """No reference cycle holds a graph: the score's tensors die with the call."""
+    alive = []
+
+    def field(x):
+        y = torch.exp(torch.tanh(x))
+        alive.append(weakref.ref(y))
+        return y * torch.exp(y)
+
+    x = _points(4)
+    gc.disable()
+    try:
+        for estimator in (ss.Exact(), ss.Hutchinson(2), ss.HutchPlusPlus(3)):
+            estimator(field, x, _probes(estimator, 4, (2, 3)))
+    finally:
+        gc.enable()
+    assert [reference() for reference in alive] == [None] * 3
 
 
 @pytest.mark.parametrize(

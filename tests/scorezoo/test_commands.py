@@ -1,0 +1,73 @@
+"""Likelihood, encode and interpolate from the command line, on five images made here."""
+
+import matplotlib.image
+import pytest
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+import scorezoo
+from scorezoo.cli import app
+
+from .test_model import TINY
+
+run = CliRunner()
+COLOUR = TINY | {
+    "network": {"name": "unet", "in_channels": 3, "channels": [32, 32], "embed_dim": 16},
+    "process": {"name": "EDM", "sigma_max": 2.0, "sigma_min": 0.1},
+    "shape": [3, 16, 16],
+}
+
+
+@pytest.fixture
+def model(tmp_path):
+    scorezoo.ScoreModel(**COLOUR).save_pretrained(tmp_path / "tiny")
+    return str(tmp_path / "tiny")
+
+
+def test_likelihood_prints_an_interval_and_writes_pictures(model, folder, tmp_path):
+    out = tmp_path / "deep" / "bits.png"
+    arguments = ["likelihood", model, "--data", str(folder), "--split", "train", "--limit", "3"]
+    arguments += ["--tolerance", "0.1", "--repeats", "2", "--output", str(out)]
+    arguments += ["--folder", str(tmp_path / "run"), "--eps-correction"]
+    result = run.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    for words in ("bits/dim (95 %", "prior mismatch", "from eps to 0", "least likely", "NFE"):
+        assert words in result.output
+    assert matplotlib.image.imread(out).shape[2] == 4
+    assert (tmp_path / "deep" / "bits-images.png").exists()
+    again = run.invoke(app, arguments)
+    assert again.output.splitlines()[0] == result.output.splitlines()[0]
+
+
+def test_encode_then_interpolate(model, folder, tmp_path):
+    out = tmp_path / "z.safetensors"
+    shared = ["--data", str(folder), "--split", "train", "--tolerance", "0.1"]
+    result = run.invoke(app, ["encode", model, *shared, "--limit", "2", "--output", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "round trip error" in result.output
+    assert load_file(out)["latents"].shape == (2, 3, 16, 16)
+    png = tmp_path / "between.png"
+    arguments = ["interpolate", model, *shared, "--start", "0,1", "--end", "2,3", "--points", "3"]
+    result = run.invoke(app, [*arguments, "--output", str(png)])
+    assert result.exit_code == 0, result.output
+    assert matplotlib.image.imread(png).shape[:2] == (3 * 33, 3 * 50)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["likelihood", "MODEL"], "--data"),
+        (["likelihood", "MODEL", "--data", "DATA", "--split", "train", "--limit", "9"], "count"),
+        (["likelihood", "MODEL", "--data", "DATA", "--split", "train", "--tolerance", "0"], "posi"),
+        (["encode", "MODEL", "--data", "DATA", "--split", "train", "--limit", "9"], "0 .. 4"),
+        (["interpolate", "MODEL", "--start", "a"], "--start"),
+        (["interpolate", "MODEL", "--start", "1"], "pairs"),
+        (["interpolate", "MODEL", "--kind", "round"], "spherical"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_two(arguments, message, model, folder):
+    words = {"MODEL": model, "DATA": str(folder)}
+    result = run.invoke(app, [words.get(a, a) for a in arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.output
