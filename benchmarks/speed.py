@@ -1,7 +1,8 @@
 """What a step costs: the loops against a hand-written one, torchsde and torchdiffeq.
 
 Right-hand sides are trivial, so that only the libraries are timed. Every comparison alternates its
-runs in one process and divides medians, which a loaded machine disturbs least.
+runs in one process and divides medians of the processor time of its one thread, which a loaded
+machine disturbs least.
 
     python -m benchmarks.speed                  # all comparisons, and results/speed.json
     python -m pytest benchmarks/speed.py --benchmark-enable --benchmark-only
@@ -37,7 +38,7 @@ Run = Callable[[], int]
 SHAPES: dict[Shape, int] = {(64, 2): 1000, (64, 784): 100, (64, 3, 32, 32): 50}
 """Shapes of the state, and how many steps are timed."""
 
-TORCHSDE_STEPS = (20, 100, 200)
+TORCHSDE_STEPS = (100, 200, 1000)
 
 
 def _shown(shape: Shape) -> str:
@@ -200,10 +201,10 @@ def microseconds(runs: Mapping[str, Run], repeats: int = 9) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in runs}
     for repeat in range(repeats + 1):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = time.thread_time()
             count = run()
             if repeat:  # the first warms up
-                times[name].append((time.perf_counter() - start) / count * 1e6)
+                times[name].append((time.thread_time() - start) / count * 1e6)
     return {name: round(statistics.median(values), 2) for name, values in times.items()}
 
 
@@ -308,7 +309,7 @@ def _cases() -> Iterator[_Case]:
     for shape, steps in SHAPES.items():
         for name, run in euler_runs(shape, steps).items():
             yield _Case(f"euler {_shown(shape)}", name, run)
-    for name, run in torchsde_runs(TORCHSDE_STEPS[0]).items():
+    for name, run in torchsde_runs(TORCHSDE_STEPS[1]).items():
         yield _Case("torchsde 64x2", name, run)
     for name, run in ode_runs().items():
         yield _Case("dopri5 64x784", name, run)
@@ -335,6 +336,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9)
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     result = measure(arguments.repeats)
     record.write("speed", result)
     for name in ("euler", "torchsde", "dopri5", "adaptive_noise", "peak_memory_in_states"):

@@ -99,19 +99,25 @@ def speed() -> str:
                 f"{row['ours_over_by_hand']:.2f}",
             ]
         )
-    steps = result["torchsde"]["200 steps"]["us_per_step"]
-    for method, mine in (("euler", "ours, euler"), ("srk", "ours, SRA1")):
-        for hint in ("hint", "no hint"):
-            other = steps[f"torchsde, {method}, additive, {hint}"]
-            body.append(
-                [
-                    f"{'Euler-Maruyama' if method == 'euler' else 'SRA1'}, 64x2, a step",
-                    f"torchsde {method}, {'dt hint' if hint == 'hint' else 'as it is'}",
-                    f"{steps[mine]:.0f}",
-                    f"{other:.0f}",
-                    f"{steps[mine] / other:.2f}",
-                ]
-            )
+    cases = [
+        (count, method, hint)
+        for method in ("euler", "srk")
+        for count in (100, 200, 1000)
+        for hint in ("hint", "no hint")
+    ]
+    for count, method, hint in cases:
+        steps = result["torchsde"][f"{count} steps"]["us_per_step"]
+        name, key = ("Euler-Maruyama", "euler") if method == "euler" else ("SRA1", "SRA1")
+        ours, other = steps[f"ours, {key}"], steps[f"torchsde, {method}, additive, {hint}"]
+        body.append(
+            [
+                f"{name}, 64x2, a step of {count}",
+                f"torchsde {method}, {'dt hint' if hint == 'hint' else 'as it is'}",
+                f"{ours:.0f}",
+                f"{other:.0f}",
+                f"{ours / other:.3f}",
+            ]
+        )
     row = result["dopri5"]
     times = row["us_per_evaluation"]
     body.append(
@@ -141,7 +147,8 @@ def speed() -> str:
     note = (
         f"`{result['command']}`, {result['date']}, {result['processor']}, {result['threads']} "
         f"threads, {versions}. Right-hand sides are trivial, so only the libraries are timed; "
-        "medians of alternating runs. A solve without a path allocates a constant number of states."
+        "medians of alternating runs, processor time of one thread. A solve without a path allocates "
+        "a constant number of states."
     )
     return record.table(head, body) + "\n\n" + note
 

@@ -22,7 +22,7 @@ from .noise import NoiseSource, Streams
 from .problem import Problem
 from .process import Process
 from .reverse import ReverseSDE
-from .sde import Equation
+from .sde import Equation, Noise
 from .solution import Solution, Status, warn_not_finite
 from .solvers import Adaptive, Delegate, Solver
 
@@ -30,10 +30,29 @@ __all__ = ["AnySolver", "Callback", "solve"]
 
 AnySolver = Solver | Adaptive | Delegate
 
-_OTHERS = {
-    "ito": "EulerMaruyama, Milstein, SRIW1 or DRI1",
-    "stratonovich": "Heun, Midpoint, EulerHeun or Milstein('stratonovich')",
+_OTHERS: dict[str, dict[str, tuple[Noise, ...]]] = {
+    "ito": {
+        "EulerMaruyama()": ("scalar", "diagonal", "commutative", "general"),
+        "Milstein()": ("scalar", "diagonal", "commutative"),
+        "SRIW1()": ("scalar", "diagonal"),
+        "DRI1()": ("commutative", "general"),
+    },
+    "stratonovich": {
+        "Heun()": ("scalar", "diagonal", "commutative", "general"),
+        "EulerHeun()": ("scalar", "diagonal", "commutative", "general"),
+        'Milstein("stratonovich")': ("scalar", "diagonal", "commutative"),
+    },
 }
+
+
+def _others(sde: Equation) -> str:
+    """Solvers of an equation, as they are written."""
+    if sde.noise == "none":
+        return "Heun(), RK4() or AdaptiveODE()"
+    if sde.noise == "additive":
+        return "EulerMaruyama(), SRA2(), ShARK() or AdaptiveSDE()"
+    names = [name for name, kinds in _OTHERS[sde.calculus].items() if sde.noise in kinds]
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 @dataclass(frozen=True)
@@ -341,10 +360,10 @@ def _check_equation(sde: Equation, solver: AnySolver) -> None:
     if sde.noise not in solver.noise_types:
         raise ValueError(
             f"{name} solves equations with noise {', '.join(solver.noise_types)}; this one has "
-            f"{sde.noise} noise. EulerMaruyama solves it"
+            f"{sde.noise} noise; use {_others(sde)}"
         )
     if sde.noise not in ("none", "additive") and sde.calculus not in solver.calculus:
         raise ValueError(
             f"{name} solves {' and '.join(solver.calculus)} equations, this one is "
-            f"{sde.calculus}; use {_OTHERS[sde.calculus]}"
+            f"{sde.calculus}; use {_others(sde)}"
         )

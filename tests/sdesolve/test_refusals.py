@@ -1,0 +1,160 @@
+"""Bad input is refused before any network call, with the line to write instead."""
+
+import pytest
+import torch
+
+import sdesolve as ss
+
+from .test_integrate import DATA, PROCESS, Counted
+
+GOOD = {"solver": ss.EulerMaruyama(), "steps": 4}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"steps": 0}, ValueError, "1 or more"),
+        ({"steps": None}, ValueError, "one of the two"),
+        ({"steps": 4, "nfe": 4}, ValueError, "one of the two"),
+        (
+            {"solver": ss.solver("predictor-corrector"), "steps": None, "nfe": 1},
+            ValueError,
+            "does not pay",
+        ),
+        ({"solver": "heun"}, TypeError, r"ss\.solver"),
+        ({"t_span": (1.0, 0.0)}, ValueError, r"\(0, 1\]"),
+        ({"t_span": (1.5, 0.1)}, ValueError, r"\(0, 1\]"),
+        ({"t_span": (0.5, 0.5)}, ValueError, "different"),
+        ({"grid": torch.tensor([1.0, 0.5, 0.7, 1e-3])}, ValueError, "strictly"),
+        ({"grid": torch.tensor([0.9, 1e-3])}, ValueError, "runs from"),
+        ({"grid": torch.tensor([1.0, 1e-3])}, ValueError, "has 1 steps"),
+        ({"x": torch.zeros(3, 2, dtype=torch.float16)}, TypeError, r"x\.float"),
+        ({"x": torch.zeros(0, 2)}, ValueError, "batch"),
+        ({"cond": {"y": torch.zeros(2)}}, ValueError, "first axis"),
+        ({"solver": ss.EulerODE()}, ValueError, "stochasticity=0"),
+        ({"solver": ss.AdaptiveODE()}, ValueError, "stochasticity=0"),
+    ],
+)
+def test_bad_input_is_refused_before_any_network_call(change, error, message):
+    score = Counted(DATA.score(PROCESS))
+    arguments = {"x": torch.zeros(3, 2), "t_span": (1.0, 1e-3)} | GOOD | change
+    x, span = arguments.pop("x"), arguments.pop("t_span")
+    with pytest.raises(error, match=message):
+        ss.solve(PROCESS.reverse(score), x, span, **arguments)
+    assert score.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": (0, 2)}, "positive sizes"),
+        ({"x": torch.zeros(3, 3)}, "shape that was asked for"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"stochasticity": -1.0}, "stochasticity"),
+        ({"solver": ss.Ancestral(), "stochasticity": 0.5}, "stochasticity=1"),
+        ({"grid": torch.linspace(1.0, 1e-3, 5), "nfe": 3, "steps": None}, "take 4"),
+    ],
+)
+def test_bad_samples_are_refused_before_any_network_call(change, message):
+    score = Counted(DATA.score(PROCESS))
+    arguments = {"shape": (3, 2)} | GOOD | change
+    with pytest.raises(ValueError, match=message):
+        ss.sample(PROCESS, score, arguments.pop("shape"), **arguments)
+    assert score.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("score", "error", "message"),
+    [
+        (lambda x, t: x[:, :1], ValueError, "shape of x"),
+        (lambda x, t: x.double(), TypeError, "dtype of x"),
+        (lambda x, t: x.to("meta"), ValueError, "device of x"),
+        (lambda x, t: 0.0, TypeError, "must return a tensor"),
+    ],
+)
+def test_a_wrong_score_is_refused_at_its_first_call(score, error, message):
+    counted = Counted(score)
+    with pytest.raises(error, match=message):
+        ss.sample(PROCESS, counted, (3, 2), **GOOD)
+    assert counted.calls == 1
+
+
+def test_solvers_of_processes_refuse_generic_equations():
+    sde = ss.SDE(lambda x, t: -x, lambda x, t: torch.ones_like(x), noise="additive")
+    x = torch.zeros(2, 2)
+    with pytest.raises(TypeError, match=r"process\.reverse"):
+        ss.solve(sde, x, (1.0, 0.1), solver=ss.ReverseDiffusion(), steps=3)
+    with pytest.raises(ValueError, match="generic SDE"):
+        ss.solve(sde, x, (1.0, 0.1), solver=ss.EulerMaruyama(), steps=3, grid=ss.LogSNR())
+    with pytest.raises(ValueError, match="stratonovich"):
+        strat = ss.SDE(lambda x, t: -x, lambda x, t: x, calculus="stratonovich")
+        ss.solve(strat, x, (1.0, 0.1), solver=ss.EulerMaruyama(), steps=3)
+    with pytest.raises(ValueError, match="noise must be one of"):
+        ss.SDE(lambda x, t: -x, lambda x, t: x, noise="coloured")
+
+
+def _sde(noise, calculus="ito", values=lambda x: x):
+    channels = 2 if noise in ("commutative", "general") else None
+    diffusion = None if noise == "none" else lambda x, t: values(x)
+    return ss.SDE(lambda x, t: -x, diffusion, noise, calculus, channels)
+
+
+@pytest.mark.parametrize(
+    "noise", ["none", "additive", "scalar", "diagonal", "commutative", "general"]
+)
+@pytest.mark.parametrize("calculus", ["ito", "stratonovich"])
+def test_a_refusal_names_solvers_that_solve_the_equation(noise, calculus):
+    """Every solver, on every kind of equation: it solves it, or names others that do."""
+    matrix = noise in ("commutative", "general")
+    sde = _sde(noise, calculus, lambda x: 0.1 * (torch.stack([x, x], dim=-1) if matrix else x))
+    x = torch.ones(2, 2)
+
+    def solve(solver):
+        return ss.solve(sde, x, (0.0, 1.0), solver=solver, steps=2)
+
+    refused = 0
+    for solver in [*map(ss.solver, ss.solver_names()), ss.Torchdiffeq(), ss.Torchsde()]:
+        try:
+            assert solve(solver).ok
+        except TypeError as error:
+            assert "process.reverse" in str(error)
+        except ValueError as error:
+            refused += 1
+            if isinstance(solver, ss.Torchsde | ss.Torchdiffeq) and "; use " not in str(error):
+                continue
+            for name in str(error).split("; use ")[1].replace(" or ", ", ").split(", "):
+                assert solve(eval(f"ss.{name}")).ok
+    assert refused > 0 or noise == "none"
+
+
+@pytest.mark.parametrize(
+    ("noise", "values", "message"),
+    [
+        ("general", lambda x: torch.stack([x] * 3, dim=-1), r"must have shape \(3, 2, 2\)"),
+        ("general", lambda x: x, "channels=2 must have shape"),
+        ("commutative", lambda x: x.mT, "channels=2 must have shape"),
+        ("diagonal", lambda x: torch.stack([x] * 3, dim=-1), 'noise="general", channels=m'),
+        ("additive", lambda x: x.double(), "dtype of x"),
+        ("scalar", lambda x: 0.3, "must return a tensor"),
+    ],
+)
+@pytest.mark.parametrize("solver", [ss.EulerMaruyama(), ss.AdaptiveSDE()], ids=str)
+def test_a_wrong_diffusion_is_refused_with_the_remedy(noise, values, message, solver):
+    if noise not in solver.noise_types:
+        pytest.skip("does not solve this noise")
+    with pytest.raises((ValueError, TypeError), match=message):
+        ss.solve(_sde(noise, "ito", values), torch.ones(3, 2), (0.0, 1.0), solver=solver, steps=3)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in ss.solver_names() if "none" in ss.solver(n).noise_types]
+)
+@pytest.mark.filterwarnings("ignore::sdesolve.NotFiniteWarning")
+def test_a_drift_that_is_not_finite_is_a_status(name):
+    ode = ss.SDE(lambda x, t: torch.where(x > 1.5, torch.nan, -x))
+    x = torch.tensor([[1.0], [2.0]], dtype=torch.float64)
+    try:
+        sol = ss.solve(ode, x, (0.0, 1.0), solver=ss.solver(name), steps=4)
+    except TypeError:
+        pytest.skip("reverses processes only")
+    assert sol.status.tolist() == [ss.Status.DONE, ss.Status.NOT_FINITE]
