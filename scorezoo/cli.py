@@ -12,6 +12,7 @@ import typer
 
 import sdesolve as ss
 
+from . import sharding
 from .commands.latent import encode, interpolate
 from .commands.likelihood import likelihood
 from .data import load_data, load_images
@@ -36,7 +37,7 @@ def _clear_errors(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         try:
             command(*args, **kwargs)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OSError) as error:
             typer.echo(f"scorezoo: {error}", err=True)
             raise typer.Exit(2) from error
 
@@ -76,7 +77,7 @@ def _sample(
     denoise: bool,
 ) -> tuple[ss.Solution, float]:
     start = time.perf_counter()
-    solution = ss.sample(
+    solution = sharding.sample(
         model.process,
         model.score,
         (count, *model.shape),
@@ -87,7 +88,7 @@ def _sample(
         batch_size=batch_size,
         denoise=denoise,
         device=model.device,
-        progress=True,
+        progress=sharding.is_main_process(),
     )
     return solution, time.perf_counter() - start
 
@@ -116,9 +117,14 @@ def sample(
     denoise: Denoise = False,
     device: Device = "cpu",
 ) -> None:
-    """Draw images and write them as one PNG."""
+    """Draw images and write them as one PNG.
+
+    On several devices: accelerate launch -m scorezoo sample MODEL; the images are the same.
+    """
     net = load(model, device=device)
     solution, seconds = _sample(net, count, solver, steps, nfe, seed, batch_size, denoise)
+    if not sharding.is_main_process():
+        return
     save_png(output, grid(net.to_pixels(solution.x)))
     _report(solution, solver, seconds)
     typer.echo(f"wrote {output}")
@@ -144,6 +150,8 @@ def evaluate(
     reference = Reference.load(pretrained_folder() / "features" / f"{features}.safetensors")
     net = load(model, device=device)
     solution, seconds = _sample(net, count, solver, steps, nfe, seed, batch_size, denoise)
+    if not sharding.is_main_process():
+        return
     mine, floor = reference.judge(net.to_pixels(solution.x).cpu())
     _report(solution, solver, seconds)
     typer.echo(f"{'':24}{'images':>10}{'floor':>10}")
@@ -169,6 +177,13 @@ def train(
     channels_last: Annotated[
         bool, typer.Option(help="Channels innermost in memory; faster with matrix units.")
     ] = False,
+    accumulate: Annotated[
+        int, typer.Option(help="Parts of a batch, one after the other, to save memory.")
+    ] = 1,
+    compile_network: Annotated[bool, typer.Option("--compile", help="torch.compile.")] = False,
+    recompute: Annotated[
+        bool, typer.Option(help="Activation checkpointing, to save memory.")
+    ] = False,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
     max_steps: Annotated[
         Optional[int],  # noqa: UP045
@@ -179,18 +194,17 @@ def train(
 
     On several devices: accelerate launch -m scorezoo train RECIPE --output FOLDER
     """
+    from .training import Compute
     from .training import train as run
 
-    if mixed_precision not in ("no", "bf16", "fp16"):
-        raise ValueError(f"mixed precision is no, bf16 or fp16, got {mixed_precision!r}")
+    compute = Compute(mixed_precision, channels_last, accumulate, compile_network, recompute)
     config = read_recipe(recipe)
     table = config["data"] if data is None else config["data"] | {"source": data}
     run(
         config,
         load_data(table),
         output,
-        mixed_precision=mixed_precision,
-        channels_last=channels_last,
+        compute=compute,
         checkpoint_every=checkpoint_every,
         max_steps=max_steps,
     )

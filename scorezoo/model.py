@@ -65,11 +65,20 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         self.process: ss.Process = _build(_PROCESSES, process, "process")
         self.shape = tuple(shape)
         self.data_range = (float(data_range[0]), float(data_range[1]))
-        kind = dict(preconditioning or {"name": "noise"})
-        self.score = precondition(
-            self.network, self.process, kind.get("name", ""), kind.get("sigma_data")
-        )
+        self.preconditioning = dict(preconditioning or {"name": "noise"})
+        precondition(self.network, self.process, **self._kind)  # complains here, not at use
         self.classes = int(network.get("classes", 0))
+
+    @property
+    def _kind(self) -> dict[str, Any]:
+        arguments = dict(self.preconditioning)
+        return {"kind": arguments.pop("name", ""), **arguments}
+
+    @property
+    def score(self) -> ss.scores.Score:
+        """Score: callable ``(x, t, **cond) -> like x``."""
+        # Made when asked for: kept, it would hold on to the network of which a copy was made.
+        return precondition(self.network, self.process, **self._kind)
 
     def forward(self, x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Score at ``x``, ``(batch, *shape)``, and times ``t``, ``(batch,)``.

@@ -3,7 +3,8 @@ r"""The training loop, on accelerate: one CPU, one GPU or several from the same 
 Every random choice of step k (which images, which times, which noise) is a function of
 (seed, k) alone, and a checkpoint holds everything else that evolves: weights, their moving average,
 the optimiser, the number of the step. Resuming after a kill therefore continues the run that would
-have been. Checkpoints and exported models are written beside their place and renamed.
+have been. A batch is drawn whole and shared out, so that the number of processes, like everything
+in :class:`Compute`, changes speed and memory but not the run, beyond rounding (and dropout).
 
 The learning rate rises linearly over ``warmup_steps`` and falls as a half cosine to zero over the
 last ``cooldown`` of the steps; all of them by default. With a shorter cooldown a run may be made
@@ -16,10 +17,10 @@ is summed over the image, as published.
 from __future__ import annotations
 
 import functools
-import json
 import math
-import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,15 +29,18 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from sdesolve.noise import stream_seed
 
-from .data import Data, write_atomically
+from .data import Data
 from .model import ScoreModel
 from .objectives import OBJECTIVES, Objective
+from .runs import Run
 
-__all__ = ["TrainingConfig", "train"]
+__all__ = ["Compute", "TrainingConfig", "train"]
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,55 @@ class TrainingConfig:
         return warm * 0.5 * (1 - math.cos(math.pi * min(1.0, max(0.0, left))))
 
 
+@dataclass(frozen=True)
+class Compute:
+    """How a run is computed; no part of the recipe.
+
+    Args:
+        mixed_precision: "no", "bf16" or "fp16", as accelerate has it.
+        channels_last: Keep weights and images with the channels innermost, which matrix units want.
+        accumulate: Parts in which a process goes through its share of a batch, to save memory.
+        compile: Compile the network with torch.compile.
+        recompute: Keep only the inputs of the network's blocks and compute them again for the
+            gradient (activation checkpointing), to save memory.
+
+    Raises:
+        ValueError: If the precision is not known or ``accumulate`` is not positive.
+    """
+
+    mixed_precision: str = "no"
+    channels_last: bool = False
+    accumulate: int = 1
+    compile: bool = False
+    recompute: bool = False
+
+    def __post_init__(self) -> None:
+        if self.mixed_precision not in ("no", "bf16", "fp16"):
+            raise ValueError(f"mixed precision is no, bf16 or fp16, got {self.mixed_precision!r}")
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate must be 1 or more, got {self.accumulate}")
+
+    def apply(self, model: ScoreModel) -> ScoreModel:
+        """The model, prepared; its weights and their names stay."""
+        if self.channels_last:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.recompute:
+            for module in model.network.modules():
+                if isinstance(module, model.network.recomputed):
+                    module.forward = functools.partial(
+                        checkpoint, module.forward, use_reentrant=False
+                    )
+        if self.compile:
+            model.network.compile()
+        return model
+
+
 def train(
     config: dict[str, Any],
     data: Data,
     output: Path,
     *,
-    mixed_precision: str = "no",
-    channels_last: bool = False,
+    compute: Compute | None = None,
     checkpoint_every: int = 500,
     log_every: int = 50,
     max_steps: int | None = None,
@@ -97,9 +143,7 @@ def train(
             if it likes, ``preconditioning`` (without ``sigma_data`` it is measured), ``objective``.
         data: The images or points.
         output: Folder for ``checkpoint.pt``, ``loss.jsonl`` and ``model/``.
-        mixed_precision: "no", "bf16" or "fp16", as accelerate has it.
-        channels_last: Keep weights and images with the channels innermost, which processors with
-            matrix units want.
+        compute: Precision, memory and the like; plain single precision by default.
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between lines of the log.
         max_steps: Stop early at this step (the learning rate still follows the full plan).
@@ -109,10 +153,14 @@ def train(
         The model with the averaged weights, as exported to ``output / "model"``.
 
     Raises:
-        ValueError: If the recipe is incomplete or its checkpoint belongs to another recipe.
+        ValueError: If the recipe is incomplete, a batch cannot be shared out evenly, or the
+            checkpoint cannot be read or belongs to another recipe.
+        OSError: If a checkpoint cannot be written; the one before is whole.
     """
-    accelerator = Accelerator(mixed_precision=mixed_precision)
+    compute = compute or Compute()
+    accelerator = Accelerator(mixed_precision=compute.mixed_precision)
     plan = TrainingConfig(**config["training"])
+    steps = _count_steps(plan, len(data), accelerator.num_processes * compute.accumulate)
     model_config: dict[str, Any] = {
         "network": config["network"],
         "process": config["process"],
@@ -129,12 +177,12 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         model = ScoreModel(**model_config)
-    if channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = _objective(config, plan, preconditioning)
     ema = get_ema_multi_avg_fn(plan.ema_decay)  # type: ignore[no-untyped-call]
     average = AveragedModel(model, multi_avg_fn=ema)
     average.to(accelerator.device)
+    flops = 3 * _forward_flops(model, data) * plan.batch_size
+    model = compute.apply(model)
     optimizer = torch.optim.Adam(
         [p for p in model.parameters() if p.requires_grad],
         lr=plan.learning_rate,
@@ -142,13 +190,7 @@ def train(
     )
     score, optimizer = accelerator.prepare(model, optimizer)
 
-    steps = plan.epochs * (len(data) // plan.batch_size)
-    if steps < 1:
-        raise ValueError(
-            f"{len(data)} images do not fill one batch of {plan.batch_size}; "
-            "lower batch_size in the recipe"
-        )
-    run = _Run(accelerator, output, _identity(model_config, plan, objective))
+    run = Run(accelerator, output, _identity(model_config, plan, objective))
     start = run.resume(model, average, optimizer)
     last = min(steps, max_steps or steps)
     bar = tqdm(
@@ -163,23 +205,34 @@ def train(
     for step in range(start, last):
         for group in optimizer.param_groups:
             group["lr"] = plan.learning_rate * plan.rate(step, steps)
-        x0, t, noise, cond = _draw(data, model, plan, objective, step, accelerator)
-        if channels_last:
-            x0 = x0.contiguous(memory_format=torch.channels_last)
-        with accelerator.autocast():
-            loss = objective.loss(score, model.process, x0, t, noise, **cond).mean()
         optimizer.zero_grad()
-        accelerator.backward(loss / math.prod(data.shape))
+        loss = torch.zeros((), device=accelerator.device)
+        parts = _draw(data, model, plan, objective, step, accelerator, compute)
+        with _dropout_of(step, plan.seed, accelerator):
+            for number, (x0, t, noise, cond) in enumerate(parts):
+                last_part = number == compute.accumulate - 1
+                with nullcontext() if last_part else accelerator.no_sync(score):
+                    with accelerator.autocast():
+                        each = objective.loss(score, model.process, x0, t, noise, **cond)
+                    part = each.mean() / compute.accumulate
+                    accelerator.backward(part / math.prod(data.shape))
+                loss += part.detach()
         accelerator.clip_grad_norm_(model.parameters(), plan.clip)
         optimizer.step()
         average.update_parameters(model)
-        losses.append(loss.detach())
+        losses.append(loss)
         bar.update()
         done = step + 1
         if done % log_every == 0 or done == last:
             mean = accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
             rate = len(losses) * plan.batch_size / (time.perf_counter() - clock)
-            run.log(step=done, loss=mean, images_per_second=rate, lr=group["lr"])
+            run.log(
+                done,
+                loss=mean,
+                images_per_second=rate,
+                model_gflops=rate / plan.batch_size * flops / 1e9,
+                lr=group["lr"],
+            )
             bar.set_postfix(loss=f"{mean:.2f}", images_per_second=f"{rate:.0f}")
             losses, clock = [], time.perf_counter()
         if done % checkpoint_every == 0 or done == last:
@@ -188,6 +241,42 @@ def train(
     averaged = average.module
     assert isinstance(averaged, ScoreModel)
     return averaged.eval()
+
+
+def _count_steps(plan: TrainingConfig, count: int, parts: int) -> int:
+    steps = plan.epochs * (count // plan.batch_size)
+    if steps < 1:
+        raise ValueError(
+            f"{count} images do not fill one batch of {plan.batch_size}; "
+            "lower batch_size in the recipe"
+        )
+    if plan.batch_size % parts:
+        raise ValueError(
+            f"a batch of {plan.batch_size} cannot be shared evenly by processes times parts = "
+            f"{parts}; change --accumulate or the number of processes"
+        )
+    return steps
+
+
+@torch.no_grad()
+def _forward_flops(model: ScoreModel, data: Data) -> int:
+    """Floating-point operations of one sample's forward pass; three times it for a training step.
+
+    Matrix products and convolutions are counted, a multiplication and an addition as two.
+    """
+    x, t = torch.zeros(1, *data.shape), torch.full((1,), model.process.T)
+    with FlopCounterMode(display=False) as counter:
+        model(x, t)
+    return int(counter.get_total_flops())
+
+
+@contextmanager
+def _dropout_of(step: int, seed: int, accelerator: Accelerator) -> Iterator[None]:
+    """Dropout draws from the global state: give it a state of this step's own, then the old one."""
+    device = accelerator.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(stream_seed(seed, step, "dropout") + accelerator.process_index)
+        yield
 
 
 def _objective(
@@ -227,8 +316,9 @@ def _draw(
     objective: Objective,
     step: int,
     accelerator: Accelerator,
-) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-    """Share of this process in step ``step``: images, times, noise and labels.
+    compute: Compute,
+) -> Iterator[tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]]:
+    """Share of this process in step ``step``, in parts: images, times, noise and labels.
 
     All are functions of (seed, step); a batch is drawn whole, so that it does not depend on how
     many processes share it.
@@ -244,78 +334,18 @@ def _draw(
     if objective.draws > 1:
         more = [torch.randn(noise.shape, generator=generator) for _ in range(1, objective.draws)]
         noise = torch.stack([noise, *more], dim=1)
-    mine = slice(accelerator.process_index, None, accelerator.num_processes)
-    t = objective.times(uniform, model.process)[mine]
-    x0 = data.batch(everyone[mine], model.data_range)
-    if plan.flip:
-        x0 = torch.where((mirrored[mine] < 0.5)[:, None, None, None], x0.flip(-1), x0)
+    t = objective.times(uniform, model.process)
     device = accelerator.device
-    cond = {}
-    if model.classes:
-        label = data.labels[everyone[mine]]
-        cond["label"] = label.where(unlabelled[mine] >= plan.label_dropout, -1).to(device)
-    return x0.to(device), t.to(device), noise[mine].to(device), cond
-
-
-class _Run:
-    """Files of a run."""
-
-    def __init__(self, accelerator: Accelerator, output: Path, identity: dict[str, Any]) -> None:
-        self.accelerator = accelerator
-        self.output = output
-        self.identity = json.loads(json.dumps(identity))
-
-    def resume(
-        self, model: ScoreModel, average: AveragedModel, optimizer: torch.optim.Optimizer
-    ) -> int:
-        path = self.output / "checkpoint.pt"
-        if not path.exists():
-            return 0
-        state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
-        if state["identity"] != self.identity:
-            raise ValueError(
-                f"{path} belongs to another recipe; give another --output or remove that folder"
-            )
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step: int = state["step"]
-        if self.accelerator.is_main_process:
-            # Lines after the checkpoint describe steps that will be done again.
-            log = self.output / "loss.jsonl"
-            lines = log.read_text().splitlines() if log.exists() else []
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
-            text = "".join(line + "\n" for line in kept)
-            write_atomically(log, lambda p: p.write_text(text))
-        return step
-
-    def log(self, **values: float) -> None:
-        if self.accelerator.is_main_process:
-            self.output.mkdir(parents=True, exist_ok=True)
-            with (self.output / "loss.jsonl").open("a") as log:
-                log.write(json.dumps(values) + "\n")
-
-    def save(
-        self,
-        step: int,
-        model: ScoreModel,
-        average: AveragedModel,
-        optimizer: torch.optim.Optimizer,
-    ) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        state = {
-            "identity": self.identity,
-            "step": step,
-            "model": model.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-        }
-        write_atomically(self.output / "checkpoint.pt", lambda path: torch.save(state, path))
-        fresh, folder = self.output / ".model.tmp", self.output / "model"
-        shutil.rmtree(fresh, ignore_errors=True)
-        averaged = average.module
-        assert isinstance(averaged, ScoreModel)
-        averaged.save_pretrained(fresh)
-        shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
+    stride = accelerator.num_processes * compute.accumulate
+    for part in range(compute.accumulate):
+        mine = slice(accelerator.process_index + part * accelerator.num_processes, None, stride)
+        x0 = data.batch(everyone[mine], model.data_range)
+        if plan.flip:
+            x0 = torch.where((mirrored[mine] < 0.5)[:, None, None, None], x0.flip(-1), x0)
+        cond = {}
+        if model.classes:
+            label = data.labels[everyone[mine]]
+            cond["label"] = label.where(unlabelled[mine] >= plan.label_dropout, -1).to(device)
+        if compute.channels_last:
+            x0 = x0.contiguous(memory_format=torch.channels_last)
+        yield x0.to(device), t[mine].to(device), noise[mine].to(device), cond

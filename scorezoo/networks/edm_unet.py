@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +120,9 @@ class EDMUNet(nn.Module):
         ValueError: If an image cannot be halved often enough, or a label is given to a network
             without classes.
     """
+
+    recomputed: ClassVar = (_Unit,)
+    """Blocks that activation checkpointing computes twice."""
 
     def __init__(
         self,

@@ -9,6 +9,8 @@ log(sigma) / 4.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -51,6 +53,9 @@ class MLP(nn.Module):
     Shapes:
         x ``(batch, dim)``, t ``(batch,)``; the result is like x.
     """
+
+    recomputed: ClassVar = (_Block,)
+    """Blocks that activation checkpointing computes twice."""
 
     def __init__(
         self, dim: int = 2, width: int = 128, blocks: int = 3, embed_dim: int = 64

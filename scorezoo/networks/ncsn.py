@@ -26,6 +26,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -180,6 +181,9 @@ class NCSN(nn.Module):
         x ``(batch, in_channels, height, width)`` with even height and width, t ``(batch,)`` in
         [0, 1]; the result is like x.
     """
+
+    recomputed: ClassVar = (_Block, _Refine)
+    """Blocks that activation checkpointing computes twice."""
 
     def __init__(self, in_channels: int = 3, channels: int = 128, levels: int = 1) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -200,6 +200,9 @@ class NCSNpp(nn.Module):
         2^(levels - 1), t ``(batch,)``, label ``(batch,)`` int64, -1 for "no label"; without
         ``label`` no sample has one. The result is like x.
     """
+
+    recomputed: ClassVar = (_Step,)
+    """Blocks that activation checkpointing computes twice."""
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,9 @@ class UNet(nn.Module):
         x ``(batch, in_channels, height, width)`` with height and width of 15 pixels or more for
         four levels, t ``(batch,)``; the result is like x.
     """
+
+    recomputed: ClassVar = (_Shift,)
+    """Blocks that activation checkpointing computes twice."""
 
     def __init__(
         self,

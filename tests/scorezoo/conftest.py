@@ -19,6 +19,23 @@ def recipe():
 
 
 @pytest.fixture
+def edm_recipe(recipe):
+    return recipe | {
+        "data": {"range": [-1.0, 1.0]},
+        "process": {"name": "EDM"},
+        "preconditioning": {"name": "edm"},
+        "objective": {"name": "edm"},
+        "network": {
+            "name": "edm-unet",
+            "channels": [16, 16],
+            "attention": [1],
+            "classes": 4,
+            "embed_dim": 16,
+        },
+    }
+
+
+@pytest.fixture
 def images():
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (40, 1, 16, 16), generator=generator, dtype=torch.uint8)

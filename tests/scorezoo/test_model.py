@@ -1,3 +1,5 @@
+from copy import deepcopy as copy_of
+
 import pytest
 import torch
 
@@ -49,3 +51,28 @@ def test_the_shipped_model_draws_images():
     border = torch.cat([pixels[..., 0, :], pixels[..., -1, :]]).float().mean()
     assert border < 40
     assert pixels[..., 8:20, 8:20].float().mean() > 2 * border
+
+
+def test_the_score_of_a_copy_is_the_copys():
+    model = scorezoo.ScoreModel(**TINY)
+    copy = copy_of(model)
+    with torch.no_grad():
+        for parameter in copy.parameters():
+            parameter.mul_(2.0)
+    x, t = torch.randn(2, 1, 16, 16), torch.tensor([0.2, 0.9])
+    assert not torch.equal(copy.score(x, t), model.score(x, t))
+
+
+def test_labels_reach_the_score():
+    network = {"name": "edm-unet", "channels": [16], "attention": [], "classes": 3}
+    kind = {"name": "edm", "sigma_data": 0.5}
+    torch.manual_seed(0)
+    model = scorezoo.ScoreModel(network, {"name": "EDM"}, (1, 8, 8), preconditioning=kind)
+    torch.nn.init.normal_(model.network.leave.weight)
+    x, t = torch.randn(3, 1, 8, 8), torch.full((3,), 0.5)
+    label = torch.tensor([0, 2, -1])
+    sol = ss.sample(model.process, model.score, (3, 1, 8, 8), nfe=4, cond={"label": label})
+    free = ss.sample(model.process, model.score, (3, 1, 8, 8), nfe=4)
+    assert torch.allclose(sol.x[2], free.x[2], atol=1e-4)
+    assert (sol.x[:2] - free.x[:2]).flatten(1).abs().amax(1).min() > 1e-3
+    assert torch.equal(model(x, t, label=label), model.score(x, t, label=label))

@@ -10,7 +10,9 @@ import time
 import pytest
 import torch
 
-from scorezoo.training import TrainingConfig, train
+from scorezoo.data import PointData
+from scorezoo.networks import NETWORKS
+from scorezoo.training import Compute, TrainingConfig, _draw, train
 
 SCRIPT = """
 import json, sys, torch
@@ -98,3 +100,155 @@ def test_the_learning_rate_warms_up_and_ends_at_zero():
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0, abs=0.03)
     assert rates[-1] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_until_the_cooldown_the_rate_does_not_know_the_end():
+    plan = TrainingConfig(epochs=1, warmup_steps=10, cooldown=0.25)
+    assert all(plan.rate(step, 100) == plan.rate(step, 200) for step in range(76))
+    assert plan.rate(75, 100) == 1.0
+    assert plan.rate(88, 100) < 0.6
+    assert plan.rate(100, 100) == pytest.approx(0.0, abs=1e-12)
+    assert TrainingConfig(epochs=1, cooldown=0.0).rate(100, 100) == 1.0
+
+
+def test_a_run_may_be_made_longer_before_its_cooldown(recipe, images, tmp_path):
+    options = {"checkpoint_every": 2, "log_every": 1, "progress": False}
+    recipe["training"] |= {"cooldown": 0.2}
+    longer = recipe | {"training": recipe["training"] | {"epochs": 4}}
+    train(longer, images, tmp_path / "whole", **options)
+    train(recipe, images, tmp_path / "parts", max_steps=10, **options)
+    train(longer, images, tmp_path / "parts", **options)
+    assert _lines(tmp_path / "parts") == _lines(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [Compute(accumulate=4), Compute(channels_last=True), Compute(recompute=True)],
+    ids=["accumulate", "channels-last", "recompute"],
+)
+def test_how_it_is_computed_does_not_change_the_run(compute, edm_recipe, images, tmp_path):
+    options = {"log_every": 1, "max_steps": 6, "progress": False}
+    plain = train(edm_recipe, images, tmp_path / "plain", **options)
+    other = train(edm_recipe, images, tmp_path / "other", compute=compute, **options)
+    for (_, a), (_, b) in zip(_lines(tmp_path / "plain"), _lines(tmp_path / "other"), strict=True):
+        assert b == pytest.approx(a, rel=1e-4)
+    for (name, a), b in zip(plain.state_dict().items(), other.state_dict().values(), strict=True):
+        # Adam divides by the size of the gradient: where that is rounding, so is the step.
+        assert (a - b).abs().max() < 1e-3, name
+
+
+def test_half_precision_is_near(edm_recipe, images, tmp_path):
+    options = {"log_every": 1, "max_steps": 6, "progress": False}
+    train(edm_recipe, images, tmp_path / "plain", **options)
+    train(edm_recipe, images, tmp_path / "half", compute=Compute("bf16"), **options)
+    pairs = zip(_lines(tmp_path / "plain"), _lines(tmp_path / "half"), strict=True)
+    differences = [abs(a / b - 1) for (_, a), (_, b) in pairs]
+    assert 1e-7 < max(differences) < 0.05
+
+
+def test_compute_is_checked_and_applied():
+    with pytest.raises(ValueError, match="bf16"):
+        Compute("int4")
+    with pytest.raises(ValueError, match="1 or more"):
+        Compute(accumulate=0)
+    assert all(network.recomputed for network in NETWORKS.values())
+
+
+def test_dropout_resumes_exactly(edm_recipe, images, tmp_path):
+    edm_recipe["network"]["dropout"] = 0.5
+    options = {"checkpoint_every": 2, "log_every": 1, "progress": False}
+    before = torch.random.get_rng_state()
+    train(edm_recipe, images, tmp_path / "whole", max_steps=4, **options)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    train(edm_recipe, images, tmp_path / "parts", max_steps=2, **options)
+    train(edm_recipe, images, tmp_path / "parts", max_steps=4, **options)
+    assert _lines(tmp_path / "parts") == _lines(tmp_path / "whole")
+
+
+def test_labels_are_dropped_and_images_mirrored(images):
+    """Drawn batches hold the images themselves, labelled as they are; the shares as asked for."""
+    from accelerate import Accelerator
+
+    import scorezoo
+    from scorezoo.objectives import EDMObjective
+
+    network = {"name": "edm-unet", "channels": [16], "attention": [], "classes": 4}
+    model = scorezoo.ScoreModel(network, {"name": "EDM"}, (1, 16, 16), (-1.0, 1.0))
+    plan = TrainingConfig(epochs=1, batch_size=40, label_dropout=0.3, flip=True)
+    dropped, mirrored, n = 0, 0, 50
+    for step in range(n):
+        arguments = (images, model, plan, EDMObjective(0.5), step, Accelerator(), Compute())
+        ((x0, t, _, cond),) = _draw(*arguments)
+        assert t.shape == (40,)
+        plain = images.batch(torch.arange(40), (-1.0, 1.0))
+        same = (x0[:, None] == plain).flatten(2).all(2)
+        other = (x0.flip(-1)[:, None] == plain).flatten(2).all(2)
+        assert (same | other).sum(1).eq(1).all()
+        label = images.labels[(same | other).long().argmax(1)]
+        assert ((cond["label"] == label) | (cond["label"] == -1)).all()
+        dropped += int((cond["label"] == -1).sum())
+        mirrored += int(other.sum())
+    for count, share in ((dropped, 0.3), (mirrored, 0.5)):
+        assert abs(count / (40 * n) - share) < 4.5 * (share * (1 - share) / (40 * n)) ** 0.5
+
+
+def test_points_are_trained_too(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    points = 0.5 * torch.randn(256, 2, generator=generator)
+    recipe = {
+        "data": {},
+        "process": {"name": "EDM", "sigma_max": 10.0},
+        "preconditioning": {"name": "edm"},
+        "objective": {"name": "edm"},
+        "network": {"name": "mlp", "width": 16, "blocks": 1, "embed_dim": 8},
+        "training": {"epochs": 2, "batch_size": 64, "learning_rate": 1e-3},
+    }
+    data = PointData(points, torch.full((256,), -1))
+    model = train(recipe, data, tmp_path / "run", progress=False)
+    assert model.preconditioning["sigma_data"] == pytest.approx(0.5, rel=0.1)
+    assert model.score(torch.zeros(3, 2), torch.ones(3)).shape == (3, 2)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(recipe, images, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    train(recipe, images, folder, max_steps=2, progress=False)
+    before = (folder / "checkpoint.pt").read_bytes()
+
+    def full(state, path):
+        path.write_bytes(b"half")
+        raise RuntimeError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="make room"):
+        train(recipe, images, folder, max_steps=4, progress=False)
+    assert (folder / "checkpoint.pt").read_bytes() == before
+    monkeypatch.undo()
+    train(recipe, images, folder, max_steps=4, progress=False)
+    assert [step for step, _ in _lines(folder)] == [2, 4]
+
+
+def test_an_unreadable_checkpoint_is_reported_and_left_alone(recipe, images, tmp_path):
+    folder = tmp_path / "run"
+    train(recipe, images, folder, max_steps=2, progress=False)
+    path = folder / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"cannot read .*checkpoint\.pt"):
+        train(recipe, images, folder, max_steps=4, progress=False)
+    assert path.stat().st_size == 1000
+    assert (folder / "model" / "model.safetensors").exists()
+
+
+def test_the_log_counts_operations(tmp_path):
+    """Three times the forward pass, a multiplication and an addition being two operations."""
+    pixels = torch.zeros(8, 1, 16, 16, dtype=torch.uint8)
+    recipe = {
+        "data": {"range": [0.0, 1.0]},
+        "process": {"name": "EDM"},
+        "network": {"name": "mlp", "dim": 256, "width": 32, "blocks": 0, "embed_dim": 8},
+        "training": {"epochs": 1, "batch_size": 8},
+    }
+    data = PointData(pixels.flatten(1).float(), torch.zeros(8))
+    train(recipe, data, tmp_path / "run", progress=False)
+    (line,) = map(json.loads, (tmp_path / "run" / "loss.jsonl").read_text().splitlines())
+    forward = 2 * (8 * 8 + 256 * 32 + 32 * 256)
+    assert line["model_gflops"] == pytest.approx(3 * forward * line["images_per_second"] / 1e9)

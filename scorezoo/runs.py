@@ -1,0 +1,148 @@
+"""The files of a training run: checkpoint, log, exported model.
+
+Every file is written beside its place and renamed. A run that is killed, or whose disk is full,
+keeps the checkpoint before; a checkpoint that cannot be read is reported and left alone.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch.optim.swa_utils import AveragedModel
+
+from .data import write_atomically
+from .model import ScoreModel
+
+__all__ = ["Run"]
+
+
+class Run:
+    """Folder of a run; only the main process writes.
+
+    Args:
+        accelerator: Who is the main process.
+        output: The folder.
+        identity: What a checkpoint must agree with to be continued.
+    """
+
+    def __init__(self, accelerator: Accelerator, output: Path, identity: dict[str, Any]) -> None:
+        self.accelerator = accelerator
+        self.output = output
+        self.identity = json.loads(json.dumps(identity))
+        self._board: Any = None
+
+    def resume(
+        self, model: ScoreModel, average: AveragedModel, optimizer: torch.optim.Optimizer
+    ) -> int:
+        """Load the checkpoint, if there is one.
+
+        Returns:
+            Steps done.
+
+        Raises:
+            ValueError: If it cannot be read or belongs to another recipe.
+        """
+        path = self.output / "checkpoint.pt"
+        step = 0
+        if path.exists():
+            state = self._read(path)
+            model.load_state_dict(state["model"])
+            average.load_state_dict(state["average"])
+            optimizer.load_state_dict(state["optimizer"])
+            if self.accelerator.scaler is not None and state.get("scaler"):
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+            step = state["step"]
+        # Nobody may write before everybody has read.
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            self._rewind(step)
+        return step
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            state: dict[str, Any] = torch.load(
+                path, map_location=self.accelerator.device, weights_only=True
+            )
+            theirs = state["identity"]
+        except Exception as error:
+            raise ValueError(
+                f"cannot read {path}: {error}. Nothing was changed; put back a copy of it, or "
+                f"move it away to begin at step 0. The last export is {self.output / 'model'}"
+            ) from error
+        if theirs != self.identity:
+            raise ValueError(
+                f"{path} belongs to another recipe; give another --output or remove that folder"
+            )
+        return state
+
+    def _rewind(self, step: int) -> None:
+        """Drop what was logged after the checkpoint: those steps will be done again."""
+        log = self.output / "loss.jsonl"
+        if log.exists():
+            lines = log.read_text().splitlines()
+            kept = "".join(line + "\n" for line in lines if json.loads(line)["step"] <= step)
+            write_atomically(log, lambda p: p.write_text(kept))
+        if importlib.util.find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self.output / "tensorboard"), purge_step=step + 1)
+
+    def log(self, step: int, **values: float) -> None:
+        """Append a line to ``loss.jsonl``, and to TensorBoard where it is installed."""
+        if not self.accelerator.is_main_process:
+            return
+        self.output.mkdir(parents=True, exist_ok=True)
+        with (self.output / "loss.jsonl").open("a") as log:
+            log.write(json.dumps({"step": step, **values}) + "\n")
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+    def save(
+        self,
+        step: int,
+        model: ScoreModel,
+        average: AveragedModel,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """Write the checkpoint and export the averaged model.
+
+        Raises:
+            OSError: If they cannot be written, as on a full disk; the ones before are whole.
+        """
+        if not self.accelerator.is_main_process:
+            return
+        scaler = self.accelerator.scaler
+        state = {
+            "identity": self.identity,
+            "step": step,
+            "model": model.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+        path = self.output / "checkpoint.pt"
+        try:
+            write_atomically(path, lambda p: torch.save(state, p))
+            self._export(average)
+        # torch reports a full disk as a RuntimeError.
+        except (OSError, RuntimeError) as error:
+            raise OSError(
+                f"cannot write the checkpoint of step {step} to {self.output}: {error}. What was "
+                "there before is whole: make room and start the same command again"
+            ) from error
+
+    def _export(self, average: AveragedModel) -> None:
+        fresh, folder = self.output / ".model.tmp", self.output / "model"
+        shutil.rmtree(fresh, ignore_errors=True)
+        averaged = average.module
+        assert isinstance(averaged, ScoreModel)
+        averaged.save_pretrained(fresh)
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
