@@ -147,8 +147,8 @@ def speed() -> str:
     note = (
         f"`{result['command']}`, {result['date']}, {result['processor']}, {result['threads']} "
         f"threads, {versions}. Right-hand sides are trivial, so only the libraries are timed; "
-        "medians of alternating runs, processor time of one thread. A solve without a path allocates "
-        "a constant number of states."
+        "medians of alternating runs, processor time of one thread. A solve without a path "
+        "allocates a constant number of states."
     )
     return record.table(head, body) + "\n\n" + note
 
