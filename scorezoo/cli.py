@@ -48,7 +48,12 @@ Model = Annotated[str, typer.Argument(help="A shipped name, a folder or a Hub id
 Count = Annotated[int, typer.Option(min=1, help="Number of images.")]
 SolverName = Annotated[
     Optional[str],  # noqa: UP045 - typer reads the annotation on Python 3.10
-    typer.Option("--solver", help="One of: " + ", ".join(ss.solver_names()) + ". [default: heun]"),
+    typer.Option(
+        "--solver",
+        help="One of: "
+        + ", ".join(ss.solver_names())
+        + ". By default the best known one for the budget.",
+    ),
 ]
 Steps = Annotated[
     Optional[int],  # noqa: UP045
@@ -97,7 +102,7 @@ def _report(solution: ss.Solution, solver: str | None, seconds: float) -> None:
     count = len(solution.x)
     steps = (solution.accepted + solution.rejected).double().mean().item()
     typer.echo(
-        f"solver {solver or 'heun'}, {steps:.4g} steps, "
+        f"solver {solver or 'default'}, {steps:.4g} steps, "
         f"NFE {solution.nfe.double().mean().item():.4g} per image, "
         f"{seconds:.2f} s for {count} images ({seconds / count * 1e3:.3g} ms each)"
     )

@@ -13,8 +13,9 @@ S_i(lambda_1) / S_i(lambda_0) with log S_i = 1/2 log(c_i + s^2), since d log S /
 The same holds for a gain that combines such laws, a_i = sum_k p_ik c_ik / (c_ik + s^2) with p_ik
 summing to one over k: log S_i = sum_k p_ik 1/2 log(c_ik + s^2). Any smooth gain that goes from 1
 to 0 as the noise grows can be written so, monotone (all p_ik >= 0) or not, which is how a gain
-measured on a score becomes a closed form (``measured.py``). A variance of infinity gives a = 1, the linear part of the
-noise-prediction methods, and a variance of 0 gives a = 0, that of the data-prediction methods.
+measured on a score becomes a closed form (``measured.py``). A variance of infinity gives a = 1, the
+linear part of the noise-prediction methods, and a variance of 0 gives a = 0, that of the
+data-prediction methods.
 
 A *band* is a set of directions with the same gain: coefficients are tabulated once for each.
 """
@@ -117,6 +118,11 @@ class Reference(ABC):
     @abstractmethod
     def scale(self) -> float:
         """Root mean square standard deviation of the data, the ``sigma_data`` of a grid."""
+
+    @property
+    def explains(self) -> bool:
+        """Whether some direction has a finite, positive variance."""
+        return bool(((self.variances > 0) & torch.isfinite(self.variances)).any())
 
     @abstractmethod
     def frame(self, x: Tensor) -> Frame:

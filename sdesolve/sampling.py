@@ -14,11 +14,10 @@ from .problem import column
 from .process import Process, expand_like
 from .scores import Score
 from .solution import Solution, Status, concatenate, warn_not_finite
-from .solvers import Delegate, Heun, Solver
+from .solvers import Delegate, Solver
+from .solvers.default import DEFAULT_NFE, default_solver
 
 __all__ = ["sample"]
-
-_DEFAULT_NFE = 50
 
 
 @torch.no_grad()
@@ -54,9 +53,10 @@ def sample(
         process: Noising process of the score.
         score: Callable ``(x, t, **cond) -> like x``.
         shape: ``(batch, *event)``.
-        solver: A solver object; the default is Heun's method.
+        solver: A solver object; by default the best known rule for the budget. A score with an
+            attribute ``reference`` (:class:`sdesolve.Reference`) gets the spectral one.
         steps: Number of steps; the first step of adaptive solvers is the span over ``steps``.
-        nfe: Budget of network calls per sample, never exceeded; 50 if neither is given.
+        nfe: Budget of network calls per sample, never exceeded; 20 if neither is given.
         grid: A grid object, or a decreasing 1-d tensor of times.
         stochasticity: tau of the reverse equation; by default the solver's own, else 1 for SDE
             solvers and 0 for ODE solvers. Solvers that set it themselves take 1, or 0 for none.
@@ -87,7 +87,7 @@ def sample(
         >>> process = ss.EDM(sigma_max=10.0)
         >>> score = ss.Gaussian(torch.zeros(2), 0.25).score(process)
         >>> ss.sample(process, score, (4, 2), steps=10).nfe
-        tensor([20, 20, 20, 20])
+        tensor([10, 10, 10, 10])
     """
     shape = tuple(shape)
     if len(shape) < 1 or any(n < 1 for n in shape):
@@ -97,7 +97,10 @@ def sample(
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
     check_cond(cond, shape[0])
-    solver = solver if solver is not None else Heun()
+    if solver is None:
+        budget = next((n for n in (nfe, steps) if n is not None), DEFAULT_NFE)
+        reference = getattr(score, "reference", None)
+        solver = default_solver(budget, bool(stochasticity), reference)
     if isinstance(solver, Delegate) and batch_size is not None and batch_size < shape[0]:
         raise ValueError(
             f"{type(solver).__name__} draws its noise for a batch and would repeat it in every "
@@ -105,7 +108,7 @@ def sample(
         )
     tau = _stochasticity(solver, stochasticity)
     if steps is None and nfe is None and isinstance(solver, Solver):
-        nfe = None if isinstance(grid, Tensor) else _DEFAULT_NFE
+        nfe = None if isinstance(grid, Tensor) else DEFAULT_NFE
     nfe = nfe - denoise if nfe is not None else None
     if isinstance(grid, Tensor):
         t_span = (float(grid.flatten()[0]), float(grid.flatten()[-1]))

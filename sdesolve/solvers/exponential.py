@@ -19,7 +19,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ..grids import Grid
@@ -102,9 +101,7 @@ class ExponentialAdams(ExponentialMultistep):
     def _length(self) -> float:
         if self.length is not None:
             return self.length
-        c = self.reference.variances
-        explains = bool(((c > 0) & torch.isfinite(c)).any())
-        return 1.25 if self.corrector and explains else math.inf
+        return 1.25 if self.corrector and self.reference.explains else math.inf
 
     def nfe(self, steps: int) -> int:
         """One evaluation a step; none for a teleport."""

@@ -1,0 +1,33 @@
+"""What ``sample`` uses when nothing but a budget is given."""
+
+from __future__ import annotations
+
+import math
+
+from ..references import Isotropic, Reference
+from .base import Solver
+from .exponential import ExponentialAdams
+from .unipc import UniPC
+
+__all__ = ["DEFAULT_NFE", "default_solver"]
+
+DEFAULT_NFE = 20
+_FEW = 12
+
+
+def default_solver(nfe: int, stochastic: bool, reference: Reference | None) -> Solver:
+    """Best known rule for a budget, by the tables of ``benchmarks.nfe_quality``.
+
+    With a reference, the spectral predictor-corrector. Without one, DEIS for few calls and UniPC
+    for more: which of the published methods is ahead changes with the budget.
+
+    Args:
+        nfe: Network calls of each sample.
+        stochastic: Whether the equation has noise.
+        reference: What is known of the data; ``score.reference`` if the score brings one.
+    """
+    if stochastic:
+        return ExponentialAdams(2, None, reference=reference or Isotropic(0.0))
+    if reference is not None:
+        return ExponentialAdams(3, 4, reference=reference)
+    return ExponentialAdams(3, None, reference=Isotropic(math.inf)) if nfe <= _FEW else UniPC(3)
