@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -58,6 +58,7 @@ class Problem:
         labels: Number of classes, for guidance; 0 without.
         pixels: Data to bytes, for image problems.
         train: ``n -> (n, *event)``, what references and tuning see, if not fresh truth.
+        flow: Initial noise to exact end points, where that is a closed form.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Problem:
     labels: int = 0
     pixels: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
     train: Callable[[int], Tensor] | None = field(default=None, compare=False)
+    flow: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -104,6 +106,8 @@ class Problem:
         """
         if self.labels and n % self.labels:
             raise ValueError(f"samples of a seed must be a multiple of {self.labels}, got {n}")
+        if self.flow is not None:
+            return self.flow(self.noise(n, seed)), 0.0
         text = f"{self.name} {self.process!r} {n} {seed} {self.dtype} {self.fingerprint()}"
         path = CACHE / f"exact-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
         if not path.exists():
@@ -208,7 +212,11 @@ def _gauss64(process: ss.Process) -> Problem:
     basis = _rotation(64, torch.Generator().manual_seed(3))
     covariance = basis @ torch.diag(_power_law(64, 2.0)) @ basis.T
     mean = 0.5 * torch.randn(64, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    return _closed("gauss64", ss.Gaussian(mean, (covariance + covariance.T) / 2), process)
+    data = ss.Gaussian(mean, (covariance + covariance.T) / 2)
+    return replace(
+        _closed("gauss64", data, process),
+        flow=lambda x: data.flow(x, process, process.T, process.eps),
+    )
 
 
 def _lr64() -> ss.GaussianMixture:
