@@ -24,7 +24,7 @@ def test_sample_writes_a_picture_and_says_what_it_did(model, tmp_path):
     result = run.invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "NFE 6 per image" in result.output
-    assert "3 steps" in result.output
+    assert "6 steps" in result.output
     # Three columns and two rows of 16 pixels with a margin of one, three times enlarged.
     assert matplotlib.image.imread(out).shape[:2] == (3 * 33, 3 * 50)
 
