@@ -15,6 +15,7 @@ import sdesolve as ss
 from . import sharding
 from .commands.latent import encode, interpolate
 from .commands.likelihood import likelihood
+from .commands.tune import tune
 from .data import load_data, load_images
 from .model import ScoreModel, load, pretrained_folder, pretrained_names
 from .pictures import grid, save_png
@@ -281,5 +282,5 @@ def list_models() -> None:
     typer.echo(f"recipes: {', '.join(recipe_names())}")
 
 
-for command in (likelihood, encode, interpolate):
+for command in (likelihood, encode, interpolate, tune):
     app.command()(_clear_errors(command))

@@ -1,6 +1,7 @@
 """A trained score: a network, the process it was trained under, and how its data look.
 
-A model is a folder with ``config.json`` and ``model.safetensors``. Nothing in it is code, so
+A model is a folder with ``config.json`` and ``model.safetensors``, and, once it was tuned, the
+spectrum of its data and solvers for some budgets (``scorezoo tune``). Nothing in it is code, so
 loading one runs nothing.
 """
 
@@ -14,15 +15,16 @@ from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import sdesolve as ss
 
+from .data import write_atomically
 from .networks import NETWORKS
 from .preconditioning import precondition
 
-__all__ = ["ScoreModel", "load", "pretrained_names"]
+__all__ = ["ScoreModel", "load", "pretrained_names", "save_reference"]
 
 _PROCESSES = {
     kind.__name__: kind for kind in (ss.VPSDE, ss.SubVPSDE, ss.VESDE, ss.ExponentialVESDE, ss.EDM)
@@ -68,6 +70,10 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         self.preconditioning = dict(preconditioning or {"name": "noise"})
         precondition(self.network, self.process, **self._kind)  # complains here, not at use
         self.classes = int(network.get("classes", 0))
+        self.reference: ss.Reference | None = None
+        """What is known of the data; solvers that nobody chose use it."""
+        self.tuned: dict[int, ss.Tuned] = {}
+        """Solvers fitted to this model, by budget; sampling without a solver uses them."""
 
     @property
     def _kind(self) -> dict[str, Any]:
@@ -78,7 +84,9 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
     def score(self) -> ss.scores.Score:
         """Score: callable ``(x, t, **cond) -> like x``."""
         # Made when asked for: kept, it would hold on to the network of which a copy was made.
-        return precondition(self.network, self.process, **self._kind)
+        score = precondition(self.network, self.process, **self._kind)
+        vars(score).update(reference=self.reference, tuned=self.tuned)
+        return score
 
     def forward(self, x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Score at ``x``, ``(batch, *shape)``, and times ``t``, ``(batch,)``.
@@ -97,6 +105,12 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         """Data to bytes, ``(batch, *shape)`` uint8; values outside the range are clamped."""
         low, high = self.data_range
         return ((x - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
+
+
+def save_reference(path: Path, reference: ss.SpectralReference) -> None:
+    """Write the spectrum of a model's data beside its weights."""
+    tensors = {"mean": reference.mean.float(), "spectrum": reference.spectrum.float()}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary))
 
 
 def pretrained_folder() -> Path:
@@ -133,4 +147,9 @@ def load(name: str | Path, *, device: torch.device | str = "cpu") -> ScoreModel:
     else:
         model = ScoreModel(**json.loads((source / "config.json").read_text()))
         model.load_state_dict(load_file(source / "model.safetensors"))
+        if (source / "reference.safetensors").exists():
+            tensors = load_file(source / "reference.safetensors")
+            model.reference = ss.SpectralReference(tensors["mean"], tensors["spectrum"])
+        for file in source.glob("tuned-*.pt"):
+            model.tuned[int(file.stem.removeprefix("tuned-"))] = ss.Tuned.load(file)
     return model.to(device).eval().requires_grad_(False)

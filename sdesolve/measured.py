@@ -23,6 +23,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .grids import Grid
 from .process import Process
 from .references import Frame, GaussianReference, Isotropic, Reference
 from .scores import Score
@@ -98,6 +99,11 @@ class MeasuredReference(Reference):
     def scale(self) -> float:
         """The base's."""
         return self.base.scale
+
+    @property
+    def grid(self) -> Grid:
+        """The base's."""
+        return self.base.grid
 
     def frame(self, x: Tensor) -> Frame:
         """The base's."""

@@ -29,6 +29,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .grids import Grid, Karras, Sech
+
 __all__ = [
     "Frame",
     "GaussianReference",
@@ -123,6 +125,11 @@ class Reference(ABC):
     def explains(self) -> bool:
         """Whether some direction has a finite, positive variance."""
         return bool(((self.variances > 0) & torch.isfinite(self.variances)).any())
+
+    @property
+    def grid(self) -> Grid:
+        """Where steps belong: around the data's scale, or Karras where none is known."""
+        return Sech(self.scale) if self.explains else Karras()
 
     @abstractmethod
     def frame(self, x: Tensor) -> Frame:

@@ -99,8 +99,9 @@ def sample(
     check_cond(cond, shape[0])
     if solver is None:
         budget = next((n for n in (nfe, steps) if n is not None), DEFAULT_NFE)
-        reference = getattr(score, "reference", None)
-        solver = default_solver(budget, bool(stochasticity), reference)
+        # A tuned solver runs on its own grid, for which a count of steps or a grid leaves no room.
+        given = grid is not None or steps is not None or clock is not None
+        solver = default_solver(budget - denoise, bool(stochasticity), score, tuned=not given)
     if isinstance(solver, Delegate) and batch_size is not None and batch_size < shape[0]:
         raise ValueError(
             f"{type(solver).__name__} draws its noise for a batch and would repeat it in every "

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .grids import Grid, Karras
 from .references import Frame, Multiplier, Parts, Reference, centred, check_event
 
 __all__ = ["SpectralReference"]
@@ -69,6 +70,8 @@ class SpectralReference(Reference):
         SpectralReference(event=(1, 8, 8), bands=4)
     """
 
+    mean: Tensor
+
     def __init__(self, mean: Tensor, spectrum: Tensor, bands: int = 32) -> None:
         mean, spectrum = (v.detach().to("cpu", torch.float64) for v in (mean, spectrum))
         if mean.shape != spectrum.shape or mean.ndim < 1:
@@ -111,6 +114,11 @@ class SpectralReference(Reference):
     def scale(self) -> float:
         """Root mean square standard deviation over all coefficients."""
         return math.sqrt(self.spectrum.mean().item())
+
+    @property
+    def grid(self) -> Grid:
+        """Karras: images hold detail at every scale, so one peak is too narrow."""
+        return Karras()
 
     def frame(self, x: Tensor) -> Frame:
         """Cosine basis on x's device."""

@@ -15,19 +15,25 @@ DEFAULT_NFE = 20
 _FEW = 12
 
 
-def default_solver(nfe: int, stochastic: bool, reference: Reference | None) -> Solver:
+def default_solver(nfe: int, stochastic: bool, score: object, *, tuned: bool = True) -> Solver:
     """Best known rule for a budget, by the tables of ``benchmarks.nfe_quality``.
 
-    With a reference, the spectral predictor-corrector. Without one, DEIS for few calls and UniPC
-    for more: which of the published methods is ahead changes with the budget.
+    What the score brings comes first: a solver tuned for this budget (``score.tuned``, a dict), or
+    a reference for the spectral predictor-corrector (``score.reference``). Without them, DEIS for
+    few calls and UniPC for more: which of the published methods is ahead changes with the budget.
 
     Args:
         nfe: Network calls of each sample.
         stochastic: Whether the equation has noise.
-        reference: What is known of the data; ``score.reference`` if the score brings one.
+        score: The score, for what it brings.
+        tuned: Whether a tuned solver, which has its own grid, will do.
     """
+    reference: Reference | None = getattr(score, "reference", None)
+    fitted: dict[int, Solver] = getattr(score, "tuned", {}) if tuned else {}
     if stochastic:
         return ExponentialAdams(2, None, reference=reference or Isotropic(0.0))
+    if nfe in fitted:
+        return fitted[nfe]
     if reference is not None:
         return ExponentialAdams(3, 4, reference=reference)
     return ExponentialAdams(3, None, reference=Isotropic(math.inf)) if nfe <= _FEW else UniPC(3)

@@ -22,7 +22,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..grids import Grid, Karras, Sech
+from ..grids import Grid
 from ..problem import Problem
 from ..process import Process
 from ..references import Isotropic, Reference
@@ -150,8 +150,8 @@ class ExponentialMultistep(LinearMultistep):
         return order, started if self.final_order is None else min(started, self.final_order + 1)
 
     def default_grid(self, process: Process | None, stochastic: bool) -> Grid:
-        """Density centred on the data's scale, or Karras where no scale of the data is known."""
-        return Sech(self.reference.scale) if self.reference.explains else Karras()
+        """The reference's."""
+        return self.reference.grid
 
     def plan(self, problem: Problem, grid: Tensor) -> Table:
         """Tabulate every step; cached."""

@@ -31,7 +31,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..grids import Grid, Karras, Sech
+from ..grids import Grid
 from ..noise import NoiseSource
 from ..problem import Problem, Step
 from ..process import Process
@@ -116,8 +116,8 @@ class ExponentialRungeKutta(LinearMultistep):
         return nfe // self.order
 
     def default_grid(self, process: Process | None, stochastic: bool) -> Grid:
-        """Density centred on the data's scale, or Karras where no scale of the data is known."""
-        return Sech(self.reference.scale) if self.reference.explains else Karras()
+        """The reference's."""
+        return self.reference.grid
 
     def plan(self, problem: Problem, grid: Tensor) -> _StageTable:
         """Tabulate every stage; cached."""

@@ -5,6 +5,7 @@ import torch
 
 import scorezoo
 import sdesolve as ss
+from scorezoo.model import save_reference
 
 TINY = {
     "network": {"name": "unet", "channels": [32, 32], "embed_dim": 16},
@@ -76,3 +77,36 @@ def test_labels_reach_the_score():
     assert torch.allclose(sol.x[2], free.x[2], atol=1e-4)
     assert (sol.x[:2] - free.x[:2]).flatten(1).abs().amax(1).min() > 1e-3
     assert torch.equal(model(x, t, label=label), model.score(x, t, label=label))
+
+
+def test_a_tuned_model_samples_with_what_lies_beside_it(tmp_path):
+    """A spectrum and a solver in the folder are used when no solver is chosen."""
+    folder = tmp_path / "tuned"
+    scorezoo.ScoreModel(**TINY).save_pretrained(folder)
+    plain = scorezoo.load(folder)
+    x = torch.rand(20, *plain.shape, generator=torch.Generator().manual_seed(0))
+    reference = ss.SpectralReference.from_data(x)
+    save_reference(folder / "reference.safetensors", reference)
+    tuned = ss.tune(
+        plain.process,
+        plain.score,
+        3,
+        x,
+        reference=reference,
+        trajectories=16,
+        quick=True,
+        cache=False,
+    )
+    tuned.save(folder / "tuned-3.pt")
+    model = scorezoo.load(folder)
+    assert torch.allclose(model.reference.spectrum, reference.spectrum, rtol=1e-6)
+
+    def run(score, nfe, **arguments):
+        return ss.sample(model.process, score, (2, *model.shape), nfe=nfe, **arguments)
+
+    chosen = run(model.score, 3)
+    assert torch.equal(chosen.x, run(plain.score, 3, solver=tuned).x)
+    assert chosen.nfe.tolist() == [3, 3]
+    spectral = ss.ExponentialAdams(3, 4, reference=model.reference)
+    assert torch.equal(run(model.score, 6).x, run(plain.score, 6, solver=spectral).x)
+    assert not torch.equal(run(model.score, 6).x, run(plain.score, 6).x)

@@ -1,0 +1,59 @@
+"""``scorezoo tune``: solvers fitted to a model, kept beside its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+import sdesolve as ss
+
+from ..model import load, save_reference
+from .likelihood import Data, load_split
+
+__all__ = ["tune"]
+
+IMAGES = 1000
+
+
+def tune(
+    model: Annotated[str, typer.Argument(help="A folder with a model, or a shipped name.")],
+    output: Annotated[Path, typer.Option(help="Folder for the files; use the model's own.")],
+    nfe: Annotated[list[int], typer.Option(min=2, help="Budgets; repeat the option.")],
+    data: Data = None,
+    trajectories: Annotated[int, typer.Option(min=16, help="Trajectories to fit to.")] = 128,
+    quick: Annotated[bool, typer.Option(help="A fifth of the search.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the trajectories.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
+) -> None:
+    """Fit solvers to a model at some budgets; sampling at these budgets then uses them.
+
+    Writes the spectrum of the data (reference.safetensors) and tuned-NFE.pt.
+    """
+    net = load(model, device=device)
+    images = load_split(model, data, "train")
+    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:IMAGES]
+    x = images.batch(chosen, net.data_range).to(device)
+    reference = ss.SpectralReference.from_data(x)
+    output.mkdir(parents=True, exist_ok=True)
+    save_reference(output / "reference.safetensors", reference)
+    for budget in nfe:
+        tuned = ss.tune(
+            net.process,
+            net.score,
+            budget,
+            x,
+            reference=reference,
+            trajectories=trajectories,
+            seed=seed,
+            quick=quick,
+            cache=False,
+            progress=True,
+        )
+        tuned.save(output / f"tuned-{budget}.pt")
+        typer.echo(
+            f"NFE {budget}: {tuned.choice}; error {tuned.gain:.3g} of the best published method's "
+            "on held-out noise"
+        )
