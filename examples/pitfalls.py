@@ -118,7 +118,7 @@ def manifold(folder: Path, steps: int = 600) -> dict[str, float]:
     points = torch.stack([angle.cos(), angle.sin()], dim=1)
     generator = torch.Generator().manual_seed(5)
     x = ring(4000, generator) + blur * torch.randn(4000, 2, generator=generator)
-    exact = ob.kernel_density(points, blur).score(PROCESS)(x.double(), 1e-9)
+    exact = ss.EmpiricalScore(points, PROCESS)(x, blur)
     floor = -0.5 * exact.square().sum(1).mean().item()
     figure, axis = plt.subplots(figsize=(5, 3.2))
     axis.plot(bare, label="circle: no score exists")

@@ -288,7 +288,7 @@ def _objective(
         raise ValueError(f"unknown objective {name!r}; known are {', '.join(OBJECTIVES)}")
     if name == "denoising":
         arguments.setdefault("eps", plan.eps)
-    elif "sigma_data" in preconditioning:
+    elif name == "edm" and "sigma_data" in preconditioning:
         arguments.setdefault("sigma_data", preconditioning["sigma_data"])
     return OBJECTIVES[name](**arguments)
 

@@ -43,7 +43,6 @@ from .matching import (
     SlicedObjective,
     explicit_score_matching,
     implicit_score_matching,
-    kernel_density,
     sliced_score_matching,
 )
 from .times import importance_times, log_normal_times, stratify, uniform_times
@@ -64,7 +63,6 @@ __all__ = [
     "explicit_score_matching",
     "implicit_score_matching",
     "importance_times",
-    "kernel_density",
     "log_normal_times",
     "sliced_score_matching",
     "stratify",

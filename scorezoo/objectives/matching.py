@@ -34,7 +34,6 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-import sdesolve as ss
 from sdesolve.noise import rademacher
 from sdesolve.process import Process
 from sdesolve.scores import Score
@@ -48,26 +47,12 @@ __all__ = [
     "SlicedObjective",
     "explicit_score_matching",
     "implicit_score_matching",
-    "kernel_density",
     "sliced_score_matching",
 ]
 
 
 def _sum(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32)).flatten(1).sum(1)
-
-
-def kernel_density(data: Tensor, bandwidth: float) -> ss.GaussianMixture:
-    """Gaussian kernel density estimate; its score is what explicit score matching can aim at.
-
-    It is the exact law of the data set noised by sigma = bandwidth. Memory grows with the product
-    of the numbers of data and of points it is asked at.
-
-    Args:
-        data: ``(n, *event)``.
-        bandwidth: Standard deviation of the kernel, in the units of the data.
-    """
-    return ss.GaussianMixture(torch.ones(len(data)), data, bandwidth**2)
 
 
 def explicit_score_matching(
@@ -77,7 +62,8 @@ def explicit_score_matching(
 
     Args:
         score: The score to train.
-        target: What it shall be: a closed form, or that of a :func:`kernel_density`.
+        target: What it shall be: a closed form, or the :class:`sdesolve.EmpiricalScore` of data,
+            with a bandwidth for ``std`` that of their kernel density estimate.
         x: Samples of p_t, ``(batch, *event)``.
         t: Times, ``(batch,)``.
         cond: Passed on to the score.
@@ -158,10 +144,12 @@ class _AtAllLevels(Objective):
 
 @dataclass(frozen=True)
 class ExplicitObjective(_AtAllLevels):
-    """Explicit score matching to a known score, such as that of a kernel density.
+    """Explicit score matching to a known score.
 
     Args:
-        target: Callable ``(process) -> score``, such as ``kernel_density(data, 0.1).score``.
+        target: Callable ``(process) -> score``: ``mixture.score`` of a closed form, or
+            ``lambda process: ss.EmpiricalScore(data, process, bandwidth)``, the score of a kernel
+            density estimate.
         eps: Smallest time that is trained.
     """
 
