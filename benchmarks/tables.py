@@ -190,7 +190,7 @@ def likelihood() -> str:
     note = (
         f"`{made['command']}` and `{speed['machine']['command']}`, {made['date']}, "
         f"{made['processor']}, {made['threads']} thread, torch {made['versions']['torch']}. The "
-        f"table is of {speed['count']} images with the same dequantisation and probe for every row; "
+        f"table is of {speed['count']} images, with one dequantisation and one probe for all rows; "
         "the error is against a solution in float64 at a tolerance of 1e-6. The published method "
         "runs the network twice for each evaluation, so its forward passes are twice its NFE."
     )
