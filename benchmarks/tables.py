@@ -157,23 +157,26 @@ def likelihood() -> str:
     """Bits per dimension of the shipped network, and what they cost beside the published way."""
     result = record.read("likelihood")
     bits, speed = result["bits"], result["speed"]
-    body = [
-        [
-            row["name"],
-            f"{row['tolerance']:.0e}",
-            f"{row['forwards_per_image']:.0f}",
-            f"{row['cpu_seconds_per_image']:.2f}",
-            f"{1e3 * row['cpu_seconds_per_image'] / row['forwards_per_image']:.1f}",
-            f"{row['error_bits_per_dim']:.1e}",
-        ]
-        for row in speed["rows"]
-    ]
+    body = []
+    for row in speed["rows"]:
+        # The published method runs the network twice for one evaluation.
+        evaluations = row["forwards_per_image"] / (1 + row["name"].startswith("published"))
+        body.append(
+            [
+                row["name"],
+                f"{row['tolerance']:.0e}",
+                f"{row['forwards_per_image']:.0f}",
+                f"{row['cpu_seconds_per_image']:.2f}",
+                f"{1e3 * row['cpu_seconds_per_image'] / evaluations:.1f}",
+                f"{row['error_bits_per_dim']:.1e}",
+            ]
+        )
     head = [
         "method",
         "tolerance",
         "forward passes",
         "CPU s/image",
-        "ms a forward pass",
+        "ms an evaluation",
         "error, bits/dim",
     ]
     made = bits["machine"]
