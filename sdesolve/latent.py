@@ -25,7 +25,7 @@ from .integrate import AnySolver, check_cond, solve
 from .process import Process, expand_like
 from .scores import Score
 from .solution import NotFiniteWarning, Solution, Status, concatenate
-from .solvers import Adaptive, AdaptiveODE, PredictorCorrector
+from .solvers import Adaptive, AdaptiveODE, PredictorCorrector, Solver
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -89,7 +89,8 @@ def flow(
     _check_deterministic(solver)
     check_cond(cond, len(x))
     adaptive = isinstance(solver, Adaptive)
-    if not adaptive and steps is None and nfe is None and not isinstance(grid, Tensor):
+    gridded = isinstance(solver, Solver)
+    if gridded and steps is None and nfe is None and not isinstance(grid, Tensor):
         nfe = _DEFAULT_NFE
     equation = process.reverse(score, stochasticity=0.0)
     size = batch_size or len(x)

@@ -53,12 +53,15 @@ def test_encode_then_interpolate(model, folder, tmp_path):
     assert matplotlib.image.imread(png).shape[:2] == (3 * 33, 3 * 50)
 
 
+TRAIN = ["likelihood", "MODEL", "--data", "DATA", "--split", "train"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["likelihood", "MODEL"], "--data"),
-        (["likelihood", "MODEL", "--data", "DATA", "--split", "train", "--limit", "9"], "count"),
-        (["likelihood", "MODEL", "--data", "DATA", "--split", "train", "--tolerance", "0"], "posi"),
+        ([*TRAIN, "--limit", "9"], "count"),
+        ([*TRAIN, "--limit", "3", "--tolerance", "0"], "positive"),
         (["encode", "MODEL", "--data", "DATA", "--split", "train", "--limit", "9"], "0 .. 4"),
         (["interpolate", "MODEL", "--start", "a"], "--start"),
         (["interpolate", "MODEL", "--start", "1"], "pairs"),
