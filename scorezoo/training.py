@@ -265,8 +265,10 @@ def _forward_flops(model: ScoreModel, data: Data) -> int:
     Matrix products and convolutions are counted, a multiplication and an addition as two.
     """
     x, t = torch.zeros(1, *data.shape), torch.full((1,), model.process.T)
+    model.eval()  # dropout would draw from the global state
     with FlopCounterMode(display=False) as counter:
         model(x, t)
+    model.train()
     return int(counter.get_total_flops())
 
 
