@@ -238,6 +238,8 @@ def train(
         if done % checkpoint_every == 0 or done == last:
             run.save(done, model, average, optimizer)
     bar.close()
+    # Nobody may read the export before it is written.
+    accelerator.wait_for_everyone()
     averaged = average.module
     assert isinstance(averaged, ScoreModel)
     return averaged.eval()
