@@ -238,6 +238,8 @@ def train(
         if done % checkpoint_every == 0 or done == last:
             run.save(done, model, average, optimizer)
     bar.close()
+    # Nobody may read the export before it is written.
+    accelerator.wait_for_everyone()
     averaged = average.module
     assert isinstance(averaged, ScoreModel)
     return averaged.eval()
@@ -265,8 +267,10 @@ def _forward_flops(model: ScoreModel, data: Data) -> int:
     Matrix products and convolutions are counted, a multiplication and an addition as two.
     """
     x, t = torch.zeros(1, *data.shape), torch.full((1,), model.process.T)
+    model.eval()  # dropout would draw from the global state
     with FlopCounterMode(display=False) as counter:
         model(x, t)
+    model.train()
     return int(counter.get_total_flops())
 
 

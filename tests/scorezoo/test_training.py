@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from scorezoo.data import PointData
 from scorezoo.networks import NETWORKS
@@ -137,9 +138,18 @@ def test_how_it_is_computed_does_not_change_the_run(compute, edm_recipe, images,
         assert (a - b).abs().max() < 1e-3, name
 
 
-def test_half_precision_is_near(edm_recipe, images, tmp_path):
+@pytest.fixture
+def fresh_accelerate():
+    """Accelerate keeps one precision for a process."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+def test_half_precision_is_near(edm_recipe, images, tmp_path, fresh_accelerate):
     options = {"log_every": 1, "max_steps": 6, "progress": False}
     train(edm_recipe, images, tmp_path / "plain", **options)
+    AcceleratorState._reset_state()
     train(edm_recipe, images, tmp_path / "half", compute=Compute("bf16"), **options)
     pairs = zip(_lines(tmp_path / "plain"), _lines(tmp_path / "half"), strict=True)
     differences = [abs(a / b - 1) for (_, a), (_, b) in pairs]
