@@ -12,12 +12,17 @@ from scorezoo.likelihood import bin_scale, evaluate_likelihood
 from .test_model import TINY
 
 
+class Closed(scorezoo.ScoreModel):
+    """A model with a closed form for a score, which is quick."""
+
+    @property
+    def score(self):
+        return ss.Gaussian(torch.zeros(self.shape), 0.3).score(self.process)
+
+
 @pytest.fixture
 def model():
-    """A model with a closed form for a score, which is quick."""
-    model = scorezoo.ScoreModel(**TINY).eval().requires_grad_(False)
-    model.score = ss.Gaussian(torch.zeros(model.shape), 0.3).score(model.process)
-    return model
+    return Closed(**TINY).eval().requires_grad_(False)
 
 
 OPTIONS = {"divergence": ss.Hutchinson(2), "rtol": 1e-3, "atol": 1e-3, "progress": False}
