@@ -69,7 +69,9 @@ def test_labels_reach_the_score():
     kind = {"name": "edm", "sigma_data": 0.5}
     torch.manual_seed(0)
     model = scorezoo.ScoreModel(network, {"name": "EDM"}, (1, 8, 8), preconditioning=kind)
-    torch.nn.init.normal_(model.network.leave.weight)
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.3)
     x, t = torch.randn(3, 1, 8, 8), torch.full((3,), 0.5)
     label = torch.tensor([0, 2, -1])
     sol = ss.sample(model.process, model.score, (3, 1, 8, 8), nfe=4, cond={"label": label})
