@@ -46,12 +46,6 @@ def solvers() -> str:
 
 def zoo() -> str:
     """Every shipped model with its cost and quality."""
-    quality = record.read("fashion_mnist").get("rows", [])
-    # Only rows of the largest count: a small one has a high floor, which flatters a ratio to it.
-    most = max(row["count"] for row in quality)
-    best = min(
-        (row for row in quality if row["count"] == most), key=lambda row: row["frechet"]["frechet"]
-    )
     body = []
     for name in scorezoo.pretrained_names():
         model = scorezoo.load(name)
@@ -63,7 +57,6 @@ def zoo() -> str:
         hours = sum(every * recipe["batch_size"] / x["images_per_second"] for x in lines) / 3600
         tail = lines[-100:]
         loss = sum(x["loss"] for x in tail) / len(tail)
-        frechet = f"{best['frechet']['frechet']:.2f} ({best['floor']['frechet']:.2f})"
         body.append(
             [
                 f"[{name}](scorezoo/recipes/{name}.toml)",
@@ -71,18 +64,42 @@ def zoo() -> str:
                 f"{seen:,}",
                 f"{hours:.1f}",
                 f"{loss:.1f}",
-                f"{frechet} at NFE {best['nfe']:.0f}, {best['count']} images",
+                _quality(name),
             ]
         )
     head = [
         "model",
         "parameters",
-        "images seen",
-        "hours (2 cores)",
+        "samples seen",
+        "wall hours (2 shared cores)",
         "summed loss",
-        "best Frechet (floor)",
+        "distance to the data (floor)",
     ]
     return record.table(head, body)
+
+
+def _quality(name: str) -> str:
+    """Best measured distance of a model's samples to the data, and its floor."""
+    toys = record.read("toys")
+    for row in toys.get("rows", []):
+        if name == f"toy-{row['name']}":
+            distance = row["sliced_wasserstein"]
+            return (
+                f"sliced W2 {distance['network']:.3f} ({distance['floor']:.3f}) at NFE "
+                f"{toys['nfe']}, {toys['count']} points"
+            )
+    rows = record.read(name.replace("-", "_")).get("rows", [])
+    if not rows:
+        return "-"
+    # Only rows of the largest count: a small one has a high floor, which flatters a ratio to it.
+    most = max(row["count"] for row in rows)
+    best = min(
+        (row for row in rows if row["count"] == most), key=lambda row: row["frechet"]["frechet"]
+    )
+    return (
+        f"Frechet {best['frechet']['frechet']:.2f} ({best['floor']['frechet']:.2f}) at NFE "
+        f"{best['nfe']:.0f}, {most} images"
+    )
 
 
 def speed() -> str:

@@ -99,6 +99,16 @@ def _sample(
     return solution, time.perf_counter() - start
 
 
+def _images_of(name: str, device: str) -> ScoreModel:
+    net = load(name, device=device)
+    if len(net.shape) != 3:
+        raise ValueError(
+            f"{name!r} draws points of shape {net.shape}, not images; in Python: "
+            "ss.sample(model.process, model.score, (count, *model.shape)).x"
+        )
+    return net
+
+
 def _report(solution: ss.Solution, solver: str | None, seconds: float) -> None:
     count = len(solution.x)
     steps = (solution.accepted + solution.rejected).double().mean().item()
@@ -127,7 +137,7 @@ def sample(
 
     On several devices: accelerate launch -m scorezoo sample MODEL; the images are the same.
     """
-    net = load(model, device=device)
+    net = _images_of(model, device)
     solution, seconds = _sample(net, count, solver, steps, nfe, seed, batch_size, denoise)
     if not sharding.is_main_process():
         return
@@ -154,7 +164,7 @@ def evaluate(
     from .quality import Reference
 
     reference = Reference.load(pretrained_folder() / "features" / f"{features}.safetensors")
-    net = load(model, device=device)
+    net = _images_of(model, device)
     solution, seconds = _sample(net, count, solver, steps, nfe, seed, batch_size, denoise)
     if not sharding.is_main_process():
         return

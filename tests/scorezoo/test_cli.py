@@ -79,8 +79,9 @@ def test_list_names_what_ships():
     [
         (["sample", "nothing"], "no model"),
         (["sample", "MODEL", "--solver", "huen", "--nfe", "4"], "heun"),
-        (["sample", "MODEL", "--nfe", "1"], "does not pay"),
+        (["sample", "MODEL", "--solver", "heun", "--nfe", "1"], "does not pay"),
         (["sample", "MODEL", "--steps", "0"], "1 or more"),
+        (["sample", "toy-25-modes", "--nfe", "2"], "not images"),
         (["evaluate", "MODEL", "--count", "4", "--nfe", "2"], "extractor takes"),
         (["evaluate", "MODEL", "--features", "imagenet"], "fashion-mnist"),
         (["train", "nothing", "--output", "x"], "no recipe"),

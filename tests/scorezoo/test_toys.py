@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+import scorezoo
 import sdesolve as ss
-from scorezoo import toys
+from scorezoo import pretrained_names, toys
 
 PROCESSES = [ss.EDM(), ss.VPSDE()]
 
@@ -63,3 +64,13 @@ def test_the_score_of_the_board_is_finite_far_away_and_near():
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match="25-modes"):
         toys.toy("spiral")
+
+
+@pytest.mark.parametrize("name", [n for n in pretrained_names() if n.startswith("toy-")])
+def test_shipped_networks_know_their_density(name):
+    """A Fisher divergence of sigma (s - s_exact) per coordinate; a score of zero has about one."""
+    model, data, n = scorezoo.load(name), toys.toy(name.removeprefix("toy-")), 500
+    for sigma in (0.03, 0.1, 0.3, 1.0, 5.0):
+        x, t = data.sample(n, model.process, sigma, seed=7).float(), torch.full((n,), sigma)
+        error = sigma * (model.score(x, t) - data.score(model.process)(x, t))
+        assert error.square().sum(1).mean() / 2 < (0.05 if sigma < 0.3 else 0.01)
