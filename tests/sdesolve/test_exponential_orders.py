@@ -1,0 +1,205 @@
+"""Orders of the presets, measured: with exact starting values, with their own, and with noise.
+
+In one dimension the probability-flow ODE carries every point along its quantile, so the exact
+solution for a mixture is known; and a path of the reverse SDE (tau = 1) has the law of a noised
+one, so the past of a step can be drawn from its present.
+"""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import sdesolve as ss
+from sdesolve.brownian import PathNoise
+from sdesolve.problem import Problem
+from sdesolve.solvers.linear_multistep import LinearMultistep
+from sdesolve.solvers.registry import paper
+from tests.linear import gauss
+
+DATA = ss.GaussianMixture([0.4, 0.6], [[-1.0], [0.6]], 0.25)
+PROCESS = ss.VESDE(0.1, 4.0)  # log-SNR is linear in t
+SPAN = (0.75, 0.1)
+PRESETS = {name: ss.solver(name) for name in ss.solver_names() if paper(name)}
+HISTORY = 4
+
+# Where iPNDM's weights are right; the others take any smooth grid.
+GRIDS = {"ipndm": ss.Karras(1.0)}
+
+
+def quantiles(u, t):
+    """Points below which the noised mixture has mass ``u``, by bisection."""
+    alpha, variance = PROCESS.alpha(t), PROCESS.alpha(t) ** 2 * 0.25 + PROCESS.sigma(t) ** 2
+    low, high = torch.full_like(u, -40.0), torch.full_like(u, 40.0)
+    for _ in range(70):
+        middle = 0.5 * (low + high)
+        z = (middle[:, None] - alpha * DATA.means[:, 0]) / math.sqrt(variance)
+        above = (DATA.weights * torch.special.ndtr(z)).sum(1) > u
+        low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+    return (0.5 * (low + high))[:, None]
+
+
+U = torch.linspace(0.1, 0.9, 7, dtype=torch.float64)
+
+
+def unlimited(solver):
+    """Without a rule for the last steps."""
+    if getattr(solver, "final_order", None) is None:
+        return solver
+    return dataclasses.replace(solver, final_order=None)
+
+
+def run(solver, steps, grid, exact_start):
+    """Error at the end; with exact values at the first points if asked."""
+    problem = Problem(PROCESS.reverse(DATA.score(PROCESS), 0.0))
+    times = grid(PROCESS, *SPAN, steps)
+    plan = solver.plan(problem, times)
+    known = HISTORY if exact_start and isinstance(solver, LinearMultistep) else 0
+    if known:
+        rows = [row._replace(correct=[]) if i < known else row for i, row in enumerate(plan.rows)]
+        plan = dataclasses.replace(plan, rows=rows)
+    x = quantiles(U, SPAN[0])
+    state = solver.init(problem, plan, x)
+    for i in range(steps):
+        if 0 < i < known:
+            x = quantiles(U, times[i].item())
+            state = state._replace(z=(x,))
+        x, state, _ = solver.step(problem, plan, i, x, state, None)
+    return (x - quantiles(U, SPAN[1])).abs().max().item()
+
+
+def ode(name):
+    """The preset for the probability-flow ODE."""
+    solver = PRESETS[name]
+    return dataclasses.replace(solver, tau=0.0) if solver.tau == 1.0 else solver
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_order_with_exact_starting_values(name):
+    solver = unlimited(ode(name))
+    declared = solver.orders[0]
+    grid = GRIDS.get(name, ss.LogSNR())
+    errors = [run(solver, n, grid, exact_start=True) for n in (64, 128)]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(declared, abs=0.2)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_order_with_its_own_start_and_end(name):
+    solver = ode(name)
+    errors = [run(solver, n, ss.LogSNR(), exact_start=False) for n in (100, 200)]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(solver.orders[1], abs=0.2)
+
+
+class Impulses:
+    """Noise of one unit: sample k gets the k-th draw, sample 0 none."""
+
+    def __init__(self, batch):
+        self.batch, self.draws = batch, 0
+
+    def normal(self):
+        self.draws += 1
+        value = torch.zeros(self.batch, 1, dtype=torch.float64)
+        if self.draws < self.batch:
+            value[self.draws] = 1.0
+        return value
+
+
+def final_variance(solver, steps, tau):
+    """Exact variance at the end for Gaussian data: the response to the start and to every draw."""
+    score = ss.Gaussian([0.0], 0.25).score(PROCESS)
+    problem = Problem(PROCESS.reverse(score, tau))
+    plan = solver.plan(problem, ss.LogSNR()(PROCESS, *SPAN, steps))
+
+    def respond(batch):
+        x = torch.zeros(batch, 1, dtype=torch.float64)
+        x[0] = math.sqrt(0.25 + PROCESS.sigma(SPAN[0]) ** 2)
+        state, noise = solver.init(problem, plan, x), Impulses(batch)
+        for i in range(steps):
+            x, state, _ = solver.step(problem, plan, i, x, state, noise)
+        return x, noise.draws
+
+    draws = respond(1)[1]
+    return respond(draws + 1)[0].square().sum().item()
+
+
+def exact_noise(solver, steps):
+    """With as much noise as keeps the law, and inner steps that grow with the outer ones."""
+    if isinstance(solver, ss.Restart):
+        return dataclasses.replace(solver, noise=1.0, inner=steps // 4, interval=(0.3, 0.8))
+    return dataclasses.replace(solver, noise=1.0) if isinstance(solver, ss.EDMHeun) else solver
+
+
+STOCHASTIC = [name for name, solver in PRESETS.items() if solver.tau == 1.0 or solver.own_noise]
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_weak_order_of_the_variance(name):
+    solver = PRESETS[name]
+    exact = 0.25 + PROCESS.sigma(SPAN[1]) ** 2
+    errors = [abs(final_variance(exact_noise(solver, n), n, 1.0) - exact) for n in (100, 200)]
+    print(name, solver.weak_order, math.log2(errors[0] / errors[1]))
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(solver.weak_order["additive"], abs=0.2)
+
+
+def local_weak_errors(solver, h, past):
+    """Errors of moments after one step from the exact law at t, with an exact past of two points.
+
+    Quadrature over the point at t, the noise that leads from it to the past, and the step's own.
+    """
+    t = 0.4
+    times = [t + 2 * h, t + h, t, t - h][2 - past :]
+    nodes, weights = gauss(28)
+    z, w = torch.tensor(nodes, dtype=torch.float64), torch.tensor(weights, dtype=torch.float64)
+    problem = Problem(PROCESS.reverse(DATA.score(PROCESS), 1.0))
+    draws = solver.nfe(1)
+    spread = math.sqrt(0.25 + PROCESS.sigma(t) ** 2)
+    start = torch.cat([DATA.means[k] + spread * z for k in range(2)])
+    mass = torch.cat([DATA.weights[k] * w for k in range(2)])
+    axes = torch.meshgrid(start, *[z] * (past + draws), indexing="ij")
+    masses = torch.meshgrid(mass, *[w] * (past + draws), indexing="ij")
+    x0, *normals = (axis.reshape(-1, 1) for axis in axes)
+    total = torch.stack([m.flatten() for m in masses]).prod(0)
+    path = [x0]
+    for later, earlier in itertools.pairwise([t, *times[past - 1 :: -1]][: past + 1]):
+        added = PROCESS.sigma(earlier) ** 2 - PROCESS.sigma(later) ** 2
+        path.insert(0, path[0] + math.sqrt(added) * normals.pop())
+    plan = solver.plan(problem, torch.tensor(times, dtype=torch.float64))
+    if past:
+        plan = dataclasses.replace(plan, rows=[r._replace(correct=[]) for r in plan.rows])
+
+    class Given:
+        def __init__(self, values):
+            self.values = list(values)
+
+        def normal(self):
+            return self.values.pop()
+
+    state = solver.init(problem, plan, path[0])
+    for i, x in enumerate(path):
+        if isinstance(solver, LinearMultistep):
+            state = state._replace(z=(x,))
+        noise = Given(normals if i == past else [torch.zeros_like(x0)] * draws)
+        new, state, _ = solver.step(problem, plan, i, x, state, noise)
+    spread = math.sqrt(0.25 + PROCESS.sigma(t - h) ** 2)
+    fine, fine_w = (torch.tensor(v, dtype=torch.float64) for v in gauss(40))
+    errors = []
+    for f in (lambda v: v, torch.square, torch.sin, lambda v: torch.exp(-(v**2))):
+        exact = sum(
+            DATA.weights[k] * (fine_w * f(DATA.means[k] + spread * fine)).sum() for k in range(2)
+        )
+        errors.append(((total * f(new.flatten())).sum() - exact).abs().item())
+    return errors
+
+
+@pytest.mark.parametrize("name", [n for n in STOCHASTIC if PRESETS[n].tau == 1.0])
+def test_weak_order_on_a_nonlinear_score(name):
+    """Local errors are of one order more, for the worst of four functions."""
+    solver = unlimited(PRESETS[name])
+    past = 0 if solver.self_contained else min(int(solver.order), 3) - 1
+    coarse, fine = (local_weak_errors(solver, h, past) for h in (0.04, 0.02))
+    print(name, coarse, fine, [math.log2(a / b) for a, b in zip(coarse, fine)])
+    order = math.log2(max(coarse) / max(fine)) - 1
+    assert order == pytest.approx(solver.weak_order["additive"], abs=0.2)
