@@ -68,9 +68,9 @@ def test_an_unknown_name_lists_the_known_ones():
 
 @pytest.mark.parametrize("name", [n for n in pretrained_names() if n.startswith("toy-")])
 def test_shipped_networks_know_their_density(name):
-    """A Fisher divergence of sigma (s - s_exact) per coordinate; a score of zero has about one."""
+    """Mean square of sigma (s - s_exact) per coordinate, which is about one for a score of zero."""
     model, data, n = scorezoo.load(name), toys.toy(name.removeprefix("toy-")), 500
     for sigma in (0.03, 0.1, 0.3, 1.0, 5.0):
         x, t = data.sample(n, model.process, sigma, seed=7).float(), torch.full((n,), sigma)
         error = sigma * (model.score(x, t) - data.score(model.process)(x, t))
-        assert error.square().sum(1).mean() / 2 < (0.05 if sigma < 0.3 else 0.01)
+        assert error.square().sum(1).mean() / 2 < (0.1 if sigma < 0.3 else 0.01)
