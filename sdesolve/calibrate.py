@@ -31,7 +31,7 @@ from .solvers.linear_multistep import Table
 
 __all__ = ["calibrate"]
 
-_RIDGE = 1e-4
+_RIDGE, _EMPTY = 1e-4, 1e-12
 
 
 def calibrate(table: Table, problem: Problem, x: Tensor, exact: Tensor, groups: int = 1) -> Table:
@@ -112,8 +112,9 @@ class _Fit:
         for g in range(int(self.group.max()) + 1):
             mine = self.group == g
             a, b = scaled[mine].sum(0), right[mine].sum(0)
-            # Where nothing moves nothing is fitted: the tiny number keeps the matrix regular.
-            ridge = (_RIDGE * a.diagonal().mean() + 1e-300) * torch.eye(m, dtype=torch.float64)
+            if a.diagonal().sum() <= _EMPTY * scaled.diagonal(dim1=1, dim2=2).sum():
+                continue  # rounding errors in directions that no sample has
+            ridge = _RIDGE * a.diagonal().mean() * torch.eye(m, dtype=torch.float64)
             delta[:, mine] = torch.linalg.solve(a + ridge, b)[:, None]
         return list((torch.stack(rows) + delta * scale).unbind(0))
 

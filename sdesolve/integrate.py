@@ -17,7 +17,7 @@ from tqdm import tqdm
 from .adaptive import Callback, integrate_adaptively
 from .brownian import BrownianPath, PathNoise
 from .clocks import Clocked
-from .grids import Grid
+from .grids import Grid, Uniform
 from .noise import NoiseSource, Streams
 from .problem import Problem
 from .process import Process
@@ -273,7 +273,8 @@ def _times(
             )
     if steps < 1:
         raise ValueError(f"steps must be 1 or more, got {steps}")
-    grid = grid or solver.default_grid(process, sde.noise != "none")
+    if grid is None:
+        grid = Uniform() if process is None else solver.default_grid(process, sde.noise != "none")
     return grid(process, t0, t1, steps)
 
 

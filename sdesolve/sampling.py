@@ -14,7 +14,7 @@ from .problem import column
 from .process import Process, expand_like
 from .scores import Score
 from .solution import Solution, Status, concatenate, warn_not_finite
-from .solvers import Delegate, Solver
+from .solvers import Delegate, Heun, Solver
 from .solvers.default import DEFAULT_NFE, default_solver
 
 __all__ = ["sample"]
@@ -100,8 +100,13 @@ def sample(
     if solver is None:
         budget = next((n for n in (nfe, steps) if n is not None), DEFAULT_NFE)
         # A tuned solver runs on its own grid, for which a count of steps or a grid leaves no room.
-        given = grid is not None or steps is not None or clock is not None
-        solver = default_solver(budget - denoise, bool(stochasticity), score, tuned=not given)
+        free = grid is None and steps is None
+        # Exponential integrators have a clock of their own.
+        solver = (
+            default_solver(budget - denoise, bool(stochasticity), score, tuned=free)
+            if clock is None
+            else Heun()
+        )
     if isinstance(solver, Delegate) and batch_size is not None and batch_size < shape[0]:
         raise ValueError(
             f"{type(solver).__name__} draws its noise for a batch and would repeat it in every "

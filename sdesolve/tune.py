@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,7 @@ from .problem import Problem
 from .process import Process
 from .references import GaussianReference, Isotropic, Reference
 from .scores import Score
+from .solution import NotFiniteWarning
 from .solvers.exponential import ExponentialAdams
 from .solvers.linear_multistep import Table
 from .spectral import SpectralReference
@@ -108,14 +110,16 @@ class _Trajectories:
         """RMS error of each end point, ``(part,)``."""
         tuned = Tuned(table, repr(self.process), "", {})
         span = (table.t[0], table.t[-1])
-        sol = solve(
-            self.process.reverse(self.score, 0.0),
-            self.path[0, part],
-            span,
-            solver=tuned,
-            steps=len(table.rows),
-            cond={k: v[part] for k, v in self.cond.items()},
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotFiniteWarning)  # a trial may explode: it loses
+            sol = solve(
+                self.process.reverse(self.score, 0.0),
+                self.path[0, part],
+                span,
+                solver=tuned,
+                steps=len(table.rows),
+                cond={k: v[part] for k, v in self.cond.items()},
+            )
         return (sol.x - self.path[-1, part]).double().flatten(1).pow(2).mean(1).sqrt()
 
 

@@ -9,12 +9,10 @@ import dataclasses
 import itertools
 import math
 
-import numpy as np
 import pytest
 import torch
 
 import sdesolve as ss
-from sdesolve.brownian import PathNoise
 from sdesolve.problem import Problem
 from sdesolve.solvers.linear_multistep import LinearMultistep
 from sdesolve.solvers.registry import paper
@@ -200,6 +198,6 @@ def test_weak_order_on_a_nonlinear_score(name):
     solver = unlimited(PRESETS[name])
     past = 0 if solver.self_contained else min(int(solver.order), 3) - 1
     coarse, fine = (local_weak_errors(solver, h, past) for h in (0.04, 0.02))
-    print(name, coarse, fine, [math.log2(a / b) for a, b in zip(coarse, fine)])
+
     order = math.log2(max(coarse) / max(fine)) - 1
     assert order == pytest.approx(solver.weak_order["additive"], abs=0.2)
