@@ -33,13 +33,15 @@ def solvers() -> str:
     for name in ss.solver_names():
         solver = ss.solver(name)
         strong, weak, cost = "-", "-", f"{solver.evaluations} an attempt"
+        order = float(solver.order)
         if isinstance(solver, ss.Solver):
+            order = solver.orders[0]
             strong, weak = _order(solver.strong_order), _order(solver.weak_order)
             cost = str(solver.nfe(1))
         multiplicative = {"scalar", "diagonal", "general"} & set(solver.noise_types)
         calculus = ", ".join(c.capitalize() for c in solver.calculus) if multiplicative else "-"
         kind = type(solver).__name__
-        body.append([f"`{name}`", f"`{kind}`", f"{solver.order:g}", strong, weak, calculus, cost])
+        body.append([f"`{name}`", f"`{kind}`", f"{order:g}", strong, weak, calculus, cost])
     head = ["name", "class", "order", "strong order", "weak order", "calculus", "NFE per step"]
     return record.table(head, body)
 

@@ -55,8 +55,8 @@ class DPMSolverMultistep(ExponentialMultistep):
         ValueError: If the order is neither 2 nor 3.
 
     References:
-        Lu et al. 2022, DPM-Solver++, algorithm 2 and appendix B (2M, SDE-2M); 3M and 3M-SDE are in
-        the code of DPM-Solver, diffusers and k-diffusion only.
+        Lu et al. 2022, DPM-Solver++, algorithm 2 (2M) and SDE-DPM-Solver++(2M); 3M and 3M-SDE
+        are in the code of DPM-Solver, diffusers and k-diffusion only.
     """
 
     order: int = 2  # type: ignore[misc]

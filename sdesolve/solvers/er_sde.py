@@ -38,9 +38,9 @@ __all__ = ["ERSDE"]
 class ERSDE(ExponentialMultistep):
     """ER-SDE-Solver with the published noise scale phi(s) = s (exp(s^0.3) + 10).
 
-    Cost: one evaluation a step. Order: ``order``, but 2 for order 3; with noise strong and weak
-    order 1. It sets the stochasticity itself, tau^2 = 0.3 s^0.3 / (1 + 10 exp(-s^0.3)); an equation
-    with stochasticity 0 is solved without noise, with phi(s) = s.
+    Cost: one evaluation a step. Order: ``order``, but 2 for order 3; with noise strong order 1 and
+    weak order at most 2. It sets the stochasticity itself, tau^2 = 0.3 s^0.3 / (1 + 10
+    exp(-s^0.3)); an equation with stochasticity 0 is solved without noise, with phi(s) = s.
 
     Args:
         order: 1, 2 or 3: terms of the Taylor polynomial.
@@ -49,7 +49,7 @@ class ERSDE(ExponentialMultistep):
         ValueError: If the order is out of range.
 
     References:
-        Cui et al. 2023, ER-SDE-Solver, algorithms 1 to 3 and appendix A.8 (the noise scale).
+        Cui et al. 2023, ER-SDE-Solver; appendix A.8 for the noise scale.
     """
 
     order: int = 3  # type: ignore[misc]

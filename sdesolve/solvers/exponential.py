@@ -36,8 +36,8 @@ class ExponentialAdams(ExponentialMultistep):
 
     Cost: one evaluation a step. Order: ``min(order + 1, corrector)`` with a corrector, else
     ``order``, once the history is there; the first step of a run has order 2 with a corrector and 1
-    without. Any stochasticity; the noise of the linear part is exact, and the weak order with noise
-    is that of the interpolation along the drift, 1.
+    without. Any stochasticity; the noise of the linear part is exact, the strong order 1 and the
+    weak order 2 (1 for order 1) from the exact law at the start.
 
     When to use: 5 to 50 calls, with ``GaussianReference.from_data``; order 2 is the safe choice at
     8 calls or fewer.

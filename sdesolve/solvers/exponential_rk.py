@@ -78,7 +78,7 @@ class ExponentialRungeKutta(LinearMultistep):
         ValueError: If an argument is out of range.
 
     References:
-        Lu et al. 2022 (DPM-Solver, algorithms 1 and 4; DPM-Solver++, algorithm 1); Gonzalez et al.
+        Lu et al. 2022 (DPM-Solver, algorithms 1 and 2; DPM-Solver++, algorithm 1); Gonzalez et al.
         2023 (SEEDS); Hochbruck & Ostermann 2010 (the theory).
     """
 

@@ -81,7 +81,7 @@ def dpmpp_3m_published() -> DPMSolverMultistep:
 
 
 def dpmpp_2m_sde() -> DPMSolverMultistep:
-    """Lu et al. 2022, DPM-Solver++, SDE-DPM-Solver++(2M), equation 17."""
+    """Lu et al. 2022, DPM-Solver++, SDE-DPM-Solver++(2M)."""
     return DPMSolverMultistep(2, 1.0)
 
 
@@ -141,12 +141,12 @@ def sa_solver() -> ExponentialAdams:
 
 
 def er_sde_2() -> ERSDE:
-    """Cui et al. 2023, ER-SDE-Solver, algorithm 2."""
+    """Cui et al. 2023, ER-SDE-Solver-2."""
     return ERSDE(2)
 
 
 def er_sde_3() -> ERSDE:
-    """Cui et al. 2023, ER-SDE-Solver, algorithm 3."""
+    """Cui et al. 2023, ER-SDE-Solver-3."""
     return ERSDE(3)
 
 

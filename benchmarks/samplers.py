@@ -1,0 +1,88 @@
+"""Published samplers by name: paper, cost, orders and stochasticity, from the registry.
+
+python -m benchmarks.samplers      # write docs/samplers.md
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import sdesolve as ss
+from benchmarks import record
+from scorezoo.data import write_atomically
+from sdesolve.solvers.registry import paper
+
+__all__ = ["samplers"]
+
+
+def _cost(solver: ss.Solver) -> str:
+    each, fixed = solver.nfe(2) - solver.nfe(1), 2 * solver.nfe(1) - solver.nfe(2)
+    return f"{each}" if fixed == 0 else f"{each} and {fixed} once"
+
+
+def _object(solver: ss.Solver) -> str:
+    """The call that makes it, without what is default."""
+    given = [
+        f"{field.name}={value!r}"
+        for field in dataclasses.fields(solver)  # type: ignore[arg-type]
+        if (value := getattr(solver, field.name)) != field.default
+    ]
+    return f"{type(solver).__name__}({', '.join(given)})"
+
+
+def _noise(solver: ss.Solver) -> str:
+    if solver.own_noise:
+        return "its own"
+    return "the problem's" if solver.tau is None else f"tau = {solver.tau:g}"
+
+
+def samplers() -> str:
+    """Markdown table of every preset."""
+    body = []
+    for name in ss.solver_names():
+        source, solver = paper(name), ss.solver(name)
+        if source is None or not isinstance(solver, ss.Solver):
+            continue
+        order, own = solver.orders
+        noisy = solver.own_noise or solver.tau != 0
+        strong = f"{solver.strong_order['additive']:g}" if noisy and solver.strong_order else "-"
+        weak = f"{solver.weak_order['additive']:g}" if noisy and solver.weak_order else "-"
+        orders = [f"{order:g}", f"{own:g}"]
+        what = [f"`{name}`", source.rstrip("."), f"`{_object(solver)}`", _cost(solver)]
+        body.append([*what, *orders, _noise(solver), strong, weak])
+    head = ["name", "source", "object", "NFE a step", "order", "with its start and end"]
+    return record.table([*head, "stochasticity", "strong", "weak"], body)
+
+
+def main() -> None:
+    """Write the page."""
+    text = f"""# Samplers by name
+
+`ss.solver(name)` makes the object; `python -m benchmarks.samplers` made this page. The orders are
+declarations that `tests/sdesolve/test_exponential_orders.py` measures: first with exact starting
+values, without a rule for the last steps and in the method's own uniform clock, then as published.
+Every formula is written out independently in `tests/sdesolve/test_presets.py`.
+
+{samplers()}
+
+- A DDIM step starts every multistep method, which makes it second-order over a whole run.
+- `dpmpp-3m` and `dpmpp-3m-sde` are the exact third-order integrals. The published third-order
+  formula misses a factor of two; it is kept as `dpmpp-3m-published` and has order 2.
+- `er-sde-3` is published as third-order and has order 2: its slope stands in the middle of the last
+  step.
+- `ipndm` has its order on grids uniform in sigma / alpha, 2 on others.
+- UniPC's and SA-Solver's last step has order 1, as published; `dataclasses.replace(solver,
+  final_order=None)` lifts it. DPM-Solver++ and DEIS have no such rule in their papers (their code
+  lowers the order of the last two steps below 10 or 15 steps): pass `final_order=1` to
+  `ExponentialAdams`.
+- SA-Solver's tau may be a function of time: `dataclasses.replace(solver, tau=lambda t: ...)`.
+- Weak orders hold from the exact law at the start; those of EDM's churn and of Restart for
+  S_noise = 1, and for Restart with inner steps that grow with the outer ones.
+- "Its own" stochasticity is set by the method; `stochasticity=0` switches it off.
+"""
+    path = record.ROOT / "docs" / "samplers.md"
+    write_atomically(path, lambda p: p.write_text(text))
+
+
+if __name__ == "__main__":
+    main()
