@@ -20,7 +20,9 @@ PROCESSES = [ss.VPSDE(), ss.SubVPSDE(), ss.VESDE(0.1, 5.0)]
 
 FIXED = [ss.solver(n) for n in ss.solver_names() if isinstance(ss.solver(n), ss.Solver)]
 # Solvers whose steps depend on each other are measured in test_exponential_orders.py.
-NO_CORRECTOR = [s for s in FIXED if s.self_contained and not isinstance(s, ss.PredictorCorrector)]
+# Exponential methods, whose tables take a while, are measured in test_exponential_orders.py.
+ELSEWHERE = (ss.PredictorCorrector, ss.ExponentialRungeKutta)
+NO_CORRECTOR = [s for s in FIXED if s.self_contained and not isinstance(s, ELSEWHERE)]
 REVERSE = [(s, 1.0) for s in NO_CORRECTOR if "additive" in s.weak_order]
 FLOW = [(s, 0.0) for s in NO_CORRECTOR if s.tau in (None, 0.0)]
 
