@@ -146,7 +146,7 @@ def test_weak_order_of_the_variance(name):
     assert math.log2(errors[0] / errors[1]) == pytest.approx(solver.weak_order["additive"], abs=0.2)
 
 
-def local_weak_errors(solver, h, past):
+def local_weak_errors(solver, h, past, draws=None):
     """Errors of moments after one step from the exact law at t, with an exact past of two points.
 
     Quadrature over the point at t, the noise that leads from it to the past, and the step's own.
@@ -156,7 +156,7 @@ def local_weak_errors(solver, h, past):
     nodes, weights = gauss(28)
     z, w = torch.tensor(nodes, dtype=torch.float64), torch.tensor(weights, dtype=torch.float64)
     problem = Problem(PROCESS.reverse(DATA.score(PROCESS), 1.0))
-    draws = solver.nfe(1)
+    draws = solver.nfe(1) if draws is None else draws
     spread = math.sqrt(0.25 + PROCESS.sigma(t) ** 2)
     start = torch.cat([DATA.means[k] + spread * z for k in range(2)])
     mass = torch.cat([DATA.weights[k] * w for k in range(2)])
@@ -178,6 +178,9 @@ def local_weak_errors(solver, h, past):
 
         def normal(self):
             return self.values.pop()
+
+        def pair(self):
+            return self.values.pop(), self.values.pop()
 
     state = solver.init(problem, plan, path[0])
     for i, x in enumerate(path):

@@ -15,6 +15,8 @@ from sdesolve.problem import Problem
 from tests import problems
 from tests.linear import Nodes, gauss, moments, product_rule
 
+from .test_exponential_orders import local_weak_errors
+
 # The VE process is narrow: on a wide one the slopes take thousands of steps to settle.
 PROCESSES = [ss.VPSDE(), ss.SubVPSDE(), ss.VESDE(0.1, 5.0)]
 
@@ -40,7 +42,20 @@ def test_reversal_of_gaussian_data(solver, tau, process):
             process, solver, steps, mean=0.6, grid=ss.Quadratic(), exact_start=True, tau=tau
         )
         errors.append(max(abs(m - exact_m), abs(v - exact_v)))
-    assert math.log2(errors[0] / errors[1]) == pytest.approx(declared, abs=0.1)
+    slope = math.log2(errors[0] / errors[1])
+    if isinstance(solver, ss.Midpoint) and tau:
+        # One order more than declared on a linear drift: the next test is nonlinear.
+        declared += 1
+    assert slope == pytest.approx(declared, abs=0.1)
+
+
+@pytest.mark.parametrize("solver", [s for s, _ in REVERSE], ids=str)
+def test_reversal_of_a_mixture(solver):
+    """Moments after one step on a nonlinear score; a linear one hides conditions on f''."""
+    draws = 2 if isinstance(solver, ss.SRA1 | ss.SRA2 | ss.SRA3 | ss.ShARK | ss.SRIW1) else 1
+    coarse, fine = (max(local_weak_errors(solver, h, 0, draws)) for h in (0.02, 0.01))
+    slope = math.log2(coarse / fine) - 1
+    assert slope == pytest.approx(solver.weak_order["additive"], abs=0.2)
 
 
 def _step_matrices(solver, sde, h, nodes, dimension, shape):
