@@ -37,7 +37,8 @@ def _clear_errors(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         try:
-            command(*args, **kwargs)
+            with sharding.group():
+                command(*args, **kwargs)
         except (ValueError, TypeError, OSError) as error:
             typer.echo(f"scorezoo: {error}", err=True)
             raise typer.Exit(2) from error

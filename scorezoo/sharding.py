@@ -7,7 +7,8 @@ exchange what they drew.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 import sdesolve as ss
 from sdesolve.scores import Score
 
-__all__ = ["is_main_process", "sample"]
+__all__ = ["group", "is_main_process", "sample"]
 
 
 def _processes() -> int:
@@ -27,6 +28,19 @@ def _processes() -> int:
 def is_main_process() -> bool:
     """Whether this process is the one that prints and writes."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+@contextmanager
+def group() -> Iterator[None]:
+    """Leave the group of processes in order when the body ends.
+
+    The group's threads may abort an interpreter that exits while they run.
+    """
+    try:
+        yield
+    finally:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 def sample(

@@ -22,14 +22,16 @@ from scorezoo.data import ImageData
 from scorezoo.training import train
 recipe, out = json.loads(sys.argv[1]), Path(sys.argv[2])
 data = ImageData(*torch.load(sys.argv[3]))
-train(recipe, data, out, max_steps=5, log_every=1, progress=False)
-model = scorezoo.load(out / "model")
-label = torch.arange(5) % 4
-sol = sharding.sample(
-    model.process, model.score, (5, *model.shape), nfe=6, seed=1, first=3, cond={"label": label}
-)
+with sharding.group():
+    train(recipe, data, out, max_steps=5, log_every=1, progress=False)
+    model = scorezoo.load(out / "model")
+    label = torch.arange(5) % 4
+    sol = sharding.sample(
+        model.process, model.score, (5, *model.shape), nfe=6, seed=1, first=3, cond={"label": label}
+    )
 if sharding.is_main_process():
     torch.save((sol.x, sol.nfe), out / "samples.pt")
+assert not torch.distributed.is_initialized()
 """
 
 
