@@ -92,6 +92,18 @@ def test_multiplicative_noise(solver, problem):
     assert abs(_slope(errors) - solver.strong_order[problem.sde.noise]) < 0.15
 
 
+@pytest.mark.parametrize("solver", list({s: None for s, _ in CASES}), ids=str)
+@given(alpha=st.floats(-1.0, 1.0), beta=st.floats(0.2, 0.8))
+@settings(max_examples=5)
+def test_geometric_brownian_motion_with_any_parameters(solver, alpha, beta):
+    problem = problems.geometric(solver.calculus[0], "diagonal", alpha, beta)
+    x0 = torch.tensor(problem.x0, dtype=torch.float64).expand(200, -1)
+    path = _path(problem.sde, (2,), problem.span, paths=200, finest=128)
+    exact = problem.solution(x0, 1.0, path.increment(0.0, 1.0)[0])
+    errors = _errors(solver, problem.sde, x0, problem.span, path, exact, (16, 32, 64, 128))
+    assert _slope(errors, (16, 32, 64, 128)) > solver.strong_order["diagonal"] - 0.15
+
+
 ORDER_15 = [ss.SRA1(), ss.SRA2(), ss.SRA3(), ss.ShARK(), ss.SRIW1()]
 ORDER_1 = [ss.EulerMaruyama(), ss.Heun(), ss.Midpoint(), ss.EulerHeun()]
 

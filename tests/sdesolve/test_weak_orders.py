@@ -14,15 +14,13 @@ import sdesolve as ss
 from sdesolve.problem import Problem
 from tests import problems
 from tests.linear import Nodes, gauss, moments, product_rule
-
-from .test_exponential_orders import local_weak_errors
+from tests.mixture import weak_slope
 
 # The VE process is narrow: on a wide one the slopes take thousands of steps to settle.
 PROCESSES = [ss.VPSDE(), ss.SubVPSDE(), ss.VESDE(0.1, 5.0)]
 
 FIXED = [ss.solver(n) for n in ss.solver_names() if isinstance(ss.solver(n), ss.Solver)]
-# Solvers whose steps depend on each other are measured in test_exponential_orders.py.
-# Exponential methods, whose tables take a while, are measured in test_exponential_orders.py.
+# Multistep and exponential methods are measured in test_exponential_orders.py.
 ELSEWHERE = (ss.PredictorCorrector, ss.ExponentialRungeKutta)
 NO_CORRECTOR = [s for s in FIXED if s.self_contained and not isinstance(s, ELSEWHERE)]
 REVERSE = [(s, 1.0) for s in NO_CORRECTOR if "additive" in s.weak_order]
@@ -52,10 +50,7 @@ def test_reversal_of_gaussian_data(solver, tau, process):
 @pytest.mark.parametrize("solver", [s for s, _ in REVERSE], ids=str)
 def test_reversal_of_a_mixture(solver):
     """Moments after one step on a nonlinear score; a linear one hides conditions on f''."""
-    draws = 2 if isinstance(solver, ss.SRA1 | ss.SRA2 | ss.SRA3 | ss.ShARK | ss.SRIW1) else 1
-    coarse, fine = (max(local_weak_errors(solver, h, 0, draws)) for h in (0.02, 0.01))
-    slope = math.log2(coarse / fine) - 1
-    assert slope == pytest.approx(solver.weak_order["additive"], abs=0.2)
+    assert weak_slope(solver) == pytest.approx(solver.weak_order["additive"], abs=0.2)
 
 
 def _step_matrices(solver, sde, h, nodes, dimension, shape):
