@@ -76,8 +76,18 @@ def denoising_score_matching(
     return torch.sum(residual**2, dim=tuple(range(1, x0.ndim)))
 
 
+class _SigmaSquared(Objective):
+    """Denoising score matching with weight sigma^2, at the times that a subclass draws."""
+
+    def loss(
+        self, score: Score, process: Process, x0: Tensor, t: Tensor, noise: Tensor, **cond: Tensor
+    ) -> Tensor:
+        """Loss of each sample, ``(batch,)``."""
+        return denoising_score_matching(score, process, x0, t, noise, **cond)
+
+
 @dataclass(frozen=True)
-class DenoisingObjective(Objective):
+class DenoisingObjective(_SigmaSquared):
     """Uniform times and weight sigma^2.
 
     Args:
@@ -89,12 +99,6 @@ class DenoisingObjective(Objective):
     def times(self, uniform: Tensor, process: Process) -> Tensor:
         """Times of a whole batch from uniform numbers in [0, 1), ``(batch,)``."""
         return uniform_times(uniform, process, self.eps)
-
-    def loss(
-        self, score: Score, process: Process, x0: Tensor, t: Tensor, noise: Tensor, **cond: Tensor
-    ) -> Tensor:
-        """Loss of each sample, ``(batch,)``."""
-        return denoising_score_matching(score, process, x0, t, noise, **cond)
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ class EDMObjective(Objective):
 
 
 @dataclass(frozen=True)
-class DiscreteObjective(Objective):
+class DiscreteObjective(_SigmaSquared):
     """The levels of a discrete chain, all equally likely, and weight sigma^2.
 
     Args:
@@ -145,15 +149,9 @@ class DiscreteObjective(Objective):
         index = (uniform.double() * len(levels)).long().clamp(max=len(levels) - 1)
         return levels.to(uniform.device)[index].to(uniform.dtype)
 
-    def loss(
-        self, score: Score, process: Process, x0: Tensor, t: Tensor, noise: Tensor, **cond: Tensor
-    ) -> Tensor:
-        """Loss of each sample, ``(batch,)``."""
-        return denoising_score_matching(score, process, x0, t, noise, **cond)
-
 
 @dataclass(frozen=True)
-class SingleLevelObjective(Objective):
+class SingleLevelObjective(_SigmaSquared):
     """One noise level: the score of the data blurred by sigma, and no other.
 
     Args:
@@ -168,9 +166,3 @@ class SingleLevelObjective(Objective):
     def times(self, uniform: Tensor, process: Process) -> Tensor:
         """The same time for the whole batch, ``(batch,)``."""
         return torch.full_like(uniform, process.time(-math.log(self.sigma)))
-
-    def loss(
-        self, score: Score, process: Process, x0: Tensor, t: Tensor, noise: Tensor, **cond: Tensor
-    ) -> Tensor:
-        """Loss of each sample, ``(batch,)``."""
-        return denoising_score_matching(score, process, x0, t, noise, **cond)

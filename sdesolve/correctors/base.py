@@ -10,7 +10,7 @@ from torch import Tensor
 from ..noise import NoiseSource
 from ..problem import Problem
 
-__all__ = ["Correction", "Corrector", "Info"]
+__all__ = ["Correction", "Corrector", "Info", "Levels", "levels"]
 
 
 class Info(NamedTuple):
@@ -22,6 +22,18 @@ class Info(NamedTuple):
     """Moves that were accepted, ``(batch,)``, int64."""
     step: Tensor
     """Step size of the last move, ``(batch,)``; each kernel says of what."""
+
+
+class Levels(NamedTuple):
+    """Noise level at every grid point."""
+
+    t: list[float]
+    sigma: list[float]
+
+
+def levels(problem: Problem, grid: Tensor, user: str) -> Levels:
+    """Tabulate the noise levels of the process that ``user`` corrects for."""
+    return Levels(grid.tolist(), problem.reverse(user).process.sigma(grid).tolist())
 
 
 class Correction(NamedTuple):

@@ -38,15 +38,10 @@ from torch import Tensor
 
 from ..noise import NoiseSource
 from ..problem import Problem, column
-from .base import Correction, Corrector, Info
+from .base import Correction, Corrector, Info, Levels, levels
 from .step_size import StepSize
 
 __all__ = ["HMC", "MALA"]
-
-
-class _Table(NamedTuple):
-    t: list[float]
-    sigma: list[float]
 
 
 class _Point(NamedTuple):
@@ -118,15 +113,14 @@ class HMC(Corrector):
         """``steps``."""
         return self.steps
 
-    def plan(self, problem: Problem, grid: Tensor) -> _Table:
+    def plan(self, problem: Problem, grid: Tensor) -> Levels:
         """Noise level at every grid point."""
-        process = problem.reverse(type(self).__name__).process
-        return _Table(grid.tolist(), process.sigma(grid).tolist())
+        return levels(problem, grid, type(self).__name__)
 
     def correct(
         self,
         problem: Problem,
-        plan: _Table,
+        plan: Levels,
         i: int,
         x: Tensor,
         state: _State | None,

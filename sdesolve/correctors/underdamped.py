@@ -30,14 +30,9 @@ from torch import Tensor
 
 from ..noise import NoiseSource
 from ..problem import Problem
-from .base import Correction, Corrector, Info
+from .base import Correction, Corrector, Info, Levels, levels
 
 __all__ = ["UnderdampedLangevin"]
-
-
-class _Table(NamedTuple):
-    t: list[float]
-    sigma: list[float]
 
 
 class _State(NamedTuple):
@@ -91,15 +86,14 @@ class UnderdampedLangevin(Corrector):
         """``steps``."""
         return self.steps
 
-    def plan(self, problem: Problem, grid: Tensor) -> _Table:
+    def plan(self, problem: Problem, grid: Tensor) -> Levels:
         """Noise level at every grid point."""
-        process = problem.reverse("UnderdampedLangevin").process
-        return _Table(grid.tolist(), process.sigma(grid).tolist())
+        return levels(problem, grid, "UnderdampedLangevin")
 
     def correct(
         self,
         problem: Problem,
-        plan: _Table,
+        plan: Levels,
         i: int,
         x: Tensor,
         state: _State | None,
