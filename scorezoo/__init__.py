@@ -4,6 +4,7 @@
 ``to_pixels``; the command line is ``scorezoo --help``.
 """
 
+from .classifier import NoisyClassifier, load_classifier
 from .model import ScoreModel, load, pretrained_names
 
-__all__ = ["ScoreModel", "load", "pretrained_names"]
+__all__ = ["NoisyClassifier", "ScoreModel", "load", "load_classifier", "pretrained_names"]

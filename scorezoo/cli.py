@@ -13,6 +13,7 @@ import typer
 import sdesolve as ss
 
 from . import sharding
+from .commands.classifier import classifier
 from .commands.latent import encode, interpolate
 from .commands.likelihood import likelihood
 from .commands.tune import tune
@@ -293,5 +294,5 @@ def list_models() -> None:
     typer.echo(f"recipes: {', '.join(recipe_names())}")
 
 
-for command in (likelihood, encode, interpolate, tune):
+for command in (likelihood, encode, interpolate, tune, classifier):
     app.command()(_clear_errors(command))

@@ -10,7 +10,7 @@ True
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import dequantise, grids, latent, metrics, scores
+from . import conditional, dequantise, grids, latent, metrics, scores
 from .brownian import BrownianPath
 from .chains import Chain, chain
 from .correctors import HMC, MALA, Corrector, Inpainting, Langevin, UnderdampedLangevin
@@ -146,6 +146,7 @@ __all__ = [
     "UniPC",
     "Uniform",
     "chain",
+    "conditional",
     "decode",
     "dequantise",
     "encode",

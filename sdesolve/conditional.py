@@ -1,0 +1,66 @@
+r"""Scores of conditional laws.
+
+By Bayes' rule the score of p_t(x | y) is that of p_t(x) plus the gradient of log p_t(y | x): a
+classifier that has learned to read noised data turns any score into a conditional one. With weight
+w the law is :math:`p_t(x)\,p_t(y \mid x)^w`, up to a factor; w > 1 prefers typical members of y.
+
+References:
+    Song et al. 2021, section 5 and appendix I; Dhariwal & Nichol 2021, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .problem import column
+from .scores import Score
+
+__all__ = ["classifier_guidance"]
+
+
+def classifier_guidance(
+    score: Score, log_prob: Callable[..., Tensor], weight: float | Tensor = 1.0
+) -> Score:
+    """Score of the law of x given what a classifier reads in it.
+
+    Args:
+        score: Score of the noised data, ``(x, t) -> like x``.
+        log_prob: Callable ``(x, t, **cond) -> (batch,)``, log p_t(y | x), differentiable in x, each
+            entry a function of its own sample alone; ``cond`` says what y is.
+        weight: w, or one for each sample, ``(batch,)``.
+
+    Returns:
+        Callable ``(x, t, **cond)``: one call of the score and a gradient of the classifier. All of
+        ``cond`` goes to the classifier, none to the score.
+
+    Raises:
+        ValueError: When called, if ``log_prob`` has another shape.
+
+    Examples:
+        >>> import sdesolve as ss
+        >>> process, right = ss.EDM(), ss.Gaussian([1.0], 0.04)
+        >>> mix = ss.GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], 0.04)
+        >>> def log_prob(x, t):  # of the second mode, up to a constant
+        ...     return right.log_prob(x, process, t) - mix.log_prob(x, process, t)
+        >>> guided = classifier_guidance(mix.score(process), log_prob)
+        >>> x, t = torch.zeros(1, 1), torch.ones(1)
+        >>> torch.allclose(guided(x, t), right.score(process)(x, t), atol=1e-5)
+        True
+    """
+
+    def guided(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        with torch.enable_grad():
+            y = x.detach().requires_grad_()
+            value = log_prob(y, t, **cond)
+            if value.shape != x.shape[:1]:
+                raise ValueError(
+                    f"log_prob is one number per sample, ({len(x)},), got {tuple(value.shape)}"
+                )
+            (gradient,) = torch.autograd.grad(value.sum(), y)
+        w = column(weight, x) if isinstance(weight, Tensor) else weight
+        return score(x, t) + w * gradient
+
+    return guided
