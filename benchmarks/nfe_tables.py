@@ -265,10 +265,45 @@ def terms(path: Path) -> None:
     pyplot.close(fig)
 
 
+FRONT = {
+    "lr64": "64-d mixture",
+    "held48": "48-d mixture",
+    "guided64": "64-d mixture, guidance 3",
+    "gauss64": "64-d Gaussian",
+    "grid25": "25 modes",
+    "fashion-exact": "2,000 memorised images",
+    "fashion-mnist": "Fashion-MNIST network",
+}
+"""Problems of the README's table, and what they are called there."""
+SHOWN = (5, 8, 10, 15, 20, 30, 50)
+
+
+def front() -> str:
+    """RMSE of the best peer, of ours with nothing tuned, and of ours tuned, for the README."""
+    kinds = {
+        "best peer": lambda r: not r.ours and r.grid != TUNED_GRID,
+        "best peer, grid fitted to it": lambda r: not r.ours and r.grid == TUNED_GRID,
+        "ours, nothing tuned": _kind("untuned"),
+        "ours, tuned": _kind("tuned"),
+    }
+    body = []
+    for name, label in FRONT.items():
+        if name not in names():
+            continue
+        _, rows = load(name)
+        for kind, wanted in kinds.items():
+            found = [best(rows, nfe, "rmse", wanted) for nfe in SHOWN]
+            if any(found):
+                numbers = ["-" if r is None else _number(r.cell["rmse"]) for r in found]
+                body.append([label, kind, *numbers])
+    return record.table(["problem", "solver", *map(str, SHOWN)], body)
+
+
 def main() -> None:
-    """Write ``docs/nfe_quality.md`` and its figures."""
+    """Write ``docs/nfe_quality.md``, its figures and the README's table."""
     text = "\n\n".join([HEAD + "\n![RMSE against network calls](nfe_quality.png)", *_sections()])
     DOCUMENT.write_text(text + "\n")
+    record.update_section(record.ROOT / "README.md", "network-calls", front())
     figure(DOCUMENT.with_suffix(".png"))
     terms(DOCUMENT.with_name("nfe_terms.png"))
 

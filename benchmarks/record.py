@@ -31,7 +31,7 @@ def _processor() -> str:
 def machine(*packages: str) -> dict[str, Any]:
     """Who measured: command, date, processor, threads, versions of torch and ``packages``."""
     return {
-        "command": " ".join(["python -m", _module(), *sys.argv[1:]]),
+        "command": " ".join(["python -m", _module(), *map(_anywhere, sys.argv[1:])]),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "processor": _processor(),
         "threads": torch.get_num_threads(),
@@ -42,6 +42,11 @@ def machine(*packages: str) -> dict[str, Any]:
 def _module() -> str:
     spec = sys.modules["__main__"].__spec__
     return spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).stem
+
+
+def _anywhere(argument: str) -> str:
+    """An argument that means something on another machine: a path by its last part."""
+    return Path(argument).name if argument.startswith("/") else argument
 
 
 def read(name: str) -> dict[str, Any]:
