@@ -163,16 +163,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("part", choices=["bits", "speed"])
+    parser.add_argument("--model", default="fashion-mnist", help="network of the bits")
     parser.add_argument("--data", default="zalando-datasets/fashion_mnist")
     parser.add_argument("--count", type=int, default=256, help="images of the bits")
     parser.add_argument("--few", type=int, default=4, help="images of the speed")
     parser.add_argument("--folder", type=Path, default=Path("runs/likelihood"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model = scorezoo.load("fashion-mnist")
+    model = scorezoo.load(arguments.model if arguments.part == "bits" else "fashion-mnist")
     images = load_images(arguments.data, "test")
     if arguments.part == "bits":
-        part = bits(model, images, arguments.count, arguments.folder)
+        known = record.read(NAME).get("bits", {})
+        folder = arguments.folder / arguments.model
+        part = known | {arguments.model: bits(model, images, arguments.count, folder)}
     else:
         part = speed(model, images, arguments.few)
     record.write(NAME, {**record.read(NAME), arguments.part: part})

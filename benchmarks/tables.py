@@ -67,6 +67,7 @@ def zoo() -> str:
                 f"{hours:.1f}",
                 f"{loss:.1f}",
                 _quality(name),
+                _bits(name),
             ]
         )
     head = [
@@ -76,8 +77,17 @@ def zoo() -> str:
         "wall hours (2 shared cores)",
         "summed loss",
         "distance to the data (floor)",
+        "bits/dim",
     ]
     return record.table(head, body)
+
+
+def _bits(name: str) -> str:
+    """Bits per dimension of a network of images, with its interval."""
+    found = record.read("likelihood").get("bits", {}).get(name)
+    if found is None:
+        return "-"
+    return f"{found['bits_per_dim']:.2f} ± {found['half_interval_95']:.2f}"
 
 
 def _quality(name: str) -> str:
@@ -90,18 +100,16 @@ def _quality(name: str) -> str:
                 f"sliced W2 {distance['network']:.3f} ({distance['floor']:.3f}) at NFE "
                 f"{toys['nfe']}, {toys['count']} points"
             )
-    rows = record.read(name.replace("-", "_")).get("rows", [])
-    if not rows:
+    rows = [row for row in record.read("zoo").get("rows", []) if row["model"] == name]
+    found = [
+        f"{row['frechet']['frechet']:.2f} at NFE {row['nfe']}" + " with labels" * row["labels"]
+        for row in rows
+        if row["solver"] == "heun"
+    ]
+    if not found:
         return "-"
-    # Only rows of the largest count: a small one has a high floor, which flatters a ratio to it.
-    most = max(row["count"] for row in rows)
-    best = min(
-        (row for row in rows if row["count"] == most), key=lambda row: row["frechet"]["frechet"]
-    )
-    return (
-        f"Frechet {best['frechet']['frechet']:.2f} ({best['floor']['frechet']:.2f}) at NFE "
-        f"{best['nfe']:.0f}, {most} images"
-    )
+    floor, count = rows[0]["floor"]["frechet"], rows[0]["count"]
+    return f"Frechet {', '.join(found)} ({floor:.2f}), {count} images"
 
 
 def speed() -> str:
@@ -175,7 +183,7 @@ def speed() -> str:
 def likelihood() -> str:
     """Bits per dimension of the shipped network, and what they cost beside the published way."""
     result = record.read("likelihood")
-    bits, speed = result["bits"], result["speed"]
+    bits, speed = result["bits"]["fashion-mnist"], result["speed"]
     body = []
     for row in speed["rows"]:
         # The published method runs the network twice for one evaluation.

@@ -1,0 +1,85 @@
+"""Networks of the same images, side by side: equal solvers, equal calls, equal noise.
+
+    python -m benchmarks.zoo                        # what is missing; goes on where it was stopped
+    python -m benchmarks.zoo --again fashion-mnist-edm
+
+The Frechet distance is between features of the shipped classifier, against 10,000 training images;
+its floor is that of equally many test images. A network with classes draws without labels, and once
+more with the labels 0 to 9 in turn, which is how often they stand in the data.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+import scorezoo
+import sdesolve as ss
+from benchmarks import record, tables
+from scorezoo.model import pretrained_folder
+from scorezoo.quality import Reference
+
+NAME = "zoo"
+MODELS = ("fashion-mnist", "fashion-mnist-edm")
+SETTINGS = (("heun", 20), ("heun", 50), ("euler-maruyama", 100))
+"""Solvers and budgets, all on a Karras grid."""
+
+
+def measure(
+    model: scorezoo.ScoreModel, solver: str, nfe: int, labels: bool, count: int, judge: Reference
+) -> dict[str, Any]:
+    """One row."""
+    cond = {"label": torch.arange(count) % model.classes} if labels else None
+    solution = ss.sample(
+        model.process,
+        model.score,
+        (count, *model.shape),
+        solver=ss.solver(solver),
+        grid=ss.Karras(),
+        nfe=nfe,
+        batch_size=125,
+        cond=cond,
+    )
+    mine, floor = judge.judge(model.to_pixels(solution.x))
+    return {
+        "solver": solver,
+        "nfe": int(solution.nfe.max()),
+        "labels": labels,
+        "count": count,
+        "frechet": asdict(mine),
+        "floor": asdict(floor),
+    }
+
+
+def main() -> None:
+    """Measure what is missing, write the README's tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=1000, help="images of a row")
+    parser.add_argument("--again", nargs="+", default=[], choices=MODELS)
+    arguments = parser.parse_args()
+    rows = [row for row in record.read(NAME).get("rows", []) if row["model"] not in arguments.again]
+    known = {(r["model"], r["solver"], r["nfe"], r["labels"], r["count"]) for r in rows}
+    judge = Reference.load(pretrained_folder() / "features" / "fashion-mnist.safetensors")
+    for name in MODELS:
+        model = scorezoo.load(name)
+        jobs = [
+            (*s, labels) for labels in (False, True)[: 1 + bool(model.classes)] for s in SETTINGS
+        ]
+        for solver, nfe, labels in tqdm(jobs, desc=name, unit="row"):
+            if (name, solver, nfe, labels, arguments.count) in known:
+                continue
+            rows.append(
+                {"model": name} | measure(model, solver, nfe, arguments.count, labels, judge)
+            )
+            record.write(NAME, {"machine": record.machine(), "rows": rows})
+    tables.main()
+
+
+if __name__ == "__main__":
+    main()
