@@ -1,19 +1,20 @@
 r"""Grids, starting points and coefficients fitted to a score, selected on held-out noise.
 
-The distance that matters to a user is the one to the end point of the same score's
+Without noise, the distance that matters to a user is the one to the end point of the same score's
 probability-flow ODE from the same noise; it can be measured, for any score, by solving some
-trajectories finely. With M of them, half to fit on, a quarter to search on and a quarter to select
-on:
+trajectories finely (``tune_paths.py``). With noise there are no end points, and the distance is one
+of laws (``tune_laws.py``). Either way:
 
 1. every method, the published ones among them, runs on every usual grid;
-2. for the best few, the density of steps in log-SNR is searched, the coefficients being refitted in
-   closed form (``calibrate.py``) for every trial, with and without a first step that is free
-   because the score is still Gaussian (a *teleport*);
-3. everything is measured on the trajectories that nothing has seen, and the best one is returned.
+2. for the best few, the density of steps in log-SNR is searched, with and without a first step that
+   is free because the score is still Gaussian (a *teleport*); without noise, the coefficients are
+   refitted in closed form (``calibrate.py``) for every trial;
+3. everything is measured on noise that nothing has seen, and the best one is returned.
 
-So the result is not behind any of the published methods on the selection set, and says by how much
-it is ahead. Prior art: Liu et al. 2023 and Frankel et al. 2025 for learned coefficients, Xue et al.
-2024 and Sabour et al. 2024 for optimised grids, Wang & Vastola 2023 for the Gaussian start.
+So the result is not behind any of the published methods it could return on the selection set, and
+says by how much it is ahead. Prior art: Liu et al. 2023 and Frankel et al. 2025 for learned
+coefficients, Xue et al. 2024 and Sabour et al. 2024 for optimised grids, Wang & Vastola 2023 for
+the Gaussian start.
 """
 
 from __future__ import annotations
@@ -21,128 +22,41 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from .calibrate import calibrate
-from .grids import Density, Grid, Karras, LogSNR, Sech
-from .integrate import check_cond, solve
-from .measured import MeasuredReference
-from .problem import Problem
+from .integrate import check_cond
 from .process import Process
-from .references import GaussianReference, Isotropic, Reference
+from .references import GaussianReference, Reference
 from .scores import Score
-from .solution import NotFiniteWarning
-from .solvers.exponential import ExponentialAdams
-from .solvers.linear_multistep import Table
 from .spectral import SpectralReference
+from .surrogate import fit_mixture
+from .tune_laws import Law, Runs, tune_laws
+from .tune_paths import solve_finely, tune_paths
 from .tuned import Tuned
 
 __all__ = ["tune"]
 
-_FINE, _KNOTS, _LARGEST_PCA = 192, 7, 256
-_DATA, _NOISE = Isotropic(0.0), Isotropic(math.inf)
-_PUBLISHED = {
-    "published DEIS-2": ExponentialAdams(2, None, reference=_NOISE),
-    "published DEIS-3": ExponentialAdams(3, None, reference=_NOISE),
-    "published DPM-Solver++(2M), exact": ExponentialAdams(2, None, reference=_DATA),
-    "published UniPC-2, exact": ExponentialAdams(2, 3, reference=_DATA),
-    "published UniPC-3, exact": ExponentialAdams(3, 4, reference=_DATA),
-}
-
-
-@dataclass(frozen=True)
-class _Trajectories:
-    """Fine solutions of the probability-flow ODE, and which of them serve for what."""
-
-    process: Process
-    score: Score
-    cond: Mapping[str, Tensor]
-    log_snr: Tensor
-    path: Tensor
-
-    @property
-    def fit(self) -> slice:
-        return slice(0, self.path.shape[1] // 2)
-
-    @property
-    def search(self) -> slice:
-        return slice(self.path.shape[1] // 2, 3 * self.path.shape[1] // 4)
-
-    @property
-    def select(self) -> slice:
-        return slice(3 * self.path.shape[1] // 4, None)
-
-    @property
-    def unseen(self) -> slice:
-        return slice(self.path.shape[1] // 2, None)
-
-    def problem(self, part: slice) -> Problem:
-        return Problem(
-            self.process.reverse(self.score, 0.0), {k: v[part] for k, v in self.cond.items()}
-        )
-
-    def at(self, times: Sequence[float], part: slice) -> Tensor:
-        """States at some times, by cubic interpolation in log-SNR, ``(times, part, *event)``."""
-        lam = self.process.log_snr(torch.tensor(times, dtype=torch.float64))
-        n = len(self.log_snr)
-        out = []
-        for value in lam:
-            right = int(torch.searchsorted(self.log_snr, value))
-            low = min(max(right - 2, 0), n - 4)
-            nodes = self.log_snr[low : low + 4]
-            state = torch.zeros_like(self.path[0, part])
-            for j in range(4):
-                others = torch.cat([nodes[:j], nodes[j + 1 :]])
-                weight = ((value - others) / (nodes[j] - others)).prod().item()
-                state = state.add_(self.path[low + j, part], alpha=weight)
-            out.append(state)
-        return torch.stack(out)
-
-    def errors(self, table: Table, part: slice) -> Tensor:
-        """RMS error of each end point, ``(part,)``."""
-        tuned = Tuned(table, repr(self.process), "", {})
-        span = (table.t[0], table.t[-1])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotFiniteWarning)  # a trial may explode: it loses
-            sol = solve(
-                self.process.reverse(self.score, 0.0),
-                self.path[0, part],
-                span,
-                solver=tuned,
-                steps=len(table.rows),
-                cond={k: v[part] for k, v in self.cond.items()},
-            )
-        return (sol.x - self.path[-1, part]).double().flatten(1).pow(2).mean(1).sqrt()
-
-
-def _rms(errors: Tensor) -> float:
-    value = errors.pow(2).mean().sqrt().item()
-    return value if math.isfinite(value) else math.inf
-
-
-class _Trial(NamedTuple):
-    label: str
-    solver: ExponentialAdams
-    grid: Grid
-    table: Table
-    errors: Tensor
+_LARGEST_PCA = 256
+_SAMPLES = 8  # of a law, for each trajectory
+# Noise that nobody meets who samples with the same seed, from index 0.
+_FIRST = 1 << 24
 
 
 @torch.no_grad()
 def tune(
     process: Process,
-    score: Score,
+    score: Score | None,
     nfe: int,
     data: Tensor | None = None,
     *,
+    stochasticity: float = 0.0,
+    surrogate: Literal["mixture"] | None = None,
     shape: Sequence[int] | None = None,
     reference: Reference | None = None,
     trajectories: int = 128,
@@ -152,17 +66,27 @@ def tune(
     cache: bool = True,
     progress: bool = False,
 ) -> Tuned:
-    """Find the best deterministic method for a score at a budget of network calls.
+    """Find the best method for a score at a budget of network calls.
+
+    Published methods are the presets of :func:`sdesolve.solver`, with their own rules for the last
+    steps. Those that the result cannot hold are measured and reported, not returned: Runge-Kutta
+    methods (DPM-Solver-2 and -3, DPM-Solver++(2S), EDM's Heun, SEEDS-2), and ER-SDE, which sets
+    its noise by itself.
 
     Args:
         process: Noising process of the score.
-        score: Callable ``(x, t, **cond) -> like x``.
+        score: Callable ``(x, t, **cond) -> like x``; not called, and may be None, with a surrogate.
         nfe: Budget of calls, 2 or more.
         data: Some data, ``(n, *event)``, for the Gaussian reference; 200 suffice. Without them the
-            end points of the trajectories serve.
+            end points of the trajectories serve. With noise they are also the law to come near to,
+            if there are 16 for each trajectory; otherwise end points of the probability flow are.
+        stochasticity: tau of the reverse equation, the same in every step.
+        surrogate: "mixture" tunes on the exact score of a Gaussian mixture fitted to the data; the
+            choice is then measured on that score, not on the given one, and says so.
         shape: ``event``, where there are no data.
         reference: Gaussian reference instead of one made from the data.
-        trajectories: Number of trajectories to solve finely, 16 or more.
+        trajectories: Number of trajectories to solve finely, 16 or more; with noise, eight samples
+            stand for each in the search, and eight in the selection.
         seed: Seed of their noise.
         quick: A fifth of the search.
         cond: Tensors with one entry for each trajectory, passed to the score.
@@ -184,47 +108,91 @@ def tune(
         >>> tuned.gain <= 1
         True
     """
-    if nfe < 2:
-        raise ValueError(f"nfe must be 2 or more, got {nfe}; one call leaves nothing to choose")
-    if trajectories < 16:
-        raise ValueError(f"trajectories must be 16 or more, got {trajectories}")
-    if data is None and shape is None:
-        raise ValueError("give data, or shape=event for the shape of one sample")
-    check_cond(cond, trajectories)
+    _check(score, nfe, data, stochasticity, surrogate, shape, trajectories, cond)
     event = tuple(data.shape[1:]) if data is not None else tuple(shape or ())
     dtype = data.dtype if data is not None else torch.get_default_dtype()
     device = data.device if data is not None else torch.get_default_device()
-    x = process.prior(event).sample(trajectories, seed=seed, dtype=dtype, device=device)
-    file = _file(process, score, x, data, reference, (nfe, quick), cond or {}) if cache else None
+    prior = process.prior(event)
+
+    def noise(first: int, n: int) -> Tensor:
+        return prior.sample(n, seed=seed, first=first, dtype=dtype, device=device)
+
+    def condition(first: int, n: int) -> Mapping[str, Tensor]:
+        rows = (torch.arange(first, first + n) - _FIRST) % trajectories
+        return {k: v[rows.to(v.device)] for k, v in (cond or {}).items()}
+
+    x = noise(_FIRST, trajectories)
+    settings = (nfe, quick, float(stochasticity), surrogate)
+    used = None if surrogate else score
+    file = _file(process, used, x, data, reference, settings, cond or {}) if cache else None
     if file is not None and file.exists():
         return Tuned.load(file)
-    known = _solve_finely(process, score, x, cond or {})
-    if reference is None:
-        reference = _reference(data if data is not None else known.path[-1])
-    tuned = _search(known, nfe, _methods(known, reference, data), quick, progress)
+    if surrogate:
+        assert data is not None
+        score = fit_mixture(data, seed).score(process)
+    assert score is not None
+    if stochasticity == 0:
+        known = solve_finely(process, score, x, cond or {})
+        sample = data if data is not None else known.path[-1]
+        linear = reference or _reference(sample)
+        tuned = tune_paths(known, nfe, linear, sample, quick, progress)
+    else:
+        count = _SAMPLES * trajectories
+        runs = Runs(
+            process, score, stochasticity, seed, _FIRST, count, trajectories, noise, condition
+        )
+        truth = data if data is not None and len(data) >= 2 * count and not cond else None
+        if truth is None:
+            starts = range(_FIRST + 2 * count, _FIRST + 4 * count, trajectories)
+            parts = [
+                solve_finely(
+                    process,
+                    score,
+                    noise(low, trajectories),
+                    condition(low, trajectories),
+                    path=False,
+                ).path[-1]
+                for low in starts
+            ]
+            truth = torch.cat(parts)
+        sample = data if data is not None else truth
+        linear = reference or _reference(sample)
+        tuned = tune_laws(runs, Law(truth, count), nfe, linear, sample, quick, progress)
+    if surrogate:
+        label = f"{tuned.choice}, on a {surrogate} surrogate"
+        report = {label if k == tuned.choice else k: v for k, v in tuned.report.items()}
+        tuned = replace(tuned, choice=label, report=report)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         tuned.save(file)
     return tuned
 
 
-def _solve_finely(
-    process: Process, score: Score, x: Tensor, cond: Mapping[str, Tensor]
-) -> _Trajectories:
-    solver = ExponentialAdams(3, 4, length=math.inf)
-    times = LogSNR()(process, process.T, process.eps, _FINE)
-    sol = solve(
-        process.reverse(score, 0.0),
-        x,
-        (process.T, process.eps),
-        solver=solver,
-        grid=times,
-        save_path=True,
-        cond=cond,
-    )
-    if not sol.ok or sol.path is None:
-        raise ValueError("the score is not finite along its own trajectories: nothing to tune")
-    return _Trajectories(process, score, cond, process.log_snr(times), sol.path)
+def _check(
+    score: Score | None,
+    nfe: int,
+    data: Tensor | None,
+    stochasticity: float,
+    surrogate: str | None,
+    shape: Sequence[int] | None,
+    trajectories: int,
+    cond: Mapping[str, Tensor] | None,
+) -> None:
+    if nfe < 2:
+        raise ValueError(f"nfe must be 2 or more, got {nfe}; one call leaves nothing to choose")
+    if trajectories < 16:
+        raise ValueError(f"trajectories must be 16 or more, got {trajectories}")
+    if not (math.isfinite(stochasticity) and stochasticity >= 0):
+        raise ValueError(f"stochasticity is a number from 0 up, got {stochasticity}")
+    if surrogate not in (None, "mixture"):
+        raise ValueError(f'surrogate is "mixture" or None, got {surrogate!r}')
+    if surrogate and (data is None or cond):
+        raise ValueError("a surrogate is fitted to data and has no conditions: give data, no cond")
+    if score is None and not surrogate:
+        raise ValueError('give a score, or data and surrogate="mixture"')
+    if data is None and shape is None:
+        raise ValueError("give data, or shape=event for the shape of one sample")
+    check_cond(cond, trajectories)
 
 
 def _reference(data: Tensor) -> Reference:
@@ -233,142 +201,9 @@ def _reference(data: Tensor) -> Reference:
     return SpectralReference.from_data(data)
 
 
-def _methods(
-    known: _Trajectories, reference: Reference, data: Tensor | None
-) -> dict[str, ExponentialAdams]:
-    """Every method that is tried, by label."""
-    methods = dict(_PUBLISHED)
-    methods["spectral 3-4"] = ExponentialAdams(3, 4, reference=reference)
-    methods["spectral 2-3"] = ExponentialAdams(2, 3, reference=reference)
-    methods["spectral 3-4, polynomial"] = ExponentialAdams(
-        3, 4, reference=reference, length=math.inf
-    )
-    if isinstance(reference, GaussianReference | SpectralReference):
-        x = (data if data is not None else known.path[-1])[:128]
-        if not known.cond:
-            measured = MeasuredReference.from_score(known.process, known.score, x, reference)
-            methods["measured 3-4"] = ExponentialAdams(3, 4, reference=measured, length=2.5)
-    return methods
-
-
-def _grids(scale: float) -> dict[str, Grid]:
-    return {
-        "Karras": Karras(),
-        "log-SNR": LogSNR(),
-        "sech": Sech(scale),
-        "wide sech": Sech(2 * scale, 2.5, 0.2),
-    }
-
-
-def _search(
-    known: _Trajectories,
-    nfe: int,
-    methods: Mapping[str, ExponentialAdams],
-    quick: bool,
-    progress: bool,
-) -> Tuned:
-    process = known.process
-    scale = methods["spectral 3-4"].reference.scale
-    evaluations, keep = (15, 2) if quick else (75, 3)
-    grids = _grids(scale)
-    total = len(methods) * len(grids) + 2 * keep * evaluations
-    with tqdm(total=total, desc="tune", unit="trial", disable=not progress) as bar:
-        first = []
-        for name, solver in methods.items():
-            for where, grid in grids.items():
-                table = solver.plan(
-                    known.problem(known.unseen), grid(process, process.T, process.eps, nfe)
-                )
-                errors = known.errors(table, known.unseen)
-                first.append(_Trial(f"{name} on {where}", solver, grid, table, errors))
-                bar.update()
-        half = len(first[0].errors) // 2
-        first.sort(key=lambda trial: _rms(trial.errors[:half]))
-        trials = [t._replace(errors=t.errors[half:]) for t in first]
-        chosen: dict[ExponentialAdams, _Trial] = {}
-        for trial in first:
-            chosen.setdefault(trial.solver, trial)
-        for trial in list(chosen.values())[:keep]:
-            for teleport in (False, True):
-                trials.append(_refine(known, trial, nfe, teleport, evaluations, bar))
-    report = {trial.label: _rms(trial.errors) for trial in trials}
-    best = min(trials, key=lambda trial: report[trial.label])
-    return Tuned(best.table, repr(process), best.label, report)
-
-
-def _refine(
-    known: _Trajectories, trial: _Trial, nfe: int, teleport: bool, evaluations: int, bar: tqdm[None]
-) -> _Trial:
-    """Search the density of steps, and the start of a teleport, around a trial's grid."""
-    process = known.process
-    solver = replace(trial.solver, teleport=teleport)
-    top, bottom = process.log_snr(process.T), process.log_snr(process.eps)
-    knots = torch.linspace(top, bottom, _KNOTS, dtype=torch.float64)
-
-    def table(values: Tensor, groups: int) -> Table:
-        density = Density(knots, values[:_KNOTS])
-        if teleport:
-            start = process.time(top + torch.sigmoid(values[_KNOTS]).item() * (bottom - top) * 0.6)
-            times = density(process, start, process.eps, nfe)
-            times = torch.cat([times.new_tensor([process.T]), times])
-        else:
-            times = density(process, process.T, process.eps, nfe)
-        problem = known.problem(known.fit)
-        own = solver.plan(problem, times)
-        exact = known.at(own.t, known.fit)
-        return calibrate(own, problem, known.path[0, known.fit], exact, groups)
-
-    def objective(values: Tensor) -> float:
-        bar.update()
-        return _rms(known.errors(table(values, 1), known.search))
-
-    values = _log_density(trial.grid, process, knots)
-    if teleport:
-        values = torch.cat([values, values.new_tensor([-1.5])])
-    values = _pattern_search(objective, values, evaluations - 2)
-    tables = [table(values, groups) for groups in (1, 8)]
-    bar.update(2)
-    final = min(tables, key=lambda t: _rms(known.errors(t, known.search)))
-    label = f"fitted {trial.label.removeprefix('published ')}" + (", teleport" if teleport else "")
-    return _Trial(label, solver, trial.grid, final, known.errors(final, known.select))
-
-
-def _log_density(grid: Grid, process: Process, knots: Tensor) -> Tensor:
-    """Log of a grid's density of steps in log-SNR."""
-    step = 1e-3 * (knots[-1] - knots[0])
-    low, high = (knots - step).clamp(min=knots[0]), (knots + step).clamp(max=knots[-1])
-    rise = grid.clock(process, process.time(high)) - grid.clock(process, process.time(low))
-    values = torch.log((rise / (high - low)).abs())
-    return values - values.mean()
-
-
-def _pattern_search(
-    objective: Callable[[Tensor], float], start: Tensor, evaluations: int
-) -> Tensor:
-    """Minimise without derivatives: one coordinate at a time, both ways, halving the step."""
-    best, value, step = start, objective(start), 0.5
-    left = evaluations - 1
-    while left > 0 and step > 0.03:
-        moved = False
-        for i in range(len(start)):
-            for sign in (1.0, -1.0):
-                if left == 0:
-                    break
-                trial = best.clone()
-                trial[i] += sign * step
-                error = objective(trial)
-                left -= 1
-                if error < value:
-                    best, value, moved = trial, error, True
-                    break
-        if not moved:
-            step /= 2
-    return best
-
-
 def _file(
     process: Process,
-    score: Score,
+    score: Score | None,
     x: Tensor,
     data: Tensor | None,
     reference: Reference | None,
@@ -376,11 +211,14 @@ def _file(
     cond: Mapping[str, Tensor],
 ) -> Path:
     """Where the result is kept: named by a digest of everything it depends on."""
-    middle = process.time(0.0) if process.log_snr(process.eps) > 0 else process.eps
-    probe = x[:4] / process.prior_std(process.T) * process.sigma(middle)
-    value = score(probe, probe.new_full((4,), middle), **{k: v[:4] for k, v in cond.items()})
+    values = [x]
+    if score is not None:
+        middle = process.time(0.0) if process.log_snr(process.eps) > 0 else process.eps
+        probe = x[:4] / process.prior_std(process.T) * process.sigma(middle)
+        some = {k: v[:4] for k, v in cond.items()}
+        values.append(score(probe, probe.new_full((4,), middle), **some))
     digest = hashlib.sha256(repr((process, settings, tuple(x.shape), reference)).encode())
-    for tensor in (x, value, *(() if data is None else (data,)), *cond.values()):
+    for tensor in (*values, *(() if data is None else (data,)), *cond.values()):
         # Three digits: the last ones of a network depend on the number of threads.
         unit = tensor.double() / tensor.abs().max().clamp(min=1e-30)
         digest.update(unit.mul(1000).round().cpu().numpy().tobytes())

@@ -46,23 +46,23 @@ class Tuned(LinearMultistep):
         table: Coefficients of every step.
         process: The process it was tuned for, as text.
         choice: What was chosen, in words.
-        report: Validation errors of everything tried last, ``{label: RMSE}``; labels of published
-            methods start with "published".
+        report: Validation errors of everything tried last, ``{label: error}``, RMSE or, with noise,
+            sliced distance; labels of published methods start with "published".
+        tau: Stochasticity it was tuned for.
 
     Raises:
-        ValueError: When used with another process or grid.
+        ValueError: When used with another process, grid or stochasticity.
     """
 
     table: Table
     process: str
     choice: str
     report: dict[str, float]
-
-    tau = 0.0
+    tau: float = 0.0  # type: ignore[misc]
 
     @property
     def gain(self) -> float:
-        """Validation RMSE of the choice over that of the best published method."""
+        """Validation error of the choice over that of the best published method."""
         published = [v for k, v in self.report.items() if k.startswith("published")]
         return self.report[self.choice] / min(published)
 
@@ -83,9 +83,15 @@ class Tuned(LinearMultistep):
         """The table.
 
         Raises:
-            ValueError: If the process or the grid is another one.
+            ValueError: If the process, the stochasticity or the grid is another one.
         """
-        process = problem.reverse("a tuned solver").process
+        equation = problem.reverse("a tuned solver")
+        process = equation.process
+        if equation.stochasticity != self.tau:
+            raise ValueError(
+                f"this solver was tuned for stochasticity {self.tau:g}, not for "
+                f"{equation.stochasticity:g}: leave stochasticity out, or tune for it"
+            )
         if repr(process) != self.process:
             raise ValueError(f"this solver was tuned for {self.process}, not for {process!r}")
         times = torch.tensor(self.table.t, dtype=torch.float64)
@@ -105,6 +111,7 @@ class Tuned(LinearMultistep):
             "process": self.process,
             "choice": self.choice,
             "report": self.report,
+            "tau": self.tau,
         }
         torch.save(content, temporary)
         os.replace(temporary, path)
@@ -123,7 +130,8 @@ class Tuned(LinearMultistep):
             [Row(**row) for row in content["rows"]],
             _unpack(content["reference"]),
         )
-        return cls(table, content["process"], content["choice"], content["report"])
+        made = (content[k] for k in ("process", "choice", "report"))
+        return cls(table, *made, content.get("tau", 0.0))
 
     def __repr__(self) -> str:
         return f"Tuned({self.choice!r}, nfe={self.nfe(len(self.table.rows))})"

@@ -9,7 +9,7 @@ import torch
 import sdesolve as ss
 from sdesolve.calibrate import calibrate
 from sdesolve.problem import Problem
-from sdesolve.tune import _PUBLISHED
+from sdesolve.tune_paths import PUBLISHED
 
 PROCESS = ss.EDM(sigma_max=20.0, sigma_min=0.01)
 MIX = ss.GaussianMixture([0.3, 0.7], [[-1.0, 0.5], [1.0, 0.0]], 0.02)
@@ -74,7 +74,7 @@ def test_tuned_is_ahead_of_the_published_methods_on_fresh_noise(tuned):
     exact = _exact(times, x)[-1]
     published = min(
         _error(solver, x, exact, grid)
-        for solver in _PUBLISHED.values()
+        for solver in map(ss.solver, PUBLISHED)
         for grid in (ss.Karras(), ss.LogSNR())
     )
     assert _error(tuned, x, exact) < 0.7 * published

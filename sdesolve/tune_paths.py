@@ -1,0 +1,272 @@
+"""Deterministic tuning: judged by the distance to exact end points, from the same noise.
+
+With M fine solutions of the probability flow, half to fit on, a quarter to search on and a quarter
+to select on. How the search goes: ``tune.py``.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .calibrate import calibrate
+from .grids import Density, Grid, LogSNR
+from .integrate import solve
+from .measured import MeasuredReference
+from .problem import Problem
+from .process import Process
+from .references import GaussianReference, Isotropic, Reference
+from .scores import Score
+from .solution import NotFiniteWarning
+from .solvers import Solver
+from .solvers.exponential import ExponentialAdams
+from .solvers.linear_multistep import LinearMultistep, Table
+from .solvers.registry import solver as preset
+from .spectral import SpectralReference
+from .tune_grids import KNOTS, knots, log_density, pattern_search, usual_grids
+from .tuned import Tuned
+
+__all__ = ["PUBLISHED", "solve_finely", "tune_paths"]
+
+_FINE = 192
+
+PUBLISHED = (
+    "ddim", "dpm-solver-2", "dpm-solver-3", "dpmpp-2s", "dpmpp-2m", "dpmpp-3m",
+    "dpmpp-3m-published", "deis", "deis-rho", "deis-t", "ipndm", "lms", "unipc-2", "unipc-2-bh1",
+    "unipc-3", "unipc-3-bh1", "edm-heun",
+)  # fmt: skip
+"""Presets that are tried. UniPC's lower the order to one in the last step; the others go on with
+their own, as their exact forms below do."""
+
+_DATA, _NOISE = Isotropic(0.0), Isotropic(math.inf)
+_EXACT = {
+    "DEIS-2": ExponentialAdams(2, None, reference=_NOISE),
+    "DEIS-3": ExponentialAdams(3, None, reference=_NOISE),
+    "exact DPM-Solver++(2M)": ExponentialAdams(2, None, reference=_DATA),
+    "exact UniPC-2": ExponentialAdams(2, 3, reference=_DATA),
+    "exact UniPC-3": ExponentialAdams(3, 4, reference=_DATA),
+}
+
+
+@dataclass(frozen=True)
+class _Trajectories:
+    """Fine solutions of the probability-flow ODE, and which of them serve for what."""
+
+    process: Process
+    score: Score
+    cond: Mapping[str, Tensor]
+    log_snr: Tensor
+    path: Tensor
+
+    @property
+    def fit(self) -> slice:
+        return slice(0, self.path.shape[1] // 2)
+
+    @property
+    def search(self) -> slice:
+        return slice(self.path.shape[1] // 2, 3 * self.path.shape[1] // 4)
+
+    @property
+    def select(self) -> slice:
+        return slice(3 * self.path.shape[1] // 4, None)
+
+    @property
+    def unseen(self) -> slice:
+        return slice(self.path.shape[1] // 2, None)
+
+    def problem(self, part: slice) -> Problem:
+        return Problem(
+            self.process.reverse(self.score, 0.0), {k: v[part] for k, v in self.cond.items()}
+        )
+
+    def at(self, times: Sequence[float], part: slice) -> Tensor:
+        """States at some times, by cubic interpolation in log-SNR, ``(times, part, *event)``."""
+        lam = self.process.log_snr(torch.tensor(times, dtype=torch.float64))
+        n = len(self.log_snr)
+        out = []
+        for value in lam:
+            right = int(torch.searchsorted(self.log_snr, value))
+            low = min(max(right - 2, 0), n - 4)
+            nodes = self.log_snr[low : low + 4]
+            state = torch.zeros_like(self.path[0, part])
+            for j in range(4):
+                others = torch.cat([nodes[:j], nodes[j + 1 :]])
+                weight = ((value - others) / (nodes[j] - others)).prod().item()
+                state = state.add_(self.path[low + j, part], alpha=weight)
+            out.append(state)
+        return torch.stack(out)
+
+    def errors(self, solver: Solver, grid: Tensor, part: slice) -> Tensor:
+        """RMS error of each end point, ``(part,)``."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotFiniteWarning)  # a trial may explode: it loses
+            sol = solve(
+                self.process.reverse(self.score, 0.0),
+                self.path[0, part],
+                (float(grid[0]), float(grid[-1])),
+                solver=solver,
+                grid=grid,
+                cond={k: v[part] for k, v in self.cond.items()},
+            )
+        return (sol.x - self.path[-1, part]).double().flatten(1).pow(2).mean(1).sqrt()
+
+    def of_table(self, table: Table, part: slice) -> Tensor:
+        """The same for a table."""
+        times = torch.tensor(table.t, dtype=torch.float64)
+        return self.errors(Tuned(table, repr(self.process), "", {}), times, part)
+
+
+def _rms(errors: Tensor) -> float:
+    value = errors.pow(2).mean().sqrt().item()
+    return value if math.isfinite(value) else math.inf
+
+
+class _Trial(NamedTuple):
+    label: str
+    solver: Solver
+    grid: Grid
+    table: Table | None
+    """None where a solver is no table: it is compared with, not returned."""
+    errors: Tensor
+
+
+def solve_finely(
+    process: Process, score: Score, x: Tensor, cond: Mapping[str, Tensor], *, path: bool = True
+) -> _Trajectories:
+    """Follow the probability flow from given noise.
+
+    Args:
+        process: Noising process.
+        score: Score.
+        x: Noise, ``(batch, *event)``.
+        cond: Passed to the score.
+        path: Keep the states in between; otherwise the first and the last.
+
+    Raises:
+        ValueError: If the score is not finite along the way.
+    """
+    solver = ExponentialAdams(3, 4, length=math.inf)
+    times = LogSNR()(process, process.T, process.eps, _FINE)
+    sol = solve(
+        process.reverse(score, 0.0),
+        x,
+        (process.T, process.eps),
+        solver=solver,
+        grid=times,
+        save_path=path,
+        cond=cond,
+    )
+    if not sol.ok:
+        raise ValueError("the score is not finite along its own trajectories: nothing to tune")
+    states = sol.path if sol.path is not None else torch.stack([x, sol.x])
+    return _Trajectories(process, score, cond, process.log_snr(times), states)
+
+
+def tune_paths(
+    known: _Trajectories,
+    nfe: int,
+    reference: Reference,
+    data: Tensor,
+    quick: bool,
+    progress: bool,
+) -> Tuned:
+    """Search, and select on trajectories that nothing has seen."""
+    process = known.process
+    evaluations, keep = (15, 2) if quick else (75, 3)
+    methods = _methods(known, reference, data)
+    grids = usual_grids(reference.scale)
+    total = (len(methods) + len(PUBLISHED)) * len(grids) + 2 * keep * evaluations
+    with tqdm(total=total, desc="tune", unit="trial", disable=not progress) as bar:
+        first = []
+        for name, solver in [*((f"published {p}", preset(p)) for p in PUBLISHED), *methods.items()]:
+            assert isinstance(solver, Solver)
+            for where, grid in grids.items():
+                bar.update()
+                steps = solver.steps(nfe)
+                if steps < 1:
+                    continue
+                times = grid(process, process.T, process.eps, steps)
+                errors = known.errors(solver, times, known.unseen)
+                table = None
+                if isinstance(solver, LinearMultistep):
+                    table = solver.plan(known.problem(known.unseen), times)
+                first.append(_Trial(f"{name} on {where}", solver, grid, table, errors))
+        half = len(first[0].errors) // 2
+        first.sort(key=lambda trial: _rms(trial.errors[:half]))
+        trials = [t._replace(errors=t.errors[half:]) for t in first]
+        chosen: dict[ExponentialAdams, _Trial] = {}
+        for trial in first:
+            if isinstance(trial.solver, ExponentialAdams):
+                chosen.setdefault(replace(trial.solver, tau=None), trial)
+        for solver, trial in list(chosen.items())[:keep]:
+            for teleport in (False, True):
+                moved = replace(solver, teleport=teleport)
+                trials.append(_refine(known, trial, moved, nfe, evaluations, bar))
+    report = {trial.label: _rms(trial.errors) for trial in trials}
+    tables = {trial.label: trial.table for trial in trials if trial.table is not None}
+    best = min(tables, key=lambda label: report[label])
+    return Tuned(tables[best], repr(process), best, report)
+
+
+def _methods(
+    known: _Trajectories, reference: Reference, data: Tensor
+) -> dict[str, ExponentialAdams]:
+    """Ours, by label."""
+    methods = dict(_EXACT)
+    methods["spectral 3-4"] = ExponentialAdams(3, 4, reference=reference)
+    methods["spectral 2-3"] = ExponentialAdams(2, 3, reference=reference)
+    methods["spectral 3-4, polynomial"] = ExponentialAdams(
+        3, 4, reference=reference, length=math.inf
+    )
+    if isinstance(reference, GaussianReference | SpectralReference) and not known.cond:
+        measured = MeasuredReference.from_score(known.process, known.score, data[:128], reference)
+        methods["measured 3-4"] = ExponentialAdams(3, 4, reference=measured, length=2.5)
+    return methods
+
+
+def _refine(
+    known: _Trajectories,
+    trial: _Trial,
+    solver: ExponentialAdams,
+    nfe: int,
+    evaluations: int,
+    bar: tqdm[None],
+) -> _Trial:
+    """Search the density of steps, and the start of a teleport, around a trial's grid."""
+    process, places = known.process, knots(known.process)
+    top, bottom = places[0].item(), places[-1].item()
+
+    def table(values: Tensor, groups: int) -> Table:
+        density = Density(places, values[:KNOTS])
+        if solver.teleport:
+            start = process.time(top + torch.sigmoid(values[KNOTS]).item() * (bottom - top) * 0.6)
+            times = density(process, start, process.eps, nfe)
+            times = torch.cat([times.new_tensor([process.T]), times])
+        else:
+            times = density(process, process.T, process.eps, nfe)
+        problem = known.problem(known.fit)
+        own = solver.plan(problem, times)
+        exact = known.at(own.t, known.fit)
+        return calibrate(own, problem, known.path[0, known.fit], exact, groups)
+
+    def objective(values: Tensor) -> float:
+        bar.update()
+        return _rms(known.of_table(table(values, 1), known.search))
+
+    values = log_density(trial.grid, process, places)
+    if solver.teleport:
+        values = torch.cat([values, values.new_tensor([-1.5])])
+    values = pattern_search(objective, values, evaluations - 2)
+    tables = [table(values, groups) for groups in (1, 8)]
+    bar.update(2)
+    final = min(tables, key=lambda t: _rms(known.of_table(t, known.search)))
+    label = f"fitted {trial.label.removeprefix('published ')}"
+    label += ", teleport" if solver.teleport else ""
+    return _Trial(label, solver, trial.grid, final, known.of_table(final, known.select))
