@@ -11,7 +11,8 @@ group g along a direction, and G^{-1} the mean of the same over groups of the tr
 
 less the variance of G^{-1}, is an unbiased estimate of a sliced 2-Wasserstein distance (of laws of
 groups): zero in the mean for the truth, where the plain distance of two finite sets is not. Every
-trial has the same initial noise, path noise and directions, so that trials differ by what they do.
+trial has the same initial noise, Brownian path and directions, also on another grid: what differs
+between trials is what they do, and hardly which component of the data a sample happens to fall to.
 Search and selection have noises of their own. How the search goes: ``tune.py``.
 
 No trajectory is fitted: ``calibrate.py`` needs end points.
@@ -20,9 +21,8 @@ No trajectory is fitted: ``calibrate.py`` needs end points.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -30,14 +30,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .grids import Density, Grid
-from .integrate import solve
 from .measured import MeasuredReference
+from .noise import Streams
 from .problem import Problem
 from .process import Process
 from .references import GaussianReference, Isotropic, Reference
+from .reverse import ReverseSDE
 from .scores import Score
-from .solution import NotFiniteWarning
-from .solvers import Solver
 from .solvers.exponential import ExponentialAdams
 from .solvers.linear_multistep import LinearMultistep, Table
 from .solvers.registry import solver as preset
@@ -47,13 +46,14 @@ from .tuned import Tuned
 
 __all__ = ["Law", "Runs", "tune_laws"]
 
-_GROUPS, _DIRECTIONS = 8, 128
+_GROUPS, _DIRECTIONS, _CELLS = 8, 128, 64
+_MEMORY = 1 << 28
 
 _PUBLISHED = (
     "ddpm", "dpmpp-2m-sde", "dpmpp-3m-sde", "sa-solver", "seeds-2", "er-sde-2", "er-sde-3",
 )  # fmt: skip
-"""At the stochasticity that was asked for, except that ER-SDE has a noise of its own. SA-Solver
-lowers the order to one in the last step, the others go on with their own."""
+"""Presets at the stochasticity that was asked for, except that ER-SDE has a noise of its own.
+SA-Solver lowers the order to one in the last step, the others go on with theirs."""
 
 
 class Law:
@@ -79,7 +79,8 @@ class Law:
         along = x.flatten(1).cpu().double() @ self._directions
         groups = len(along) // self._size
         along = along[: groups * self._size]
-        return along.reshape(groups, self._size, -1).sort(dim=1).values
+        values: Tensor = along.reshape(groups, self._size, -1).sort(dim=1).values
+        return values
 
     def __call__(self, x: Tensor) -> float:
         """Squared distance without bias; infinite where a sample is not finite."""
@@ -88,6 +89,37 @@ class Law:
         d = self._quantiles(x) - self._mean
         own = d.var(0).mean().item() / len(d)
         return d.mean(0).square().mean().item() - own - self._bias
+
+
+class _Shared:
+    """Noise of the steps of a grid, read off one Brownian path over the log-SNR.
+
+    A step's noise is the increment of the path over it, in units of its standard deviation. Ends of
+    steps are moved to the nearest free cell of the path: normals of disjoint cells are independent
+    wherever these lie, so that the law is exact, and grids differ in little but their errors.
+
+    Args:
+        path: At the ends of the cells, ``(cells + 1, batch, *event)``.
+        position: Of the grid, from 0 to 1, increasing.
+    """
+
+    def __init__(self, path: Tensor, position: Tensor) -> None:
+        cells, steps = len(path) - 1, len(position) - 1
+        at = [0]
+        for i, u in enumerate(position[1:].tolist(), 1):
+            at.append(min(max(round(u * cells), at[-1] + 1), cells - (steps - i)))
+        self._path, self._at, self._i = path, at, 0
+
+    def normal(self) -> Tensor:
+        """Noise of the next step."""
+        a, b = self._at[self._i : self._i + 2]
+        self._i += 1
+        increment: Tensor = self._path[b] - self._path[a]
+        return increment / float(b - a) ** 0.5
+
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """Not for methods that take several steps at once."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -105,34 +137,48 @@ class Runs:
     noise: Callable[[int, int], Tensor]
     """``(first, n) -> (n, *event)``, initial noise."""
     cond: Callable[[int, int], Mapping[str, Tensor]]
+    _paths: dict[int, Tensor] = field(default_factory=dict)
 
-    def __call__(self, solver: Solver, grid: Tensor, part: int) -> Tensor:
+    @property
+    def equation(self) -> ReverseSDE:
+        """What is solved."""
+        return self.process.reverse(self.score, self.stochasticity)
+
+    def __call__(self, table: Table, part: int) -> Tensor:
         """End points on the noise of the search (part 0) or of the selection (part 1)."""
-        out = []
         start = self.first + part * self.count
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotFiniteWarning)  # a trial may explode: it loses
-            for low in range(start, start + self.count, self.chunk):
-                n = min(self.chunk, start + self.count - low)
-                sol = solve(
-                    self.process.reverse(self.score, self.stochasticity),
-                    self.noise(low, n),
-                    (float(grid[0]), float(grid[-1])),
-                    solver=solver,
-                    grid=grid,
-                    seed=self.seed,
-                    first=low,
-                    cond=self.cond(low, n),
-                )
-                out.append(sol.x)
-        return torch.cat(out)
+        chunks = range(start, start + self.count, self.chunk)
+        return torch.cat([self._run(table, low) for low in chunks])
+
+    def _run(self, table: Table, low: int) -> Tensor:
+        n, steps = self.chunk, len(table.rows)
+        problem, x = Problem(self.equation, self.cond(low, n)), self.noise(low, n)
+        lam = self.process.log_snr(torch.tensor(table.t, dtype=torch.float64))
+        position = (lam - lam[0]) / (lam[-1] - lam[0])
+        noise = _Shared(self._path(x, low, _CELLS + steps), position)
+        solver = Tuned(table, repr(self.process), "", {}, self.stochasticity)
+        state: object = solver.init(problem, table, x)
+        for i in range(steps):
+            x, state, _ = solver.step(problem, table, i, x, state, noise)
+        return x
+
+    def _path(self, x: Tensor, low: int, cells: int) -> Tensor:
+        if low in self._paths and len(self._paths[low]) >= cells:
+            return self._paths[low]
+        event = x.shape[1:]
+        noise = Streams(self.seed, low, len(x), event, dtype=x.dtype, device=x.device)
+        steps = torch.stack([torch.zeros_like(x), *(noise.normal() for _ in range(cells))])
+        path = steps.cumsum_(0)
+        if path.nbytes * 2 * self.count <= _MEMORY * len(x):
+            self._paths[low] = path
+        return path
 
 
 class _Trial(NamedTuple):
     label: str
-    solver: Solver
-    times: Tensor
+    solver: LinearMultistep
     grid: Grid
+    table: Table
     value: float
 
 
@@ -146,19 +192,16 @@ def tune_laws(
     grids = usual_grids(reference.scale)
     total = (len(published) * 2 + len(ours)) * len(grids)
     total += 2 * keep * (evaluations + 1) + finalists
+    first: list[_Trial] = []
     with tqdm(total=total, desc="tune", unit="trial", disable=not progress) as bar:
-
-        def trial(label: str, solver: Solver, grid: Grid, times: Tensor) -> _Trial:
-            bar.update()
-            return _Trial(label, solver, times, grid, law(runs(solver, times, 0)))
-
-        first = [
-            trial(f"{name} on {where}", solver, grid, times)
-            for name, solver in [*published.items(), *ours.items()]
-            for where, grid in grids.items()
-            if solver.steps(nfe) > 0
-            for times in [grid(process, process.T, process.eps, solver.steps(nfe))]
-        ]
+        for name, solver in [*published.items(), *ours.items()]:
+            for where, grid in grids.items():
+                bar.update()
+                if solver.steps(nfe) > 0:
+                    times = grid(process, process.T, process.eps, solver.steps(nfe))
+                    table = solver.plan(Problem(runs.equation), times)
+                    value = law(runs(table, 0))
+                    first.append(_Trial(f"{name} on {where}", solver, grid, table, value))
         first.sort(key=lambda t: t.value)
         chosen: dict[ExponentialAdams, _Trial] = {}
         for t in first:
@@ -172,37 +215,27 @@ def tune_laws(
                 trials.append(_refine(runs, law, t, moved, nfe, evaluations, bar))
         squares = {}
         for t in trials:
-            squares[t.label] = law(runs(t.solver, t.times, 1))
+            squares[t.label] = law(runs(t.table, 1))
             bar.update()
     report = {k: math.sqrt(max(v + law.floor, 0.0)) for k, v in squares.items()}
-    tables = {t.label: t for t in trials if _keeps(t.solver)}
-    best = tables[min(tables, key=lambda label: squares[label])]
-    return Tuned(_table(runs, best), repr(process), best.label, report, runs.stochasticity)
+    # A method with a noise of its own does not keep the one that was asked for.
+    mine = [t for t in trials if not t.solver.own_noise]
+    best = min(mine, key=lambda t: squares[t.label])
+    return Tuned(best.table, repr(process), best.label, report, runs.stochasticity)
 
 
-def _keeps(solver: Solver) -> bool:
-    """Whether a method can be returned: a table, with the noise that was asked for."""
-    return isinstance(solver, LinearMultistep) and not solver.own_noise
-
-
-def _table(runs: Runs, trial: _Trial) -> Table:
-    assert isinstance(trial.solver, LinearMultistep)
-    problem = Problem(runs.process.reverse(runs.score, runs.stochasticity))
-    return trial.solver.plan(problem, trial.times)
-
-
-def _published() -> dict[str, Solver]:
-    out: dict[str, Solver] = {}
+def _published() -> dict[str, LinearMultistep]:
+    out: dict[str, LinearMultistep] = {}
     for name in _PUBLISHED:
         solver: Any = preset(name)
         out[f"published {name}"] = solver if solver.own_noise else replace(solver, tau=None)
     return out
 
 
-def _methods(runs: Runs, reference: Reference, data: Tensor) -> dict[str, Solver]:
+def _methods(runs: Runs, reference: Reference, data: Tensor) -> dict[str, LinearMultistep]:
     """Ours, by label."""
     isotropic = Isotropic(reference.scale**2)
-    methods: dict[str, Solver] = {
+    methods: dict[str, LinearMultistep] = {
         "spectral 1": ExponentialAdams(1, None, reference=reference),
         "spectral 2": ExponentialAdams(2, None, reference=reference, length=2.5),
         "spectral 2, polynomial": ExponentialAdams(2, None, reference=reference, length=math.inf),
@@ -232,17 +265,19 @@ def _refine(
     process, places = runs.process, knots(runs.process)
     top, bottom = places[0].item(), places[-1].item()
 
-    def times(values: Tensor) -> Tensor:
+    def table(values: Tensor) -> Table:
         density = Density(places, values[:KNOTS])
-        if not solver.teleport:
-            return density(process, process.T, process.eps, nfe)
-        start = process.time(top + torch.sigmoid(values[KNOTS]).item() * (bottom - top) * 0.6)
-        rest = density(process, start, process.eps, nfe)
-        return torch.cat([rest.new_tensor([process.T]), rest])
+        if solver.teleport:
+            start = process.time(top + torch.sigmoid(values[KNOTS]).item() * (bottom - top) * 0.6)
+            times = density(process, start, process.eps, nfe)
+            times = torch.cat([times.new_tensor([process.T]), times])
+        else:
+            times = density(process, process.T, process.eps, nfe)
+        return solver.plan(Problem(runs.equation), times)
 
     def objective(values: Tensor) -> float:
         bar.update()
-        return law(runs(solver, times(values), 0))
+        return law(runs(table(values), 0))
 
     values = log_density(trial.grid, process, places)
     if solver.teleport:
@@ -250,4 +285,4 @@ def _refine(
     values = pattern_search(objective, values, evaluations)
     label = f"searched {trial.label.removeprefix('published ')}"
     label += ", teleport" if solver.teleport else ""
-    return _Trial(label, solver, times(values), trial.grid, math.nan)
+    return _Trial(label, solver, trial.grid, table(values), math.nan)

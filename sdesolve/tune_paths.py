@@ -25,7 +25,6 @@ from .process import Process
 from .references import GaussianReference, Isotropic, Reference
 from .scores import Score
 from .solution import NotFiniteWarning
-from .solvers import Solver
 from .solvers.exponential import ExponentialAdams
 from .solvers.linear_multistep import LinearMultistep, Table
 from .solvers.registry import solver as preset
@@ -40,9 +39,9 @@ _FINE = 192
 PUBLISHED = (
     "ddim", "dpm-solver-2", "dpm-solver-3", "dpmpp-2s", "dpmpp-2m", "dpmpp-3m",
     "dpmpp-3m-published", "deis", "deis-rho", "deis-t", "ipndm", "lms", "unipc-2", "unipc-2-bh1",
-    "unipc-3", "unipc-3-bh1", "edm-heun",
+    "unipc-3", "unipc-3-bh1",
 )  # fmt: skip
-"""Presets that are tried. UniPC's lower the order to one in the last step; the others go on with
+"""Presets that are tables. UniPC's lower the order to one in the last step; the others go on with
 their own, as their exact forms below do."""
 
 _DATA, _NOISE = Isotropic(0.0), Isotropic(math.inf)
@@ -103,24 +102,19 @@ class _Trajectories:
             out.append(state)
         return torch.stack(out)
 
-    def errors(self, solver: Solver, grid: Tensor, part: slice) -> Tensor:
+    def errors(self, table: Table, part: slice) -> Tensor:
         """RMS error of each end point, ``(part,)``."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotFiniteWarning)  # a trial may explode: it loses
             sol = solve(
                 self.process.reverse(self.score, 0.0),
                 self.path[0, part],
-                (float(grid[0]), float(grid[-1])),
-                solver=solver,
-                grid=grid,
+                (table.t[0], table.t[-1]),
+                solver=Tuned(table, repr(self.process), "", {}),
+                steps=len(table.rows),
                 cond={k: v[part] for k, v in self.cond.items()},
             )
         return (sol.x - self.path[-1, part]).double().flatten(1).pow(2).mean(1).sqrt()
-
-    def of_table(self, table: Table, part: slice) -> Tensor:
-        """The same for a table."""
-        times = torch.tensor(table.t, dtype=torch.float64)
-        return self.errors(Tuned(table, repr(self.process), "", {}), times, part)
 
 
 def _rms(errors: Tensor) -> float:
@@ -130,10 +124,9 @@ def _rms(errors: Tensor) -> float:
 
 class _Trial(NamedTuple):
     label: str
-    solver: Solver
+    solver: LinearMultistep
     grid: Grid
-    table: Table | None
-    """None where a solver is no table: it is compared with, not returned."""
+    table: Table
     errors: Tensor
 
 
@@ -186,17 +179,15 @@ def tune_paths(
     with tqdm(total=total, desc="tune", unit="trial", disable=not progress) as bar:
         first = []
         for name, solver in [*((f"published {p}", preset(p)) for p in PUBLISHED), *methods.items()]:
-            assert isinstance(solver, Solver)
+            assert isinstance(solver, LinearMultistep)
             for where, grid in grids.items():
                 bar.update()
                 steps = solver.steps(nfe)
                 if steps < 1:
                     continue
                 times = grid(process, process.T, process.eps, steps)
-                errors = known.errors(solver, times, known.unseen)
-                table = None
-                if isinstance(solver, LinearMultistep):
-                    table = solver.plan(known.problem(known.unseen), times)
+                table = solver.plan(known.problem(known.unseen), times)
+                errors = known.errors(table, known.unseen)
                 first.append(_Trial(f"{name} on {where}", solver, grid, table, errors))
         half = len(first[0].errors) // 2
         first.sort(key=lambda trial: _rms(trial.errors[:half]))
@@ -210,9 +201,8 @@ def tune_paths(
                 moved = replace(solver, teleport=teleport)
                 trials.append(_refine(known, trial, moved, nfe, evaluations, bar))
     report = {trial.label: _rms(trial.errors) for trial in trials}
-    tables = {trial.label: trial.table for trial in trials if trial.table is not None}
-    best = min(tables, key=lambda label: report[label])
-    return Tuned(tables[best], repr(process), best, report)
+    best = min(trials, key=lambda trial: report[trial.label])
+    return Tuned(best.table, repr(process), best.label, report)
 
 
 def _methods(
@@ -258,7 +248,7 @@ def _refine(
 
     def objective(values: Tensor) -> float:
         bar.update()
-        return _rms(known.of_table(table(values, 1), known.search))
+        return _rms(known.errors(table(values, 1), known.search))
 
     values = log_density(trial.grid, process, places)
     if solver.teleport:
@@ -266,7 +256,7 @@ def _refine(
     values = pattern_search(objective, values, evaluations - 2)
     tables = [table(values, groups) for groups in (1, 8)]
     bar.update(2)
-    final = min(tables, key=lambda t: _rms(known.of_table(t, known.search)))
+    final = min(tables, key=lambda t: _rms(known.errors(t, known.search)))
     label = f"fitted {trial.label.removeprefix('published ')}"
     label += ", teleport" if solver.teleport else ""
-    return _Trial(label, solver, trial.grid, final, known.of_table(final, known.select))
+    return _Trial(label, solver, trial.grid, final, known.errors(final, known.select))

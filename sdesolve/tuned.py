@@ -15,6 +15,7 @@ from .measured import MeasuredReference
 from .problem import Problem
 from .process import Process
 from .references import GaussianReference, Isotropic, Reference
+from .sde import Noise
 from .solvers.linear_multistep import LinearMultistep, Row, Table
 from .spectral import SpectralReference
 
@@ -58,13 +59,18 @@ class Tuned(LinearMultistep):
     process: str
     choice: str
     report: dict[str, float]
-    tau: float = 0.0  # type: ignore[misc]
+    tau: float = 0.0
 
     @property
     def gain(self) -> float:
         """Validation error of the choice over that of the best published method."""
         published = [v for k, v in self.report.items() if k.startswith("published")]
         return self.report[self.choice] / min(published)
+
+    @property
+    def noise_types(self) -> tuple[Noise, ...]:
+        """None, or the noise of the process it was tuned with."""
+        return ("additive",) if self.tau > 0 else ("none",)
 
     def nfe(self, steps: int) -> int:
         """Evaluations of ``steps`` steps."""
@@ -130,8 +136,8 @@ class Tuned(LinearMultistep):
             [Row(**row) for row in content["rows"]],
             _unpack(content["reference"]),
         )
-        made = (content[k] for k in ("process", "choice", "report"))
-        return cls(table, *made, content.get("tau", 0.0))
+        made = {k: content[k] for k in ("process", "choice", "report")}
+        return cls(table, **made, tau=content.get("tau", 0.0))
 
     def __repr__(self) -> str:
         return f"Tuned({self.choice!r}, nfe={self.nfe(len(self.table.rows))})"
