@@ -24,14 +24,23 @@ def tune(
     nfe: Annotated[list[int], typer.Option(min=2, help="Budgets; repeat the option.")],
     data: Data = None,
     trajectories: Annotated[int, typer.Option(min=16, help="Trajectories to fit to.")] = 128,
+    stochasticity: Annotated[
+        float, typer.Option(min=0.0, help="tau of the reverse equation; 0: none, 1: the SDE.")
+    ] = 0.0,
+    surrogate: Annotated[
+        str | None, typer.Option(help="mixture: tune on one fitted to the data, not on the model.")
+    ] = None,
     quick: Annotated[bool, typer.Option(help="A fifth of the search.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the trajectories.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
 ) -> None:
     """Fit solvers to a model at some budgets; sampling at these budgets then uses them.
 
-    Writes the spectrum of the data (reference.safetensors) and tuned-NFE.pt.
+    Writes the spectrum of the data (reference.safetensors) and tuned-NFE.pt; with noise instead
+    stochastic-TAU-NFE.pt, for ``ss.Tuned.load``.
     """
+    if surrogate not in (None, "mixture"):
+        raise typer.BadParameter(f"surrogate is mixture, got {surrogate!r}")
     net = load(model, device=device)
     images = load_split(model, data, "train")
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:IMAGES]
@@ -46,13 +55,16 @@ def tune(
             budget,
             x,
             reference=reference,
+            stochasticity=stochasticity,
+            surrogate="mixture" if surrogate else None,
             trajectories=trajectories,
             seed=seed,
             quick=quick,
             cache=False,
             progress=True,
         )
-        tuned.save(output / f"tuned-{budget}.pt")
+        name = f"stochastic-{stochasticity:g}" if stochasticity else "tuned"
+        tuned.save(output / f"{name}-{budget}.pt")
         typer.echo(
             f"NFE {budget}: {tuned.choice}; error {tuned.gain:.3g} of the best published method's "
             "on held-out noise"

@@ -40,7 +40,8 @@ class ExponentialAdams(ExponentialMultistep):
     weak order 2 (1 for order 1) from the exact law at the start.
 
     When to use: 5 to 50 calls, with ``GaussianReference.from_data``; order 2 is the safe choice at
-    8 calls or fewer.
+    8 calls or fewer. With noise, order 2 without corrector: the noise of a step is news that a
+    correction of the step before it cannot use.
 
     Args:
         order: Evaluations in the predictor, 1 to 4.
@@ -54,11 +55,14 @@ class ExponentialAdams(ExponentialMultistep):
             noise-to-signal ratio) or "data" (nothing).
         length: Correlation length of the residual in log-SNR: with longer steps its extrapolation
             falls back to zero, that is to the reference; infinity is the polynomial of the
-            published methods. None means 1.25 with a corrector and a reference of finite,
-            positive variance, and infinity otherwise.
+            published methods. None means infinity for a reference of variance 0 or infinity, whose
+            residual is not small, and otherwise 1.25 with a corrector, which sees the new value,
+            and 2.5 without.
         clock: Grid object in whose clock the residual is a polynomial, instead of log-SNR.
-        final_order: Largest order of the last step; each step before it may use one more, a
-            corrector one node more than its predictor. None for no limit.
+        final_order: Largest order of the last step; the step before it may use one more, and so on
+            backwards, the corrector of a step one node more than its predictor. 1 ends with the
+            Gaussian step alone, as published UniPC and SA-Solver do, whose polynomials the last,
+            longest step in log-SNR would break; None, no limit, is what a finite length allows.
         teleport: The first step of the grid costs no call: the score is taken for the reference's.
             Exact while the noised data are Gaussian to tolerance, a bias otherwise.
 
@@ -99,9 +103,16 @@ class ExponentialAdams(ExponentialMultistep):
 
     @property
     def _length(self) -> float:
+        """Correlation length in force.
+
+        Measured on the benchmark's mixtures at 5 to 20 calls: without a corrector 2.5 is ahead of
+        infinity for either order, and with noise of 1.25 too.
+        """
         if self.length is not None:
             return self.length
-        return 1.25 if self.corrector and self.reference.explains else math.inf
+        if not self.reference.explains:
+            return math.inf
+        return 1.25 if self.corrector else 2.5
 
     def nfe(self, steps: int) -> int:
         """One evaluation a step; none for a teleport."""

@@ -111,7 +111,7 @@ class ExponentialMultistep(LinearMultistep):
     """Nodes of the corrector including the new one."""
     reference: Reference = Isotropic(0.0)
     final_order: int | None = None
-    """Largest order of the last step; each step before it may use one more."""
+    """Largest order of the last step; the step before it may use one more, and so on backwards."""
     teleport: bool = False
 
     strong_order: ClassVar[dict[Noise, float]] = {"additive": 1.0}
