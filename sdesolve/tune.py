@@ -71,7 +71,7 @@ def tune(
 
     Published methods are the presets of :func:`sdesolve.solver` that are exponential integrators,
     with their own rules for the last steps. EDM's Heun and Restart, which are none, are left out.
-    ER-SDE, which sets its noise by itself, is measured and reported but not returned.
+    ER-SDE, which sets its noise by itself, is reported as "own noise", and not returned.
 
     Args:
         process: Noising process of the score.
@@ -86,7 +86,7 @@ def tune(
         shape: ``event``, where there are no data.
         reference: Gaussian reference instead of one made from the data.
         trajectories: Number of trajectories to solve finely, 16 or more; with noise, eight samples
-            stand for each in the search, and eight in the selection.
+            stand for each in the search, and sixteen in the selection.
         seed: Seed of their noise.
         quick: A fifth of the search.
         cond: Tensors with one entry for each trajectory, passed to the score.
@@ -143,7 +143,7 @@ def tune(
         runs = Runs(process, score, stochasticity, seed, _FIRST, count, chunk, noise, condition)
         truth = data if data is not None and len(data) >= 2 * count and not cond else None
         if truth is None:
-            starts = range(_FIRST + 2 * count, _FIRST + 4 * count, trajectories)
+            starts = range(_FIRST + 3 * count, _FIRST + 5 * count, trajectories)
             parts = [
                 solve_finely(
                     process,

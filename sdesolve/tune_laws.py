@@ -61,7 +61,7 @@ class Law:
 
     Args:
         truth: ``(m, *event)``; at least two groups.
-        count: Size of the sets that will be judged.
+        count: Size of the smallest sets that will be judged.
     """
 
     def __init__(self, truth: Tensor, count: int) -> None:
@@ -71,9 +71,11 @@ class Law:
         self._directions, self._size = v / v.norm(dim=0), count // _GROUPS
         q = self._quantiles(truth)
         self._mean, variance = q.mean(0), q.var(0).mean().item()
-        self._bias = variance / len(q)
-        self.floor = variance * (1 / len(q) + 1 / _GROUPS)
-        """Mean square of the plain distance between two true sets."""
+        self._variance, self._bias = variance, variance / len(q)
+
+    def floor(self, n: int) -> float:
+        """Mean square of the plain distance of ``n`` true samples."""
+        return self._variance * self._size / n + self._bias
 
     def _quantiles(self, x: Tensor) -> Tensor:
         along = x.flatten(1).cpu().double() @ self._directions
@@ -114,8 +116,7 @@ class _Shared:
         """Noise of the next step."""
         a, b = self._at[self._i : self._i + 2]
         self._i += 1
-        increment: Tensor = self._path[b] - self._path[a]
-        return increment / float(b - a) ** 0.5
+        return (self._path[b] - self._path[a]) / math.sqrt(b - a)
 
     def pair(self) -> tuple[Tensor, Tensor]:
         """Not for methods that take several steps at once."""
@@ -132,7 +133,7 @@ class Runs:
     seed: int
     first: int
     count: int
-    """Samples of the search, and as many of the selection."""
+    """Samples of the search; the selection has twice as many."""
     chunk: int
     noise: Callable[[int, int], Tensor]
     """``(first, n) -> (n, *event)``, initial noise."""
@@ -144,10 +145,11 @@ class Runs:
         """What is solved."""
         return self.process.reverse(self.score, self.stochasticity)
 
-    def __call__(self, table: Table, part: int) -> Tensor:
-        """End points on the noise of the search (part 0) or of the selection (part 1)."""
-        start = self.first + part * self.count
-        chunks = range(start, start + self.count, self.chunk)
+    def __call__(self, table: Table, *, select: bool = False) -> Tensor:
+        """End points on the noise of the search, or on that of the selection."""
+        middle = self.first + self.count
+        low, high = (middle, middle + 2 * self.count) if select else (self.first, middle)
+        chunks = range(low, high, self.chunk)
         return torch.cat([self._run(table, low) for low in chunks])
 
     def _run(self, table: Table, low: int) -> Tensor:
@@ -169,7 +171,7 @@ class Runs:
         noise = Streams(self.seed, low, len(x), event, dtype=x.dtype, device=x.device)
         steps = torch.stack([torch.zeros_like(x), *(noise.normal() for _ in range(cells))])
         path = steps.cumsum_(0)
-        if path.nbytes * 2 * self.count <= _MEMORY * len(x):
+        if path.nbytes * 3 * self.count <= _MEMORY * len(x):
             self._paths[low] = path
         return path
 
@@ -190,8 +192,8 @@ def tune_laws(
     evaluations, keep, finalists = (10, 1, 3) if quick else (35, 2, 6)
     published, ours = _published(), _methods(runs, reference, data)
     grids = usual_grids(reference.scale)
-    total = (len(published) * 2 + len(ours)) * len(grids)
-    total += 2 * keep * (evaluations + 1) + finalists
+    total = (len(published) + len(ours)) * len(grids) + len(published) + finalists
+    total += (2 if reference.explains else 1) * keep * (evaluations + 1)
     first: list[_Trial] = []
     with tqdm(total=total, desc="tune", unit="trial", disable=not progress) as bar:
         for name, solver in [*published.items(), *ours.items()]:
@@ -200,24 +202,29 @@ def tune_laws(
                 if solver.steps(nfe) > 0:
                     times = grid(process, process.T, process.eps, solver.steps(nfe))
                     table = solver.plan(Problem(runs.equation), times)
-                    value = law(runs(table, 0))
+                    value = law(runs(table))
                     first.append(_Trial(f"{name} on {where}", solver, grid, table, value))
         first.sort(key=lambda t: t.value)
         chosen: dict[ExponentialAdams, _Trial] = {}
         for t in first:
             if isinstance(t.solver, ExponentialAdams):
                 chosen.setdefault(t.solver, t)
-        trials = [t for t in first if t.label.startswith("published")]
-        trials += [t for t in first if not t.label.startswith("published")][:finalists]
+        grouped: dict[LinearMultistep, _Trial] = {}
+        for t in first:
+            grouped.setdefault(t.solver, t)
+        theirs = set(published.values())
+        trials = [t for t in grouped.values() if t.solver in theirs]
+        trials += [t for t in first if t.solver not in theirs][:finalists]
         for solver, t in list(chosen.items())[:keep]:
             for teleport in (False, True) if reference.explains else (False,):
                 moved = replace(solver, teleport=teleport)
                 trials.append(_refine(runs, law, t, moved, nfe, evaluations, bar))
         squares = {}
         for t in trials:
-            squares[t.label] = law(runs(t.table, 1))
+            squares[t.label] = law(runs(t.table, select=True))
             bar.update()
-    report = {k: math.sqrt(max(v + law.floor, 0.0)) for k, v in squares.items()}
+    floor = law.floor(2 * runs.count)
+    report = {k: math.sqrt(max(v + floor, 0.0)) for k, v in squares.items()}
     # A method with a noise of its own does not keep the one that was asked for.
     mine = [t for t in trials if not t.solver.own_noise]
     best = min(mine, key=lambda t: squares[t.label])
@@ -228,7 +235,10 @@ def _published() -> dict[str, LinearMultistep]:
     out: dict[str, LinearMultistep] = {}
     for name in _PUBLISHED:
         solver: Any = preset(name)
-        out[f"published {name}"] = solver if solver.own_noise else replace(solver, tau=None)
+        if solver.own_noise:
+            out[f"own noise {name}"] = solver
+        else:
+            out[f"published {name}"] = replace(solver, tau=None)
     return out
 
 
@@ -277,7 +287,7 @@ def _refine(
 
     def objective(values: Tensor) -> float:
         bar.update()
-        return law(runs(table(values), 0))
+        return law(runs(table(values)))
 
     values = log_density(trial.grid, process, places)
     if solver.teleport:

@@ -78,7 +78,7 @@ def test_tuned_with_noise_is_ahead_on_fresh_noise(noisy):
         for g in (ss.Karras(), ss.LogSNR())
     )
     assert mine < 0.25 * published
-    assert noisy.gain < 1
+    assert noisy.gain < 0.9
     assert noisy.choice in noisy.report
     assert any("sa-solver" in label for label in noisy.report)
 
@@ -117,7 +117,7 @@ def test_tuned_on_a_surrogate_gains_on_the_true_score_without_calling_it():
         NFE,
         mix.sample(300),
         surrogate="mixture",
-        trajectories=32,
+        trajectories=64,
         quick=True,
         cache=False,
     )
