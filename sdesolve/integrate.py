@@ -122,6 +122,7 @@ def solve(
         sde = as_equation(sde, x, float(t_span[0]))
     _check_equation(sde, solver)
     check_cond(cond, len(x))
+    clock = _own_clock(sde, solver, clock)
     times = _times(sde, solver, t_span, steps, nfe, grid)
     span = times
     if clock is not None:
@@ -155,6 +156,18 @@ def solve(
         solution = replace(solution, t=times, reached=sde.time(solution.reached))
     warn_not_finite(solution.status, first)
     return solution
+
+
+def _own_clock(sde: Equation, solver: AnySolver, clock: Grid | None) -> Grid | None:
+    """The clock of a solver that has one of its own."""
+    own = solver.clock if isinstance(solver, Adaptive) else None
+    if own is None:
+        return clock
+    name = type(solver).__name__
+    Problem(sde).reverse(name)
+    if clock not in (None, own):
+        raise ValueError(f"{name} steps in {own}, not in {clock}; leave clock out")
+    return own
 
 
 def clock_process(sde: Equation, clock: Grid) -> Process | None:
