@@ -45,6 +45,14 @@ class Solution:
         accepted: Accepted steps of each sample, ``(batch,)``, int64.
         rejected: Rejected steps of each sample, ``(batch,)``, int64.
         path: States at the times ``t``, ``(len(t), batch, *event)``, if they were asked for.
+        error: Indicator of the error of each ``x``, ``(batch,)``, float64 on the CPU, if it was
+            asked for and the solver corrects its predictions (:class:`sdesolve.ExponentialAdams`
+            and others with a corrector; None elsewhere). All differences between corrected and
+            predicted states, each carried to the end by the solver's linear part, are summed; this
+            is the root mean square of the sum over the event, in the units of x. It follows the
+            error of the predictor, so it overestimates that of the corrected states where steps are
+            short; it knows nothing of the last step, which nothing corrects, nor how the residual
+            spreads errors, and is no bound. On Gaussian data with their own reference it is zero.
     """
 
     x: Tensor
@@ -56,6 +64,7 @@ class Solution:
     accepted: Tensor
     rejected: Tensor
     path: Tensor | None = None
+    error: Tensor | None = None
 
     @property
     def ok(self) -> bool:
@@ -91,6 +100,7 @@ def concatenate(parts: list[Solution]) -> Solution:
         accepted=cat("accepted"),
         rejected=cat("rejected"),
         path=torch.cat(paths, dim=1) if paths else None,
+        error=cat("error") if parts[0].error is not None else None,
     )
 
 

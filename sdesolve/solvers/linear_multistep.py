@@ -17,6 +17,9 @@ with one evaluation, r_n, taken at the predicted z_n before it is corrected. The
 noise of the step it corrects. After it the residual is kept, not the score: what changes with z to
 first order is in the reference.
 
+What the corrections change, carried to the end by the linear part, e_{n+1} = Phi (e_n + z_n - its
+prediction), tells the error of the predictor where it is asked for.
+
 A method is the function that fills the table; the engine knows nothing of orders or weights.
 """
 
@@ -26,11 +29,13 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ..noise import NoiseSource
 from ..problem import Problem, Step
 from ..references import Frame, Multiplier, Parts, Reference, combine
+from .adaptive import rms
 from .base import Solver
 
 __all__ = ["LinearMultistep", "Row", "Table"]
@@ -84,6 +89,9 @@ class _State(NamedTuple):
     z: Parts
     base: Parts
     residuals: list[Parts]
+    minus: Multiplier
+    error: Parts | None
+    """Sum of the corrections, brought here by the linear part; None if nobody asks."""
 
 
 class LinearMultistep(Solver):
@@ -118,7 +126,10 @@ class LinearMultistep(Solver):
         ]
         depth = max(max(len(row.predict), len(row.correct)) for row in plan.rows)
         z = frame.split(x if mean is None else x.sub(mean, alpha=plan.alpha[0]))
-        return _State(frame, mean, rows, depth, z, z, [])
+        minus = frame.multiplier(-torch.ones_like(plan.rows[0].keep))
+        corrects = problem.error and any(row.correct for row in plan.rows)
+        error = frame.split(torch.zeros_like(x)) if corrects else None
+        return _State(frame, mean, rows, depth, z, z, [], minus, error)
 
     def step(
         self, problem: Problem, plan: Table, i: int, x: Tensor, state: object, noise: NoiseSource
@@ -126,13 +137,17 @@ class LinearMultistep(Solver):
         """One evaluation, or none where the row is free."""
         assert isinstance(state, _State)
         frame, row = state.frame, state.rows[i]
-        z, residuals = state.z, state.residuals
+        z, residuals, error = state.z, state.residuals, state.error
         if not plan.rows[i].free:
             score = frame.split(problem.term(x, plan.t[i]))
             residuals = [combine([score, z], [None, row.residual]), *residuals]
         if row.correct:
             used = residuals[: len(row.correct)]
             z = combine([state.base, *used], [row.base, *row.correct])
+            if error is not None:
+                error = combine([error, z, state.z], [None, None, state.minus])
+        if error is not None:
+            error = combine([error], [row.keep])
         base = combine([z], [row.keep])
         if row.noise is not None:
             base = combine([base, frame.split(noise.normal())], [None, row.noise])
@@ -140,5 +155,10 @@ class LinearMultistep(Solver):
         y = frame.join(new)
         if state.mean is not None:
             y = y.add(state.mean, alpha=plan.alpha[i + 1])
-        kept = state._replace(z=new, base=base, residuals=residuals[: state.depth - 1])
+        kept = state._replace(z=new, base=base, residuals=residuals[: state.depth - 1], error=error)
         return Step(y, kept)
+
+    def error(self, state: object) -> Tensor | None:
+        """Root mean square of what the corrections changed, at the end."""
+        assert isinstance(state, _State)
+        return None if state.error is None else rms(state.frame.join(state.error))
