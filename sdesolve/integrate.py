@@ -109,7 +109,7 @@ def solve(
         clock: Integrate in the clock of this grid object (``LogSNR()``, ``Theta()``, ...) instead
             of t. It moves errors, by up to 50 times; ``grid`` still says where the steps are.
         error: Estimate the error of each sample (``Solution.error``), where the solver has what it
-            takes: no call, two passes over the state a step.
+            takes: no call, a pass or two over the state a step.
 
     Returns:
         :class:`sdesolve.Solution`. The autograd mode is the caller's.
