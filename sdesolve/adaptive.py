@@ -115,7 +115,8 @@ class _Run:
             self.path[0] = x
         # What the running ones have.
         self.index = torch.arange(batch)
-        self.x, self.carry = x, x
+        self.x = x
+        self.carry: tuple[Tensor, ...] = ()
         self.t = self.reached.clone()
         self.h = torch.zeros(batch, dtype=torch.float64)
         self.previous = torch.ones(batch, dtype=torch.float64)
@@ -135,7 +136,9 @@ class _Run:
         else:
             self.h = torch.full_like(span, first_step)
         self.nfe += self.problem.calls
-        broken = ~torch.isfinite(self.h) | ~torch.isfinite(rms(self.carry))
+        broken = ~torch.isfinite(self.h)
+        for part in self.carry:
+            broken |= ~torch.isfinite(rms(part))
         self._end(broken, Status.NOT_FINITE)
 
     def advance(self, budget: int | None) -> None:
@@ -170,7 +173,10 @@ class _Run:
             self._record(trial, attempt, new_t, accept)
         keep = column(accept, self.x)
         self.x = torch.where(keep, attempt.x, self.x)
-        self.carry = torch.where(keep, attempt.carry, self.carry)
+        self.carry = tuple(
+            torch.where(column(accept, old), new, old)
+            for new, old in zip(attempt.carry, self.carry, strict=True)
+        )
         self.t = torch.where(accept, new_t, self.t)
         self.target += accept & (self.t == self.times[self.target]) & (self.t != self.t1)
         self.reached[self.index] = self.t
@@ -195,7 +201,7 @@ class _Run:
     def _step(self) -> tuple[Tensor, Tensor | None]:
         """Signed step of every running sample, cut at the next stop, with its (W, H)."""
         remaining = (self._stop() - self.t).abs()
-        h = torch.minimum(self.h.abs(), remaining)
+        h = torch.minimum(self.h.abs().clamp(max=self.solver.longest_step), remaining)
         # Not a sliver before the stop.
         h = torch.where(remaining - h < 1e-3 * h, remaining, h)
         if self.noise is None:
@@ -234,7 +240,8 @@ class _Run:
             return
         rows = keep.to(self.x.device)
         self.index = self.index[keep]
-        self.x, self.carry = self.x[rows], self.carry[rows]
+        self.x = self.x[rows]
+        self.carry = tuple(part[keep.to(part.device)] for part in self.carry)
         self.t, self.h, self.previous = self.t[keep], self.h[keep], self.previous[keep]
         self.target = self.target[keep]
         if self.solver.compact:

@@ -84,6 +84,7 @@ def solve(
     check: bool = False,
     brownian: BrownianPath | None = None,
     clock: Grid | None = None,
+    error: bool = False,
 ) -> Solution:
     """Integrate an SDE or ODE from ``t_span[0]`` to ``t_span[1]``, in either direction.
 
@@ -107,6 +108,8 @@ def solve(
         brownian: The path to follow on a fixed grid, instead of one from ``seed``.
         clock: Integrate in the clock of this grid object (``LogSNR()``, ``Theta()``, ...) instead
             of t. It moves errors, by up to 50 times; ``grid`` still says where the steps are.
+        error: Estimate the error of each sample (``Solution.error``), where the solver has what it
+            takes: no call, a pass or two over the state a step.
 
     Returns:
         :class:`sdesolve.Solution`. The autograd mode is the caller's.
@@ -122,6 +125,7 @@ def solve(
         sde = as_equation(sde, x, float(t_span[0]))
     _check_equation(sde, solver)
     check_cond(cond, len(x))
+    clock = _own_clock(sde, solver, clock)
     times = _times(sde, solver, t_span, steps, nfe, grid)
     span = times
     if clock is not None:
@@ -130,7 +134,7 @@ def solve(
         if callback is not None:
             callback = _in_time(callback, sde)
     options = _Options(seed, first, progress, callback, save_path, check, brownian)
-    problem = Problem(sde, cond)
+    problem = Problem(sde, cond, error)
     if isinstance(solver, Delegate):
         _check_delegated(solver, nfe, first, callback, save_path, check, brownian)
         solution = solver.integrate(problem, x, span, steps, seed)
@@ -155,6 +159,18 @@ def solve(
         solution = replace(solution, t=times, reached=sde.time(solution.reached))
     warn_not_finite(solution.status, first)
     return solution
+
+
+def _own_clock(sde: Equation, solver: AnySolver, clock: Grid | None) -> Grid | None:
+    """The clock of a solver that has one of its own."""
+    own = solver.clock if isinstance(solver, Adaptive) else None
+    if own is None:
+        return clock
+    name = type(solver).__name__
+    Problem(sde).reverse(name)
+    if clock not in (None, own):
+        raise ValueError(f"{name} steps in {own}, not in {clock}; leave clock out")
+    return own
 
 
 def clock_process(sde: Equation, clock: Grid) -> Process | None:
@@ -216,6 +232,7 @@ def _fixed(
         accepted=torch.full((batch,), n),
         rejected=torch.zeros(batch, dtype=torch.int64),
         path=torch.stack(path) if path else None,
+        error=solver.error(state) if problem.error else None,
     )
 
 

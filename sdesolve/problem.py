@@ -35,10 +35,14 @@ class Problem:
     Args:
         equation: What is integrated.
         cond: Tensors with a leading batch axis, passed to the term.
+        error: Whether an estimate of the error is wanted, of solvers that have one.
     """
 
-    def __init__(self, equation: Equation, cond: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(
+        self, equation: Equation, cond: Mapping[str, Tensor] | None = None, error: bool = False
+    ) -> None:
         self.equation = equation
+        self.error = error
         self.cond = dict(cond or {})
         self.calls = 0
         self._spread_checked = False

@@ -66,6 +66,10 @@ class Frame(ABC):
         """Arrange ``(bands,)`` numbers, float64 on the CPU, for :func:`combine`."""
 
     @abstractmethod
+    def multipliers(self, rows: Tensor, x: Tensor) -> Multiplier:
+        """The same for ``(batch, bands)`` numbers, a row for each sample of ``x``."""
+
+    @abstractmethod
     def gram(self, terms: Sequence[Parts]) -> Tensor:
         """Inner products of the terms within each band, ``(bands, terms, terms)``, float64."""
 
@@ -101,6 +105,10 @@ def _plus(first: Tensor, second: Tensor, factor: float | Tensor | None) -> Tenso
     if isinstance(factor, Tensor):
         return torch.addcmul(first, second, factor)
     return first.add(second, alpha=1.0 if factor is None else factor)
+
+
+def _column(v: Tensor, x: Tensor) -> Tensor:
+    return v.to(x.dtype).to(x.device).reshape(-1, *[1] * (x.ndim - 1))
 
 
 class Reference(ABC):
@@ -177,6 +185,9 @@ class _Whole(Frame):
     def multiplier(self, row: Tensor) -> Multiplier:
         return (row.item(),)
 
+    def multipliers(self, rows: Tensor, x: Tensor) -> Multiplier:
+        return (_column(rows[:, 0], x),)
+
     def gram(self, terms: Sequence[Parts]) -> Tensor:
         flat = torch.stack([t[0].flatten() for t in terms])
         return (flat @ flat.mT)[None].double().cpu()
@@ -249,6 +260,10 @@ class _Principal(Frame):
     def multiplier(self, row: Tensor) -> Multiplier:
         both = torch.stack([row[:-1], row[-1:].expand(len(row) - 1)])
         return row[-1].item(), both[:, None].to(self._basis)
+
+    def multipliers(self, rows: Tensor, x: Tensor) -> Multiplier:
+        both = torch.stack([rows[:, :-1], rows[:, -1:].expand(-1, rows.shape[1] - 1)])
+        return _column(rows[:, -1], x), both.to(self._basis.dtype).to(self._basis.device)
 
     def gram(self, terms: Sequence[Parts]) -> Tensor:
         whole = torch.stack([t[0].flatten() for t in terms])

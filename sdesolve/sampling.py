@@ -44,6 +44,7 @@ def sample(
     save_path: bool = False,
     check: bool = False,
     clock: Grid | None = None,
+    error: bool = False,
 ) -> Solution:
     """Sample by reversing ``process`` with ``score``, from its prior at T to data at eps.
 
@@ -74,6 +75,8 @@ def sample(
         save_path: Keep the state at every time of the grid.
         check: Look for non-finite values after every step.
         clock: Integrate in the clock of this grid object instead of t.
+        error: Estimate the error of each sample (``Solution.error``), where the solver has what it
+            takes; no call.
 
     Returns:
         :class:`sdesolve.Solution`, without autograd graph.
@@ -155,6 +158,7 @@ def sample(
             save_path=save_path,
             check=check,
             clock=clock,
+            error=error,
         )
         parts.append(_denoise(part, process, score, chunk, first + low) if denoise else part)
     return concatenate(parts)

@@ -45,6 +45,15 @@ class Solution:
         accepted: Accepted steps of each sample, ``(batch,)``, int64.
         rejected: Rejected steps of each sample, ``(batch,)``, int64.
         path: States at the times ``t``, ``(len(t), batch, *event)``, if they were asked for.
+        error: Indicator of the error of each ``x``, ``(batch,)``, float64 on the CPU, if it was
+            asked for and the solver corrects its predictions (:class:`sdesolve.ExponentialAdams`
+            and others with a corrector; None elsewhere). Root of the sum of the mean squares over
+            the event of all differences between corrected and predicted states, each shrunk as the
+            noise of data of the reference's scale shrinks from there to the end; in the units of x.
+            It tells samples and grids apart, and is no bound: on mixtures it was 0.7 to 11 times
+            the error of a run, larger for shorter steps, for it follows the predictor, which is
+            less accurate than what is kept. It knows nothing of the last step, which nothing
+            corrects. On Gaussian data with their own reference it is zero to rounding.
     """
 
     x: Tensor
@@ -56,6 +65,7 @@ class Solution:
     accepted: Tensor
     rejected: Tensor
     path: Tensor | None = None
+    error: Tensor | None = None
 
     @property
     def ok(self) -> bool:
@@ -91,6 +101,7 @@ def concatenate(parts: list[Solution]) -> Solution:
         accepted=cat("accepted"),
         rejected=cat("rejected"),
         path=torch.cat(paths, dim=1) if paths else None,
+        error=cat("error") if parts[0].error is not None else None,
     )
 
 

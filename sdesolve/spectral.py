@@ -45,6 +45,9 @@ class _Cosine(Frame):
     def multiplier(self, row: Tensor) -> Multiplier:
         return (row.to(self._columns.dtype).to(self._columns.device)[self._band],)
 
+    def multipliers(self, rows: Tensor, x: Tensor) -> Multiplier:
+        return (rows.to(x.dtype).to(x.device)[:, self._band],)
+
     def gram(self, terms: Sequence[Parts]) -> Tensor:
         y = torch.stack([t[0] for t in terms]).flatten(2)
         each = torch.einsum("mbd,nbd->dmn", y, y).double().cpu()

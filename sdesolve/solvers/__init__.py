@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .adaptive import Adaptive
+from .adaptive_exponential import AdaptiveExponential
 from .adaptive_ode import AdaptiveODE
 from .adaptive_sde import AdaptiveSDE, GottaGoFast
 from .additive import SRA1, SRA2, SRA3, ShARK
@@ -36,6 +37,7 @@ __all__ = [
     "SRA3",
     "SRIW1",
     "Adaptive",
+    "AdaptiveExponential",
     "AdaptiveODE",
     "AdaptiveSDE",
     "Ancestral",

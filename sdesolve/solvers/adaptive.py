@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from ..grids import Grid
 from ..problem import Problem, column
 from ..sde import Calculus, Noise
 
@@ -23,30 +25,30 @@ class Trial(NamedTuple):
         x: States, ``(running, *event)``.
         t: Times, ``(running,)``, float64 on the CPU.
         h: Signed steps, ``(running,)``, float64 on the CPU.
-        carry: From the last accepted step, like x.
+        carry: From the last accepted step; tensors with one row per sample.
         brownian: (W, H) of the step, each ``(running, *noise)``; None without noise.
     """
 
     x: Tensor
     t: Tensor
     h: Tensor
-    carry: Tensor
+    carry: tuple[Tensor, ...]
     brownian: tuple[Tensor, Tensor] | None
 
 
 class Attempt(NamedTuple):
-    """One attempted step of the running samples; all tensors like x.
+    """One attempted step of the running samples; tensors like x but for the carry.
 
     Args:
         x: New states, ``(running, *event)``.
         error: Estimate of the local error.
-        carry: What the next step wants to know of this one, if it is accepted.
+        carry: What the next step wants to know of this one, if it is accepted; as the trial's.
         stages: Drifts at the stages, for the method's interpolant.
     """
 
     x: Tensor
     error: Tensor
-    carry: Tensor
+    carry: tuple[Tensor, ...]
     stages: Sequence[Tensor] = ()
 
 
@@ -118,6 +120,10 @@ class Adaptive(ABC):
     """Whether a rejected step keeps its Brownian increments, to be bridged."""
     interpolates: ClassVar[bool] = False
     """Whether it has an interpolant; others step onto requested times."""
+    clock: ClassVar[Grid | None] = None
+    """Clock it steps in, whatever the equation's; needs the reversal of a process."""
+    longest_step: ClassVar[float] = math.inf
+    """Longest step, in the clock."""
     gains: ClassVar[tuple[float, float]]
     """Coefficients of the PI controller: of this error and of the last one."""
 
@@ -136,15 +142,15 @@ class Adaptive(ABC):
         if self.max_steps < 1:
             raise ValueError(f"max_steps must be 1 or more, got {self.max_steps}")
 
-    def start(self, problem: Problem, x: Tensor, t: Tensor) -> Tensor:
-        """First carry, like x.
+    def start(self, problem: Problem, x: Tensor, t: Tensor) -> tuple[Tensor, ...]:
+        """First carry.
 
         Args:
             problem: The run.
             x: Initial states.
             t: First times, ``(batch,)``, float64 on the CPU.
         """
-        return x
+        return (x,)
 
     @abstractmethod
     def first_step(self, problem: Problem, trial: Trial) -> Tensor:

@@ -188,24 +188,24 @@ class AdaptiveODE(Adaptive):
         if self.method not in _PAIRS:
             raise ValueError(f"method must be one of {', '.join(_PAIRS)}, got {self.method!r}")
 
-    def start(self, problem: Problem, x: Tensor, t: Tensor) -> Tensor:
+    def start(self, problem: Problem, x: Tensor, t: Tensor) -> tuple[Tensor, ...]:
         """First slope; one evaluation."""
-        return problem.drift_at(x, t)
+        return (problem.drift_at(x, t),)
 
     def first_step(self, problem: Problem, trial: Trial) -> Tensor:
         """From the first slope and one more evaluation."""
-        return first_step(self, problem, trial, trial.carry)
+        return first_step(self, problem, trial, trial.carry[0])
 
     def attempt(self, problem: Problem, trial: Trial) -> Attempt:
         """Try one step; six evaluations."""
         pair = _PAIRS[self.method]
-        slopes = [trial.carry]
+        slopes = [*trial.carry]
         step = column(trial.h, trial.x)
         y = trial.x
         for node, row in zip(pair.nodes, pair.stages, strict=True):
             y = torch.addcmul(trial.x, step, _weighted(row, slopes))
             slopes.append(problem.drift_at(y, trial.t + node * trial.h))
-        return Attempt(y, step * _weighted(pair.error, slopes), slopes[-1], slopes)
+        return Attempt(y, step * _weighted(pair.error, slopes), (slopes[-1],), slopes)
 
     def interpolate(self, trial: Trial, attempt: Attempt, theta: Tensor) -> Tensor:
         """The method's own interpolant, order 4."""

@@ -73,7 +73,7 @@ class AdaptiveSDE(Adaptive):
             size = column(h.abs(), x)
             step = _DIAGONAL.advance(problem, drift, spread, 0, x, size, brownian)
         assert step.error is not None
-        return Attempt(step.x, step.error, step.x)
+        return Attempt(step.x, step.error, (step.x,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +125,11 @@ class GottaGoFast(Adaptive):
         if brownian is not None:
             second = second + table.noise(problem, 0, 1, euler, brownian[0])[0]
         half = 0.5 * (second - first)
-        return Attempt(euler + half, half, euler)
+        return Attempt(euler + half, half, (euler,))
 
     def scale(self, trial: Trial, attempt: Attempt) -> Tensor:
         """max(atol, rtol max(abs(x'), abs(x'_last))) with the Euler steps x'."""
-        largest = torch.maximum(attempt.carry.abs(), trial.carry.abs())
+        largest = torch.maximum(attempt.carry[0].abs(), trial.carry[0].abs())
         return (self.rtol * largest).clamp(min=self.atol)
 
     def factor(self, size: Tensor, accept: Tensor, previous: Tensor) -> Tensor:

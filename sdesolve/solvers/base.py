@@ -99,6 +99,13 @@ class Solver(ABC):
     ) -> Step:
         """Advance from grid point ``i`` to ``i + 1``; never changes ``x`` in place."""
 
+    def error(self, state: object) -> Tensor | None:
+        """Estimate of the error from the last state, ``(batch,)`` float64 on the CPU, if any.
+
+        A solver that has one gathers it where ``problem.error`` asks for it.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class Drift:

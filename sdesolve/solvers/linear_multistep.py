@@ -17,20 +17,30 @@ with one evaluation, r_n, taken at the predicted z_n before it is corrected. The
 noise of the step it corrects. After it the residual is kept, not the score: what changes with z to
 first order is in the reference.
 
+Where it is asked for, the corrections tell an error,
+
+.. math:: e_{n+1}^2 = \Psi^2 (e_n^2 + \mathrm{rms}(z_n - \text{its prediction})^2),
+
+as if they had nothing to do with each other, Psi being the linear part for one variance, the data's
+mean square: a correction shrinks on the way like the data's noise.
+
 A method is the function that fills the table; the engine knows nothing of orders or weights.
 """
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ..noise import NoiseSource
 from ..problem import Problem, Step
-from ..references import Frame, Multiplier, Parts, Reference, combine
+from ..process import Process
+from ..references import Frame, Isotropic, Multiplier, Parts, Reference, combine
 from .base import Solver
 
 __all__ = ["LinearMultistep", "Row", "Table"]
@@ -84,6 +94,10 @@ class _State(NamedTuple):
     z: Parts
     base: Parts
     residuals: list[Parts]
+    shrink: list[float]
+    """Psi of every step, where an error is asked for and there are corrections; else empty."""
+    error: Tensor | None
+    """e^2 of every sample, ``(batch,)``."""
 
 
 class LinearMultistep(Solver):
@@ -118,7 +132,11 @@ class LinearMultistep(Solver):
         ]
         depth = max(max(len(row.predict), len(row.correct)) for row in plan.rows)
         z = frame.split(x if mean is None else x.sub(mean, alpha=plan.alpha[0]))
-        return _State(frame, mean, rows, depth, z, z, [])
+        shrink: list[float] = []
+        if problem.error and any(row.correct for row in plan.rows):
+            shrink = _shrink(problem.reverse(type(self).__name__).process, plan)
+        error = x.new_zeros(len(x)) if shrink else None
+        return _State(frame, mean, rows, depth, z, z, [], shrink, error)
 
     def step(
         self, problem: Problem, plan: Table, i: int, x: Tensor, state: object, noise: NoiseSource
@@ -126,13 +144,18 @@ class LinearMultistep(Solver):
         """One evaluation, or none where the row is free."""
         assert isinstance(state, _State)
         frame, row = state.frame, state.rows[i]
-        z, residuals = state.z, state.residuals
+        z, residuals, error = state.z, state.residuals, state.error
         if not plan.rows[i].free:
             score = frame.split(problem.term(x, plan.t[i]))
             residuals = [combine([score, z], [None, row.residual]), *residuals]
         if row.correct:
             used = residuals[: len(row.correct)]
             z = combine([state.base, *used], [row.base, *row.correct])
+            if error is not None:
+                change = frame.join(z) - frame.join(state.z)
+                error = error + change.reshape(len(x), -1).square().mean(1)
+        if error is not None:
+            error = error * state.shrink[i] ** 2
         base = combine([z], [row.keep])
         if row.noise is not None:
             base = combine([base, frame.split(noise.normal())], [None, row.noise])
@@ -140,5 +163,17 @@ class LinearMultistep(Solver):
         y = frame.join(new)
         if state.mean is not None:
             y = y.add(state.mean, alpha=plan.alpha[i + 1])
-        kept = state._replace(z=new, base=base, residuals=residuals[: state.depth - 1])
+        kept = state._replace(z=new, base=base, residuals=residuals[: state.depth - 1], error=error)
         return Step(y, kept)
+
+    def error(self, state: object) -> Tensor | None:
+        """What the corrections tell of the error at the end."""
+        assert isinstance(state, _State)
+        return None if state.error is None else state.error.detach().sqrt().to("cpu").double()
+
+
+def _shrink(process: Process, plan: Table) -> list[float]:
+    """Psi of every step for a variance of the data's mean square."""
+    lam = process.log_snr(torch.tensor(plan.t, dtype=torch.float64, device="cpu"))
+    log = Isotropic(plan.reference.scale**2).log_propagator(lam)[0].diff().exp().tolist()
+    return [s * b / a for s, (a, b) in zip(log, itertools.pairwise(plan.alpha), strict=True)]

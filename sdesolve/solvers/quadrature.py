@@ -47,6 +47,7 @@ __all__ = [
     "Weight",
     "end",
     "gauss_legendre",
+    "integrate_histories",
     "integrate_residual",
     "log_weight",
     "noise_variance",
@@ -160,6 +161,42 @@ def integrate_residual(
     cardinal = _lagrange(v, u) if flat else _conditional_mean(v, u, length)
     weights = torch.exp(log_weight(reference, weight, at))
     return (1 + tau**2) * (cardinal @ kernel.T) / weights.T
+
+
+def integrate_histories(
+    reference: Reference, nodes: Tensor, count: Tensor, l0: Tensor, l1: Tensor
+) -> Tensor:
+    """As :func:`integrate_residual` where every sample has its own step and nodes.
+
+    The weight is natural, the interpolation polynomial, the stochasticity 0. One panel is enough
+    for steps of two or less.
+
+    Args:
+        reference: Linear part.
+        nodes: Values of lambda, from the latest, ``(batch, nodes)``.
+        count: How many of them there are, ``(batch, 1)``; the others get the coefficient 0.
+        l0: lambda at the start of each step, ``(batch,)``.
+        l1: lambda at its end.
+
+    Returns:
+        Coefficients of R, ``(nodes, batch, bands)``.
+    """
+    x, w = _rule()
+    h = (l1 - l0)[:, None]
+    q, dq = l0[:, None] + 0.5 * h * (x + 1), 0.5 * h * w
+    log_phi = reference.log_propagator(l1)[..., None] - reference.log_propagator(q)
+    kernel = torch.exp(log_phi + log_weight(reference, "natural", q)) * dq
+    weights = torch.exp(log_weight(reference, "natural", nodes))
+    rows = []
+    for j in range(nodes.shape[1]):
+        cardinal = (j < count).double().expand(q.shape)
+        for m in range(nodes.shape[1]):
+            if m != j:
+                gap = torch.where(m < count, nodes[:, j : j + 1] - nodes[:, m : m + 1], 1.0)
+                factor = (q - nodes[:, m : m + 1]) / torch.where(gap == 0, 1.0, gap)
+                cardinal = cardinal * torch.where(m < count, factor, 1.0)
+        rows.append(torch.einsum("bq,nbq->bn", cardinal, kernel) / weights[..., j].T)
+    return torch.stack(rows)
 
 
 def _lagrange(nodes: Tensor, at: Tensor) -> Tensor:

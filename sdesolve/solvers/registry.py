@@ -10,6 +10,7 @@ from ..correctors import Langevin
 from ..grids import Karras, Uniform
 from ..references import Isotropic
 from .adaptive import Adaptive
+from .adaptive_exponential import AdaptiveExponential
 from .adaptive_ode import AdaptiveODE
 from .adaptive_sde import AdaptiveSDE, GottaGoFast
 from .additive import SRA1, SRA2, SRA3, ShARK
@@ -223,6 +224,7 @@ _SOLVERS: dict[str, Callable[[], Solver | Adaptive]] = {
     "dri1": DRI1,
     "adaptive-dopri5": AdaptiveODE,
     "adaptive-tsit5": lambda: AdaptiveODE("tsit5"),
+    "adaptive-exponential": AdaptiveExponential,
     "adaptive-sde": AdaptiveSDE,
     "adaptive-gotta-go-fast": GottaGoFast,
     **{preset.__name__.replace("_", "-"): preset for preset in _PRESETS},

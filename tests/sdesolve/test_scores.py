@@ -91,3 +91,57 @@ def test_energy_score_has_a_graph_only_when_asked():
         assert not score(x, t).requires_grad
     x.requires_grad_()
     assert torch.autograd.grad(score(x, t).sum(), x)[0].allclose(torch.full_like(x, -12.0))
+
+
+WIDE = ss.GaussianMixture([0.4, 0.6], [[-1.5, 0.2, 0.1], [0.3, 0.6, -2.0]], 0.04)
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=str)
+@given(
+    u=st.floats(0.05, 1.0),
+    seed=st.integers(0, 20),
+    quantile=st.sampled_from([None, 0.5, 0.9, 1.0]),
+    bounds=st.sampled_from([(-1.0, 1.0), (0.0, 1.0), (-4.0, 4.0)]),
+)
+def test_threshold_keeps_the_denoised_mean_in_range(process, u, seed, quantile, bounds):
+    """Beside the definition, sample by sample; where nothing is out of range, nothing changes."""
+    t = torch.full((5,), u * process.T, dtype=torch.float64)
+    alpha, sigma = process.alpha(t[:1]), process.sigma(t[:1])
+    x = WIDE.sample(5, process, u * process.T, seed=seed)
+    plain = WIDE.score(process)
+    low, high = bounds
+    score = ss.scores.threshold(plain, process, low, high, quantile=quantile)
+    before = (x + sigma**2 * plain(x, t)) / alpha
+    after = (x + sigma**2 * score(x, t)) / alpha
+    for old, new in zip(before, after, strict=True):
+        expected = old.clamp(low, high)
+        if quantile is not None:
+            centred = 2 * (old - low) / (high - low) - 1
+            size = max(1.0, centred.abs().quantile(quantile).item())
+            expected = low + (centred.clamp(-size, size) / size + 1) * (high - low) / 2
+        assert torch.allclose(new, expected, rtol=1e-6, atol=1e-7)
+    inside = ((before > low) & (before < high)).all(1)
+    assert torch.equal(score(x, t)[inside], plain(x, t)[inside])
+
+
+def test_threshold_reaches_solvers_and_brings_nothing_of_the_old_score():
+    process = ss.EDM()
+    plain = ss.EmpiricalScore(torch.tensor([[-2.0, 0.0], [0.5, 0.5]]), process, 0.1)
+    object.__setattr__(plain, "reference", ss.Isotropic(0.25))
+    score = ss.scores.threshold(plain, process)
+    assert not hasattr(score, "reference")
+    out = ss.sample(process, score, (32, 2), nfe=10).x
+    assert out.abs().max() < 1.05
+    assert ss.sample(process, plain, (32, 2), nfe=10).x.abs().max() > 1.5
+
+
+def test_threshold_refuses_what_has_no_meaning():
+    process = ss.EDM()
+    score = DATA.score(process)
+    with pytest.raises(ValueError, match="low must be below high"):
+        ss.scores.threshold(score, process, 1.0, 1.0)
+    for quantile in (0.0, 1.5, float("nan")):
+        with pytest.raises(ValueError, match=r"0\.995"):
+            ss.scores.threshold(score, process, quantile=quantile)
+    with pytest.raises(ValueError, match="singular"):
+        ss.scores.threshold(score, process)(torch.zeros(1, 2), torch.zeros(1))
