@@ -68,15 +68,12 @@ def main() -> None:
     judge = Reference.load(pretrained_folder() / "features" / "fashion-mnist.safetensors")
     for name in MODELS:
         model = scorezoo.load(name)
-        jobs = [
-            (*s, labels) for labels in (False, True)[: 1 + bool(model.classes)] for s in SETTINGS
-        ]
-        for solver, nfe, labels in tqdm(jobs, desc=name, unit="row"):
-            if (name, solver, nfe, labels, arguments.count) in known:
+        kinds = (False, True) if model.classes else (False,)
+        jobs = [(*setting, labels, arguments.count) for labels in kinds for setting in SETTINGS]
+        for job in tqdm(jobs, desc=name, unit="row"):
+            if (name, *job) in known:
                 continue
-            rows.append(
-                {"model": name} | measure(model, solver, nfe, arguments.count, labels, judge)
-            )
+            rows.append({"model": name} | measure(model, *job, judge))
             record.write(NAME, {"machine": record.machine(), "rows": rows})
     tables.main()
 
