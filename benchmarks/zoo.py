@@ -69,11 +69,12 @@ def main() -> None:
     for name in MODELS:
         model = scorezoo.load(name)
         kinds = (False, True) if model.classes else (False,)
-        jobs = [(*setting, labels, arguments.count) for labels in kinds for setting in SETTINGS]
-        for job in tqdm(jobs, desc=name, unit="row"):
-            if (name, *job) in known:
+        jobs = [(solver, nfe, labels) for labels in kinds for solver, nfe in SETTINGS]
+        for solver, nfe, labels in tqdm(jobs, desc=name, unit="row"):
+            if (name, solver, nfe, labels, arguments.count) in known:
                 continue
-            rows.append({"model": name} | measure(model, *job, judge))
+            row = measure(model, solver, nfe, labels, arguments.count, judge)
+            rows.append({"model": name} | row)
             record.write(NAME, {"machine": record.machine(), "rows": rows})
     tables.main()
 
