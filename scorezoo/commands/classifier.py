@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..classifier import noisy_accuracy, train_noisy_classifier
-from ..data import load_images
+from ..data import load_images, write_atomically
 
 __all__ = ["classifier"]
 
@@ -25,7 +26,9 @@ def classifier(
     images, held_out = load_images(data, "train"), load_images(data, "test")
     model = train_noisy_classifier(images, epochs=epochs, seed=seed, progress=True)
     model.save_pretrained(output)
-    for level in _SHOWN:
-        accuracy = noisy_accuracy(model, held_out, level)
-        typer.echo(f"noise {level:5g}: test accuracy {accuracy:.2%}")
+    accuracy = {f"{level:g}": noisy_accuracy(model, held_out, level) for level in _SHOWN}
+    for level, right in accuracy.items():
+        typer.echo(f"noise {level:>5}: test accuracy {right:.2%}")
+    text = json.dumps(accuracy, indent=1) + "\n"
+    write_atomically(output / "accuracy.json", lambda path: path.write_text(text))
     typer.echo(f"wrote {output}; scorezoo.load_classifier reads it")
