@@ -21,12 +21,14 @@ import scorezoo
 import sdesolve as ss
 from benchmarks import record, tables
 from scorezoo.model import pretrained_folder
+from scorezoo.pictures import grid, save_png
 from scorezoo.quality import Reference
 
 NAME = "zoo"
 MODELS = ("fashion-mnist", "fashion-mnist-edm")
 SETTINGS = (("heun", 20), ("heun", 50), ("euler-maruyama", 100))
 """Solvers and budgets, all on a Karras grid."""
+SHOWN = 10
 
 
 def measure(
@@ -55,6 +57,26 @@ def measure(
     }
 
 
+def picture() -> None:
+    """Ten samples of each network at 20 calls, and ten with the labels 0 to 9."""
+    strips = []
+    for name in MODELS:
+        model = scorezoo.load(name)
+        for labels in (False, True) if model.classes else (False,):
+            solution = ss.sample(
+                model.process,
+                model.score,
+                (SHOWN, *model.shape),
+                solver=ss.Heun(),
+                grid=ss.Karras(),
+                nfe=20,
+                cond={"label": torch.arange(SHOWN)} if labels else None,
+            )
+            strips.append(model.to_pixels(solution.x))
+    path = record.ROOT / "docs" / "zoo.png"
+    save_png(path, grid(torch.cat(strips), columns=SHOWN), scale=2)
+
+
 def main() -> None:
     """Measure what is missing, write the README's tables."""
     parser = argparse.ArgumentParser(
@@ -76,6 +98,7 @@ def main() -> None:
             row = measure(model, solver, nfe, labels, arguments.count, judge)
             rows.append({"model": name} | row)
             record.write(NAME, {"machine": record.machine(), "rows": rows})
+    picture()
     tables.main()
 
 
