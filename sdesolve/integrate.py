@@ -101,7 +101,7 @@ def solve(
         first: Index of the first sample: sample i of the batch is sample first + i of the seed.
         cond: Tensors with a leading batch axis, passed to the score as keywords.
         progress: Show a progress bar.
-        callback: Called as ``callback(step, t, x)`` after every step.
+        callback: Called as ``callback(step, t, x)`` after every step; it must not change x.
         save_path: Keep the state at every time of the grid.
         check: Look for non-finite values after every step instead of once at the end. A sample that
             fails is frozen at its last good state; costs a device synchronisation a step.

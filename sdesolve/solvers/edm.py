@@ -103,7 +103,6 @@ class EDMHeun(Solver):
 
     order = 2
     evaluations = 2
-    self_contained = False
     reaches_zero: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

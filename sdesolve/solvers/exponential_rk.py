@@ -89,7 +89,7 @@ class ExponentialRungeKutta(LinearMultistep):
 
     strong_order: ClassVar[dict[Noise, float]] = {"additive": 1.0}
     reaches_zero: ClassVar[bool] = True
-    self_contained: ClassVar[bool] = True
+    one_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.order not in _STAGES:

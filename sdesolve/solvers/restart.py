@@ -61,7 +61,6 @@ class Restart(Solver):
     noise: float = 1.003
 
     order = 2
-    self_contained = False
     weak_order: ClassVar[dict[Noise, float]] = {"additive": 2.0}
 
     def __post_init__(self) -> None:

@@ -65,7 +65,6 @@ def run(solver, steps, grid, exact_start):
     for i in range(steps):
         if 0 < i < known:
             x = quantiles(U, times[i].item())
-            state = state._replace(z=(x,))
         x, state, _ = solver.step(problem, plan, i, x, state, None)
     return (x - quantiles(U, SPAN[1])).abs().max().item()
 
@@ -148,7 +147,7 @@ def test_weak_order_of_the_variance(name):
 def test_weak_order_on_a_nonlinear_score(name):
     """Local errors are of one order more, for the worst of four functions."""
     solver = unlimited(PRESETS[name])
-    past = 0 if solver.self_contained else min(int(solver.order), 3) - 1
+    past = 0 if solver.one_step else min(int(solver.order), 3) - 1
     coarse, fine = (local_weak_errors(solver, h, past) for h in (0.01, 0.005))
     order = math.log2(max(coarse) / max(fine)) - 1
     assert order == pytest.approx(solver.weak_order["additive"], abs=0.2)
