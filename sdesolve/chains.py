@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .checks import check_cond
 from .correctors.base import Corrector
-from .integrate import check_cond
 from .noise import Streams
 from .problem import Problem
 from .process import Process

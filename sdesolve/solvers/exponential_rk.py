@@ -92,7 +92,7 @@ class ExponentialRungeKutta(LinearMultistep):
     one_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.order not in _STAGES:
+        if not isinstance(self.order, int) or self.order not in _STAGES:
             raise ValueError(f"order is 1, 2 or 3, got {self.order}")
         if self.weight not in ("natural", "noise", "data"):
             raise ValueError(f'weight is "natural", "noise" or "data", got {self.weight!r}')

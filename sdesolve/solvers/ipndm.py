@@ -59,7 +59,7 @@ class IPNDM(ExponentialMultistep):
     weak_order: ClassVar[dict[Noise, float]] = {}
 
     def __post_init__(self) -> None:
-        if self.order not in _WEIGHTS:
+        if not isinstance(self.order, int) or self.order not in _WEIGHTS:
             raise ValueError(f"order is 1, 2, 3 or 4, got {self.order}")
 
     @property
