@@ -21,8 +21,11 @@ from torch import Tensor
 
 import sdesolve as ss
 from benchmarks import record
+from sdesolve.solvers.linear_multistep import LinearMultistep
 
 NAME = "convergence"
+# Exponential methods and EDM's are measured by tests/sdesolve/test_exponential_orders.py.
+ELSEWHERE = (ss.PredictorCorrector, LinearMultistep, ss.EDMHeun, ss.Restart)
 GRIDS = (8, 16, 32, 64, 128, 256)
 
 Field = Callable[[Tensor, Tensor], Tensor]
@@ -172,7 +175,7 @@ def weak() -> list[dict[str, Any]]:
             if not isinstance(solver, ss.Solver) or "additive" not in solver.weak_order:
                 continue
             # Moments are propagated step by step.
-            if not solver.self_contained or isinstance(solver, ss.PredictorCorrector):
+            if isinstance(solver, ELSEWHERE):
                 continue
             if solver.tau == 0:
                 continue
@@ -215,9 +218,8 @@ def weak_nonlinear() -> list[dict[str, Any]]:
         for name in ss.solver_names()
         if isinstance(solver := ss.solver(name), ss.Solver)
         and "additive" in solver.weak_order
-        and solver.self_contained
         and solver.tau != 0
-        and not isinstance(solver, ss.PredictorCorrector | ss.ExponentialRungeKutta)
+        and not isinstance(solver, ELSEWHERE)
     ]
 
 

@@ -12,10 +12,11 @@ from benchmarks import record
 from scorezoo.data import write_atomically
 from sdesolve.solvers.registry import paper
 
-__all__ = ["samplers"]
+__all__ = ["cost", "samplers"]
 
 
-def _cost(solver: ss.Solver) -> str:
+def cost(solver: ss.Solver) -> str:
+    """Evaluations of a step, and those that every run has on top."""
     each, fixed = solver.nfe(2) - solver.nfe(1), 2 * solver.nfe(1) - solver.nfe(2)
     return f"{each}" if fixed == 0 else f"{each} and {fixed} once"
 
@@ -48,7 +49,7 @@ def samplers() -> str:
         strong = f"{solver.strong_order['additive']:g}" if noisy and solver.strong_order else "-"
         weak = f"{solver.weak_order['additive']:g}" if noisy and solver.weak_order else "-"
         orders = [f"{order:g}", f"{own:g}"]
-        what = [f"`{name}`", source.rstrip("."), f"`{_object(solver)}`", _cost(solver)]
+        what = [f"`{name}`", source.rstrip("."), f"`{_object(solver)}`", cost(solver)]
         body.append([*what, *orders, _noise(solver), strong, weak])
     head = ["name", "source", "object", "NFE a step", "order", "with its start and end"]
     return record.table([*head, "stochasticity", "strong", "weak"], body)
@@ -70,14 +71,14 @@ Every formula is written out independently in `tests/sdesolve/test_presets.py`.
   formula misses a factor of two; it is kept as `dpmpp-3m-published` and has order 2.
 - `er-sde-3` is published as third-order and has order 2: its slope stands in the middle of the last
   step.
-- `ipndm` has its order on grids uniform in sigma / alpha, 2 on others.
+- `ipndm` has order 4 on grids uniform in sigma / alpha (`Karras(1.0)`), 2 on others.
 - UniPC's and SA-Solver's last step has order 1, as published; `dataclasses.replace(solver,
   final_order=None)` lifts it. DPM-Solver++ and DEIS have no such rule in their papers (their code
   lowers the order of the last two steps below 10 or 15 steps): pass `final_order=1` to
   `ExponentialAdams`.
 - SA-Solver's tau may be a function of time: `dataclasses.replace(solver, tau=lambda t: ...)`.
-- Weak orders hold from the exact law at the start; those of EDM's churn and of Restart for
-  S_noise = 1, and for Restart with inner steps that grow with the outer ones.
+- Weak orders hold from the exact law at the start. EDM's churn has weak order 2 with S_noise = 1,
+  Restart with that and inner steps that grow with the outer ones; as published neither has any.
 - "Its own" stochasticity is set by the method; `stochasticity=0` switches it off.
 """
     path = record.ROOT / "docs" / "samplers.md"

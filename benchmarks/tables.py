@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import scorezoo
 import sdesolve as ss
-from benchmarks import record
+from benchmarks import record, samplers
 from scorezoo.model import pretrained_folder
 from scorezoo.recipes import read_recipe
 
@@ -27,21 +27,28 @@ def _order(orders: dict[ss.sde.Noise, float]) -> str:
     return "; ".join(parts) or "-"
 
 
+def _orders(exact: float, own: float) -> str:
+    """Order, and what is left of it from the method's own start to its own end."""
+    return f"{exact:g}" if own == exact else f"{exact:g} ({own:g} with its own start and end)"
+
+
 def solvers() -> str:
     """Every registered solver with its declarations."""
     body = []
     for name in ss.solver_names():
         solver = ss.solver(name)
         strong, weak, cost = "-", "-", f"{solver.evaluations} an attempt"
-        order = float(solver.order)
+        orders = f"{solver.order:g}"
         if isinstance(solver, ss.Solver):
-            order = solver.orders[0]
-            strong, weak = _order(solver.strong_order), _order(solver.weak_order)
-            cost = str(solver.nfe(1))
+            noisy = solver.own_noise or solver.tau != 0
+            orders = _orders(*solver.orders)
+            strong = _order(solver.strong_order) if noisy else "-"
+            weak = _order(solver.weak_order) if noisy else "-"
+            cost = samplers.cost(solver)
         multiplicative = {"scalar", "diagonal", "general"} & set(solver.noise_types)
         calculus = ", ".join(c.capitalize() for c in solver.calculus) if multiplicative else "-"
         kind = type(solver).__name__
-        body.append([f"`{name}`", f"`{kind}`", f"{order:g}", strong, weak, calculus, cost])
+        body.append([f"`{name}`", f"`{kind}`", orders, strong, weak, calculus, cost])
     head = ["name", "class", "order", "strong order", "weak order", "calculus", "NFE per step"]
     return record.table(head, body)
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .checks import check_cond
 from .correctors.base import Corrector
-from .integrate import check_cond
 from .noise import Streams
 from .problem import Problem
 from .process import Process
@@ -62,8 +62,9 @@ def chain(
     """Run one Markov chain per sample with the stationary law p_t.
 
     Sample i depends on (seed, first + i) and its start only. Step sizes adapt, each to its own
-    sample, during the warm-up and are frozen after it: from then on Metropolis kernels leave p_t
-    exactly unchanged.
+    sample, during the warm-up and are frozen after it: from then on Metropolis kernels that accept
+    by the energy leave p_t exactly unchanged, those that accept by the line integral up to the
+    error of Simpson's rule.
 
     Args:
         process: Noising process of the score.

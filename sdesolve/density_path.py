@@ -19,11 +19,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .checks import check_cond
 from .density import DensityFlow, DensitySolver
 from .dequantise import check_data
 from .divergence import Divergence, Hutchinson
 from .evidence import Prior
-from .integrate import check_cond, solve
+from .integrate import solve
 from .noise import Streams
 from .process import Process
 from .scores import Score
@@ -103,6 +104,7 @@ def log_density_path(
     check_data(x)
     check_cond(cond, len(x))
     t = torch.as_tensor(times).detach().to("cpu", torch.float64)
+    t = torch.where((t - process.T).abs() <= 1e-6 * process.T, process.T, t)
     inside = t.ndim == 1 and len(t) > 0 and bool((t > 0).all()) and t[-1].item() <= process.T
     if not inside or not bool((t.diff() > 0).all()) or t[0].item() == process.T:
         raise ValueError(

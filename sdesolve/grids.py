@@ -102,12 +102,14 @@ class Uniform(Grid):
 
 @dataclass(frozen=True)
 class Quadratic(Grid):
-    """Equal steps of sqrt(t): finer near the data."""
+    """Equal steps of sqrt(t): finer near the data; for times from 0 up."""
 
     needs_process = False
 
     def clock(self, process: Process | None, t: Tensor) -> Tensor:
         """Sqrt(t)."""
+        if bool((t < 0).any()):
+            raise ValueError("Quadratic() is of times from 0 up; write grid=Uniform()")
         return t.sqrt()
 
     def time(self, process: Process | None, u: Tensor) -> Tensor:
@@ -136,9 +138,16 @@ class Karras(Grid):
 
     Args:
         rho: 1 is uniform in the noise level, larger values crowd the small ones.
+
+    Raises:
+        ValueError: If rho is not positive and finite.
     """
 
     rho: float = 7.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rho < math.inf:
+            raise ValueError(f"rho must be positive and finite, got {self.rho}; EDM's is 7")
 
     def clock(self, process: Process | None, t: Tensor) -> Tensor:
         """(sigma / alpha)^(1/rho)."""

@@ -16,43 +16,25 @@ from tqdm import tqdm
 
 from .adaptive import Callback, integrate_adaptively
 from .brownian import BrownianPath, PathNoise
+from .checks import (
+    AnySolver,
+    check_cond,
+    check_count,
+    check_delegated,
+    check_equation,
+    check_state,
+)
 from .clocks import Clocked
 from .grids import Grid, Uniform
 from .noise import NoiseSource, Streams
 from .problem import Problem
 from .process import Process
 from .reverse import ReverseSDE
-from .sde import Equation, Noise
+from .sde import Equation
 from .solution import Solution, Status, warn_not_finite
 from .solvers import Adaptive, Delegate, Solver
 
 __all__ = ["AnySolver", "Callback", "solve"]
-
-AnySolver = Solver | Adaptive | Delegate
-
-_OTHERS: dict[str, dict[str, tuple[Noise, ...]]] = {
-    "ito": {
-        "EulerMaruyama()": ("scalar", "diagonal", "commutative", "general"),
-        "Milstein()": ("scalar", "diagonal", "commutative"),
-        "SRIW1()": ("scalar", "diagonal"),
-        "DRI1()": ("commutative", "general"),
-    },
-    "stratonovich": {
-        "Heun()": ("scalar", "diagonal", "commutative", "general"),
-        "EulerHeun()": ("scalar", "diagonal", "commutative", "general"),
-        'Milstein("stratonovich")': ("scalar", "diagonal", "commutative"),
-    },
-}
-
-
-def _others(sde: Equation) -> str:
-    """Solvers of an equation, as they are written."""
-    if sde.noise == "none":
-        return "Heun(), RK4() or AdaptiveODE()"
-    if sde.noise == "additive":
-        return "EulerMaruyama(), SRA2(), ShARK() or AdaptiveSDE()"
-    names = [name for name, kinds in _OTHERS[sde.calculus].items() if sde.noise in kinds]
-    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +83,7 @@ def solve(
         first: Index of the first sample: sample i of the batch is sample first + i of the seed.
         cond: Tensors with a leading batch axis, passed to the score as keywords.
         progress: Show a progress bar.
-        callback: Called as ``callback(step, t, x)`` after every step.
+        callback: Called as ``callback(step, t, x)`` after every step; it must not change x.
         save_path: Keep the state at every time of the grid.
         check: Look for non-finite values after every step instead of once at the end. A sample that
             fails is frozen at its last good state; costs a device synchronisation a step.
@@ -116,15 +98,19 @@ def solve(
 
     Raises:
         ValueError: If an argument is out of range or a shape is wrong.
-        TypeError: If a dtype is not float32 or float64, or the solver cannot solve this equation.
+        TypeError: If a dtype is not float32 or float64, a count is no whole number, or the solver
+            is none or cannot solve this equation.
     """
-    _check_state(x)
+    check_state(x)
     if not isinstance(sde, Equation):
         from .interop.foreign import as_equation
 
         sde = as_equation(sde, x, float(t_span[0]))
-    _check_equation(sde, solver)
+    check_equation(sde, solver)
     check_cond(cond, len(x))
+    check_count("steps", steps)
+    check_count("nfe", nfe)
+    t_span = within(_process(sde), t_span[0]), within(_process(sde), t_span[1])
     clock = _own_clock(sde, solver, clock)
     times = _times(sde, solver, t_span, steps, nfe, grid)
     span = times
@@ -136,7 +122,7 @@ def solve(
     options = _Options(seed, first, progress, callback, save_path, check, brownian)
     problem = Problem(sde, cond, error)
     if isinstance(solver, Delegate):
-        _check_delegated(solver, nfe, first, callback, save_path, check, brownian)
+        check_delegated(solver, nfe, first, callback, save_path, check, brownian)
         solution = solver.integrate(problem, x, span, steps, seed)
     elif isinstance(solver, Adaptive):
         h = None if steps is None else (span[-1] - span[0]).item() / steps
@@ -159,6 +145,12 @@ def solve(
         solution = replace(solution, t=times, reached=sde.time(solution.reached))
     warn_not_finite(solution.status, first)
     return solution
+
+
+def within(process: Process | None, t: float) -> float:
+    """The time as a number; T for what is T up to the rounding of float32."""
+    t = float(t)
+    return process.T if process is not None and abs(t - process.T) <= 1e-6 * process.T else t
 
 
 def _own_clock(sde: Equation, solver: AnySolver, clock: Grid | None) -> Grid | None:
@@ -260,7 +252,7 @@ def _times(
     grid: Grid | Tensor | None,
 ) -> Tensor:
     """The grid, float64 on the CPU, checked."""
-    t0, t1 = (float(t) for t in t_span)
+    t0, t1 = t_span
     if not (math.isfinite(t0) and math.isfinite(t1)) or t0 == t1:
         raise ValueError(f"t_span needs two different finite times, got {t_span}")
     process = _process(sde)
@@ -274,10 +266,12 @@ def _times(
                     "integrators may end at 0"
                 )
     if isinstance(grid, Tensor):
+        _check_budget(solver, steps, nfe)
         return _given(grid, t0, t1, steps, nfe, solver)
     if not isinstance(solver, Solver):
         if steps is not None and steps < 1:
             raise ValueError(f"steps must be 1 or more, got {steps}")
+        _check_budget(solver, steps, nfe)
         return torch.tensor([t0, t1], dtype=torch.float64)
     if (steps is None) == (nfe is None):
         raise ValueError("give the number of steps or a budget of nfe, one of the two")
@@ -295,6 +289,17 @@ def _times(
     return grid(process, t0, t1, steps)
 
 
+def _check_budget(solver: AnySolver, steps: int | None, nfe: int | None) -> None:
+    if nfe is None or not isinstance(solver, Adaptive):
+        return
+    least = solver.opening + (solver.sizing if steps is None else 0) + solver.evaluations
+    if nfe < least:
+        raise ValueError(
+            f"nfe={nfe} does not pay for one attempted step of {solver}, which takes {least} with "
+            "what it takes to start"
+        )
+
+
 def _given(
     grid: Tensor,
     t0: float,
@@ -303,7 +308,7 @@ def _given(
     nfe: int | None,
     solver: AnySolver,
 ) -> Tensor:
-    times = grid.detach().to("cpu", torch.float64)
+    times = grid.detach().to("cpu", torch.float64, copy=True)
     if times.ndim != 1 or len(times) < 2:
         raise ValueError(f"a grid is a 1-d tensor of two times or more, got {tuple(grid.shape)}")
     moves = times.diff() * math.copysign(1, t1 - t0)
@@ -322,66 +327,5 @@ def _given(
             f"the grid's {len(times) - 1} steps take {solver.nfe(len(times) - 1)} evaluations, "
             f"nfe={nfe} was given; shorten the grid or leave nfe out"
         )
+    times[0], times[-1] = t0, t1
     return times
-
-
-def _check_state(x: Tensor) -> None:
-    if not isinstance(x, Tensor):
-        raise TypeError(f"x must be a tensor (batch, *event), got {type(x).__name__}")
-    if x.dtype not in (torch.float32, torch.float64):
-        raise TypeError(
-            f"states are float32 or float64, got {x.dtype}; write x.float() (the network may "
-            "run in lower precision inside)"
-        )
-    if x.ndim < 1 or len(x) == 0:
-        raise ValueError(f"x must have shape (batch, *event) with batch >= 1, got {tuple(x.shape)}")
-
-
-def _check_delegated(solver: Delegate, *unsupported: object) -> None:
-    names = ("nfe", "first", "callback", "save_path", "check", "brownian")
-    given = [name for name, value in zip(names, unsupported, strict=True) if value]
-    if given:
-        raise ValueError(
-            f"{type(solver).__name__} hands the whole integration to another library, which knows "
-            f"no {', '.join(given)}; leave them out, or use a solver of sdesolve"
-        )
-
-
-def check_cond(cond: Mapping[str, Tensor] | None, batch: int) -> None:
-    for name, value in (cond or {}).items():
-        if not isinstance(value, Tensor) or value.ndim < 1 or len(value) != batch:
-            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(
-                f"cond[{name!r}] must be a tensor whose first axis has the batch's {batch} "
-                f"entries, got {got}; write value.expand({batch}, ...)"
-            )
-
-
-def _check_equation(sde: Equation, solver: AnySolver) -> None:
-    if not isinstance(solver, AnySolver):
-        raise TypeError(
-            f"solver is a solver object such as EulerMaruyama(), got {solver!r}; for a name "
-            "write ss.solver(name)"
-        )
-    name = type(solver).__name__
-    if isinstance(solver, Solver) and solver.own_noise:
-        if isinstance(sde, ReverseSDE) and sde.stochasticity not in (0.0, 1.0):
-            raise ValueError(
-                f"{name} sets the stochasticity itself, the equation has {sde.stochasticity:g}; "
-                "write process.reverse(score, stochasticity=1), or 0 for none"
-            )
-    elif isinstance(sde, ReverseSDE) and solver.tau is not None and sde.stochasticity != solver.tau:
-        raise ValueError(
-            f"{name} is made for stochasticity {solver.tau:g}, the equation has "
-            f"{sde.stochasticity:g}; write process.reverse(score, stochasticity={solver.tau:g})"
-        )
-    if sde.noise not in solver.noise_types:
-        raise ValueError(
-            f"{name} solves equations with noise {', '.join(solver.noise_types)}; this one has "
-            f"{sde.noise} noise; use {_others(sde)}"
-        )
-    if sde.noise not in ("none", "additive") and sde.calculus not in solver.calculus:
-        raise ValueError(
-            f"{name} solves {' and '.join(solver.calculus)} equations, this one is "
-            f"{sde.calculus}; use {_others(sde)}"
-        )

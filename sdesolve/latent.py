@@ -13,6 +13,7 @@ References:
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, TypedDict
@@ -20,8 +21,9 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 import torch
 from torch import Tensor
 
+from .checks import AnySolver, check_batch_size, check_cond
 from .grids import Grid, LogSNR
-from .integrate import AnySolver, check_cond, solve
+from .integrate import solve
 from .process import Process, expand_like
 from .scores import Score
 from .solution import NotFiniteWarning, Solution, Status, concatenate
@@ -88,6 +90,7 @@ def flow(
     solver = AdaptiveODE() if solver is None else solver
     _check_deterministic(solver)
     check_cond(cond, len(x))
+    check_batch_size(batch_size)
     adaptive = isinstance(solver, Adaptive)
     gridded = isinstance(solver, Solver)
     if gridded and steps is None and nfe is None and not isinstance(grid, Tensor):
@@ -138,7 +141,8 @@ def encode(process: Process, score: Score, x: Tensor, **options: Unpack[FlowOpti
         >>> bool((decode(process, score, z) - 1).abs().max() < 1e-3)
         True
     """
-    eps = options.pop("eps", None) or process.eps
+    eps = options.pop("eps", None)
+    eps = process.eps if eps is None else eps
     return _whole(flow(process, score, x, (eps, process.T), **options))  # type: ignore[misc]
 
 
@@ -158,7 +162,8 @@ def decode(process: Process, score: Score, z: Tensor, **options: Unpack[FlowOpti
         TypeError: If the solver is stochastic.
         ValueError: As :func:`sdesolve.solve`.
     """
-    eps = options.pop("eps", None) or process.eps
+    eps = options.pop("eps", None)
+    eps = process.eps if eps is None else eps
     return _whole(flow(process, score, z, (process.T, eps), **options))  # type: ignore[misc]
 
 
@@ -227,11 +232,11 @@ def temperature(
         ``(batch, *event)``.
 
     Raises:
-        ValueError: If the factor is not positive.
+        ValueError: If the factor is not positive and finite.
         TypeError: If the solver is stochastic.
     """
-    if not factor > 0:
-        raise ValueError(f"factor must be positive, got {factor}; 1 changes nothing")
+    if not 0 < factor < math.inf:
+        raise ValueError(f"factor must be positive and finite, got {factor}; 1 changes nothing")
     return decode(process, score, factor * encode(process, score, x, **options), **options)
 
 

@@ -25,11 +25,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .checks import check_batch_size, check_cond
 from .density import DensityFlow, DensitySolver
 from .dequantise import Quantisation, check_data
 from .divergence import Divergence, Exact, Hutchinson
 from .evidence import Draw, LogLikelihood, Prior, concatenate, prior_mismatch, summarise
-from .integrate import check_cond, solve
+from .integrate import solve
 from .noise import Streams
 from .process import Process
 from .scores import Score
@@ -212,8 +213,7 @@ def log_likelihood(
         raise ValueError(
             f"draws={draws} without bins or eps_correction would compute one number {draws} times"
         )
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+    check_batch_size(batch_size)
     eps = process.eps if eps is None else float(eps)
     if not 0 < eps < process.T:
         raise ValueError(f"eps lies in (0, {process.T:g}), got {eps:g}")

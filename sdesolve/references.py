@@ -283,8 +283,8 @@ class GaussianReference(Reference):
         rest: Variance along every other direction.
 
     Raises:
-        ValueError: If shapes do not agree, a variance is negative or the directions are not
-            orthonormal to 1e-6.
+        ValueError: If shapes do not agree, there is no direction, a variance is negative or
+            infinite, or the directions are not orthonormal to 1e-6.
 
     References:
         With one variance this is the preconditioning of Karras et al. 2022; Wang & Vastola 2023
@@ -307,14 +307,17 @@ class GaussianReference(Reference):
                 f"expected directions (rank, *{tuple(mean.shape)}) and variances (rank,), got "
                 f"{tuple(directions.shape)} and {tuple(variances.shape)}"
             )
-        if not (rest >= 0 and bool((variances >= 0).all())):
+        if rank < 1:
+            raise ValueError("there must be a direction; one variance for all is Isotropic(c)")
+        every = torch.cat([variances, variances.new_tensor([rest])])
+        if not bool(((every >= 0) & torch.isfinite(every)).all()):
             raise ValueError("variances are 0 or more, and finite")
         basis = directions.reshape(rank, -1)
         if not torch.allclose(basis @ basis.mT, torch.eye(rank).to(basis), atol=1e-6):
             raise ValueError("directions must be orthonormal; take the rows of torch.linalg.svd")
         self.mean = mean
         self.directions = directions
-        self.variances = torch.cat([variances, variances.new_tensor([rest])])[:, None]
+        self.variances = every[:, None]
         self.weights = torch.ones_like(self.variances)
 
     @classmethod
@@ -327,9 +330,12 @@ class GaussianReference(Reference):
                 Everything else gets the mean of the remaining variance.
 
         Raises:
-            ValueError: If there are fewer than two samples or a value is not finite.
+            ValueError: If there are fewer than two samples, a value is not finite or the rank is
+                less than 1.
         """
         mean, deviation = centred(x)
+        if rank is not None and rank < 1:
+            raise ValueError(f"rank must be 1 or more, got {rank}; one variance is Isotropic(c)")
         n, d = deviation.flatten(1).shape
         rank = min(rank if rank is not None else 64, d, n - 1)
         _, singular, directions = torch.linalg.svd(deviation.flatten(1), full_matrices=False)

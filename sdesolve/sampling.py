@@ -8,8 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from .checks import AnySolver, check_batch_size, check_cond, check_count, check_solver
 from .grids import Grid
-from .integrate import AnySolver, Callback, check_cond, solve
+from .integrate import Callback, solve, within
 from .problem import column
 from .process import Process, expand_like
 from .scores import Score
@@ -83,7 +84,8 @@ def sample(
 
     Raises:
         ValueError: If an argument is out of range or a shape is wrong.
-        TypeError: If a dtype is not float32 or float64, or the solver cannot do this.
+        TypeError: If a dtype is not float32 or float64, a count is no whole number, or the solver
+            is none or cannot do this.
 
     Examples:
         >>> import sdesolve as ss
@@ -97,9 +99,10 @@ def sample(
         raise ValueError(f"shape is (batch, *event) with positive sizes, got {shape}")
     if x is not None and tuple(x.shape) != shape:
         raise ValueError(f"x must have the shape that was asked for, {shape}, got {tuple(x.shape)}")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+    check_batch_size(batch_size)
     check_cond(cond, shape[0])
+    check_count("steps", steps)
+    check_count("nfe", nfe)
     if solver is None:
         budget = next((n for n in (nfe, steps) if n is not None), DEFAULT_NFE)
         # A tuned solver runs on its own grid, for which a count of steps or a grid leaves no room.
@@ -110,6 +113,7 @@ def sample(
             if clock is None
             else Heun()
         )
+    check_solver(solver)
     if isinstance(solver, Delegate) and batch_size is not None and batch_size < shape[0]:
         raise ValueError(
             f"{type(solver).__name__} draws its noise for a batch and would repeat it in every "
@@ -120,7 +124,8 @@ def sample(
         nfe = None if isinstance(grid, Tensor) else DEFAULT_NFE
     nfe = nfe - denoise if nfe is not None else None
     if isinstance(grid, Tensor):
-        t_span = (float(grid.flatten()[0]), float(grid.flatten()[-1]))
+        ends = grid.flatten()
+        t_span = (within(process, float(ends[0])), within(process, float(ends[-1])))
     else:
         t_span = (process.T, process.eps)
     if x is not None:

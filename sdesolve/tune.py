@@ -30,7 +30,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .integrate import check_cond
+from .checks import check_cond, check_count
 from .process import Process
 from .references import GaussianReference, Reference
 from .scores import Score
@@ -178,6 +178,7 @@ def _check(
     trajectories: int,
     cond: Mapping[str, Tensor] | None,
 ) -> None:
+    check_count("nfe", nfe)
     if nfe < 2:
         raise ValueError(f"nfe must be 2 or more, got {nfe}; one call leaves nothing to choose")
     if trajectories < 16:

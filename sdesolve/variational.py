@@ -28,9 +28,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .checks import check_batch_size, check_cond
 from .dequantise import Quantisation, check_data
 from .evidence import LogLikelihood, Prior, concatenate, prior_mismatch
-from .integrate import check_cond
 from .noise import Streams
 from .process import Process, expand_like
 from .scores import Score
@@ -95,6 +95,7 @@ def variational_bound(
     """
     check_data(x)
     check_cond(cond, len(x))
+    check_batch_size(batch_size)
     if levels < 1:
         raise ValueError(f"levels must be 1 or more, got {levels}")
     eps = process.eps if eps is None else float(eps)

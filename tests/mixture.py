@@ -8,7 +8,6 @@ import torch
 
 import sdesolve as ss
 from sdesolve.problem import Problem
-from sdesolve.solvers.linear_multistep import LinearMultistep
 from tests.linear import gauss
 
 DATA = ss.GaussianMixture([0.4, 0.6], [[-1.0], [0.6]], 0.25)
@@ -53,8 +52,6 @@ def local_weak_errors(solver, h, past, draws=None):
 
     state = solver.init(problem, plan, path[0])
     for i, x in enumerate(path):
-        if isinstance(solver, LinearMultistep):
-            state = state._replace(z=(x,))
         noise = Given(normals if i == past else [torch.zeros_like(x0)] * draws)
         new, state, _ = solver.step(problem, plan, i, x, state, noise)
     spread = math.sqrt(0.25 + PROCESS.sigma(t - h) ** 2)

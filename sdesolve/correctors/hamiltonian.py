@@ -11,8 +11,9 @@ preserve volume and are reversible, so that accepting with probability
 
 .. math:: a = \min\{1, \exp(\log p(y) - \log p(x) + |v|^2/2 - |w|^2/2)\}
 
-leaves p unchanged, whatever epsilon is; w is the velocity at the end. One leapfrog step is the
-proposal y = x + h s + sqrt(2h) z with h = epsilon^2 / 2, and a is then the probability of MALA,
+leaves p unchanged, whatever epsilon is as long as it does not adapt; w is the velocity at the end.
+One leapfrog step is the proposal y = x + h s + sqrt(2h) z with h = epsilon^2 / 2, and a is then the
+probability of MALA,
 
 .. math:: \log a = \log p(y) - \log p(x) + |z|^2/2 - |z'|^2/2, \qquad
     z' = -z - \sqrt{h/2}\,(s(x) + s(y)).
@@ -20,7 +21,9 @@ proposal y = x + h s + sqrt(2h) z with h = epsilon^2 / 2, and a is then the prob
 log p(y) - log p(x) is the difference of two energies where the score has one. For a score alone it
 is the line integral of s along the path, by Simpson's rule on each segment, at one more evaluation
 a leapfrog step. The trapezoidal rule would cost nothing and is exact on Gaussians, but elsewhere
-its error, |y - x|^3, is as large as the one that acceptance is to remove; Simpson's is |y - x|^5. A
+its error, |y - x|^3, is as large as the one that acceptance is to remove; Simpson's is |y - x|^5.
+That too is a bias where a step is long beside the structure of p, as from one narrow mode to
+another: acceptance by the line integral is exact for scores of degree three along the path only. A
 network that is not a gradient has no density of its own and the result depends on the path.
 
 References:
@@ -62,7 +65,11 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class HMC(Corrector):
-    """Hamiltonian Monte Carlo: exact for every step size, distant moves in many dimensions.
+    """Hamiltonian Monte Carlo: distant moves in many dimensions.
+
+    With the energy and a step that does not adapt (``target=None``, or frozen after the warm-up of
+    :func:`sdesolve.chain`) p_t stays exactly as it is, for every step size; with the line integral
+    up to the error of Simpson's rule, which long steps make large.
 
     Cost: an evaluation of the starting point, and ``leapfrogs`` for each move; twice that with the
     line integral. A call of an energy's gradient is a call of the score.
@@ -72,7 +79,8 @@ class HMC(Corrector):
         step: First leapfrog step epsilon, in units of sigma_t, the finest scale of p_t.
         steps: Moves of one correction.
         target: Acceptance probability that every sample's step is adapted to; None keeps ``step``.
-        acceptance: "energy" needs the score of an energy, "line" integrates any score.
+        acceptance: "energy", exact, needs the score of an energy; "line" integrates any score,
+            by Simpson's rule.
 
     Raises:
         ValueError: If a number is out of range or the word is not known.
@@ -193,7 +201,8 @@ class HMC(Corrector):
 class MALA(HMC):
     """Metropolis-adjusted Langevin: Hamiltonian Monte Carlo of one leapfrog step.
 
-    Unlike :class:`sdesolve.Langevin` it has no bias from its step size. In units of the Langevin
+    Unlike :class:`sdesolve.Langevin` it has no bias from its step size with the energy and a step
+    that does not adapt; with the line integral, that of Simpson's rule. In units of the Langevin
     step h its ``step`` is sqrt(2h) / sigma_t.
 
     Cost: an evaluation of the starting point and one for each move; two with the line integral.
@@ -203,7 +212,8 @@ class MALA(HMC):
         step: First step epsilon = sqrt(2h), in units of sigma_t.
         steps: Moves of one correction.
         target: Acceptance probability that every sample's step is adapted to; None keeps ``step``.
-        acceptance: "energy" needs the score of an energy, "line" integrates any score.
+        acceptance: "energy", exact, needs the score of an energy; "line" integrates any score,
+            by Simpson's rule.
 
     Raises:
         ValueError: If a number is out of range or the word is not known.

@@ -116,6 +116,10 @@ class Adaptive(ABC):
     """Stochasticity that :func:`sdesolve.sample` uses when neither says one."""
     evaluations: ClassVar[int]
     """Function evaluations (NFE) of one attempted step."""
+    opening: ClassVar[int] = 0
+    """Function evaluations of :meth:`start`."""
+    sizing: ClassVar[int] = 0
+    """Function evaluations of :meth:`first_step`."""
     bridges: ClassVar[bool] = True
     """Whether a rejected step keeps its Brownian increments, to be bridged."""
     interpolates: ClassVar[bool] = False

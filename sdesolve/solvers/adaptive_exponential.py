@@ -83,6 +83,7 @@ class AdaptiveExponential(Adaptive):
     max_steps: int = 10_000
 
     evaluations = 1
+    opening = 1
     clock: ClassVar[Grid | None] = LogSNR()
     # The residual of a mixture may vanish at both ends of a longer step and not within it: its
     # poles are pi/2 from the real axis, so this is as far as one value tells of the others.
@@ -93,7 +94,7 @@ class AdaptiveExponential(Adaptive):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.order not in (2, 3, 4):
+        if not isinstance(self.order, int) or self.order not in (2, 3, 4):
             raise ValueError(f"order is 2, 3 or 4, got {self.order}")
 
     @property

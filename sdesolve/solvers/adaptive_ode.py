@@ -178,6 +178,8 @@ class AdaptiveODE(Adaptive):
     order = 5
     error_order = 5
     evaluations = 6
+    opening = 1
+    sizing = 1
     gains = (0.7, 0.4)
     interpolates = True
     noise_types: ClassVar[tuple[Noise, ...]] = ("none",)

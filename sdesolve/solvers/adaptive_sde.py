@@ -51,6 +51,7 @@ class AdaptiveSDE(Adaptive):
     order = 2
     error_order = 2
     evaluations = 2
+    sizing = 2
     gains = (0.4, 0.1)
     noise_types: ClassVar[tuple[Noise, ...]] = ("none", "additive", "scalar", "diagonal")
     calculus: ClassVar[tuple[Calculus, ...]] = ("ito",)

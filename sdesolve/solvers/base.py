@@ -33,9 +33,9 @@ class Solver(ABC):
     """Calculus of the equations with multiplicative noise it solves."""
     evaluations: ClassVar[int] = 1
     """Function evaluations (NFE) of one step."""
-    self_contained: ClassVar[bool] = True
-    """Whether a step depends on the state and its own two times alone, not on the steps before it
-    or on the whole grid."""
+    one_step: ClassVar[bool] = True
+    """Whether a step uses x alone and nothing that the steps before it evaluated, so that x may be
+    moved between steps; predictors of :class:`sdesolve.PredictorCorrector` do."""
     reaches_zero: ClassVar[bool] = False
     """Whether the last time may be t = 0 of a process, where the score is singular."""
 

@@ -65,7 +65,7 @@ class DPMSolverMultistep(ExponentialMultistep):
     reference: ClassVar[Reference] = Isotropic(0.0)  # type: ignore[misc]
 
     def __post_init__(self) -> None:
-        if self.order not in (2, 3):
+        if not isinstance(self.order, int) or self.order not in (2, 3):
             raise ValueError(f"order is 2 or 3, got {self.order}; order 1 is DDIM")
 
     @property

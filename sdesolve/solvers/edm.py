@@ -103,7 +103,6 @@ class EDMHeun(Solver):
 
     order = 2
     evaluations = 2
-    self_contained = False
     reaches_zero: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -122,8 +121,13 @@ class EDMHeun(Solver):
 
     @property
     def weak_order(self) -> dict[Noise, float]:  # type: ignore[override]
-        """With churn."""
-        return {"additive": 2.0} if self.churn else {}
+        """With churn of the right amount; another has a bias that steps do not remove."""
+        return {"additive": 2.0} if self.churn and self.noise == 1 else {}
+
+    @property
+    def noise_types(self) -> tuple[Noise, ...]:
+        """Additive with churn, none without."""
+        return ("none", "additive") if self.churn else ("none",)
 
     def default_grid(self, process: Process | None, stochastic: bool) -> Grid:
         """As published."""

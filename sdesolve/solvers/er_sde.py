@@ -58,7 +58,7 @@ class ERSDE(ExponentialMultistep):
     default_tau = 1.0
 
     def __post_init__(self) -> None:
-        if self.order not in (1, 2, 3):
+        if not isinstance(self.order, int) or self.order not in (1, 2, 3):
             raise ValueError(f"order is 1, 2 or 3, got {self.order}")
 
     @property

@@ -85,7 +85,7 @@ class ExponentialAdams(ExponentialMultistep):
     teleport: bool = False
 
     def __post_init__(self) -> None:
-        if not 1 <= self.order <= 4:
+        if not (isinstance(self.order, int) and 1 <= self.order <= 4):
             raise ValueError(f"order is 1, 2, 3 or 4, got {self.order}")
         if self.corrector == -1:
             object.__setattr__(self, "corrector", self.order)

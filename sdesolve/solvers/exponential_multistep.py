@@ -142,6 +142,11 @@ class ExponentialMultistep(LinearMultistep):
         return {"additive": float(min(self.order, 2))}
 
     @property
+    def one_step(self) -> bool:  # type: ignore[override]
+        """At order 1 without a corrector."""
+        return self.order == 1 and not self.corrector
+
+    @property
     def own_noise(self) -> bool:
         """Where tau is a function of time."""
         return callable(self.tau)

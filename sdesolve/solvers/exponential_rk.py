@@ -89,10 +89,10 @@ class ExponentialRungeKutta(LinearMultistep):
 
     strong_order: ClassVar[dict[Noise, float]] = {"additive": 1.0}
     reaches_zero: ClassVar[bool] = True
-    self_contained: ClassVar[bool] = True
+    one_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.order not in _STAGES:
+        if not isinstance(self.order, int) or self.order not in _STAGES:
             raise ValueError(f"order is 1, 2 or 3, got {self.order}")
         if self.weight not in ("natural", "noise", "data"):
             raise ValueError(f'weight is "natural", "noise" or "data", got {self.weight!r}')

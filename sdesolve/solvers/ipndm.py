@@ -35,9 +35,9 @@ _WEIGHTS = {
 class IPNDM(ExponentialMultistep):
     """Improved pseudo numerical method: Adams-Bashforth with the weights of equal steps.
 
-    Cost: one evaluation a step. Order: ``order`` on grids uniform in sigma / alpha
-    (``Karras(rho=1)``), 2 on other smooth grids; 2 with its published start, which lets the order
-    grow from 1.
+    Cost: one evaluation a step. Order: 2 at most, on its default grid as on all smooth grids;
+    ``order`` only on those uniform in sigma / alpha (``Karras(rho=1)``) from exact starting values,
+    2 with its published start, which lets the order grow from 1.
 
     Use ``solver("lms")`` for the weights of the actual steps.
 
@@ -59,8 +59,13 @@ class IPNDM(ExponentialMultistep):
     weak_order: ClassVar[dict[Noise, float]] = {}
 
     def __post_init__(self) -> None:
-        if self.order not in _WEIGHTS:
+        if not isinstance(self.order, int) or self.order not in _WEIGHTS:
             raise ValueError(f"order is 1, 2, 3 or 4, got {self.order}")
+
+    @property
+    def orders(self) -> tuple[float, float]:
+        """Those of its default grid."""
+        return min(self.order, 2), min(self.order, 2)
 
     def integral(self, run: Run, step: int, nodes: list[int]) -> Sequence[Tensor]:
         """Classical weights; R = -s eps."""

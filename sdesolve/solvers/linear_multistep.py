@@ -24,6 +24,9 @@ Where it is asked for, the corrections tell an error,
 as if they had nothing to do with each other, Psi being the linear part for one variance, the data's
 mean square: a correction shrinks on the way like the data's noise.
 
+A sample that comes to a step elsewhere than the step before left it has been moved, by a corrector
+or by the caller; z_n moves by as much, before and after it is corrected.
+
 A method is the function that fills the table; the engine knows nothing of orders or weights.
 """
 
@@ -91,6 +94,8 @@ class _State(NamedTuple):
     mean: Tensor | None
     rows: list[_Bound]
     depth: int
+    x: Tensor
+    """What the step before returned, the x of z."""
     z: Parts
     base: Parts
     residuals: list[Parts]
@@ -105,7 +110,7 @@ class LinearMultistep(Solver):
 
     order = 1
     default_tau = 0.0
-    self_contained = False
+    one_step = False
 
     @abstractmethod
     def plan(self, problem: Problem, grid: Tensor) -> Table:
@@ -136,7 +141,7 @@ class LinearMultistep(Solver):
         if problem.error and any(row.correct for row in plan.rows):
             shrink = _shrink(problem.reverse(type(self).__name__).process, plan)
         error = x.new_zeros(len(x)) if shrink else None
-        return _State(frame, mean, rows, depth, z, z, [], shrink, error)
+        return _State(frame, mean, rows, depth, x, z, z, [], shrink, error)
 
     def step(
         self, problem: Problem, plan: Table, i: int, x: Tensor, state: object, noise: NoiseSource
@@ -145,14 +150,20 @@ class LinearMultistep(Solver):
         assert isinstance(state, _State)
         frame, row = state.frame, state.rows[i]
         z, residuals, error = state.z, state.residuals, state.error
+        moved: list[Parts] = []
+        if x is not state.x:
+            # A difference, so that samples which were not moved stay as they are to the last bit.
+            moved = [frame.split(x - state.x)]
+            z = combine([z, *moved], [None, None])
         if not plan.rows[i].free:
             score = frame.split(problem.term(x, plan.t[i]))
             residuals = [combine([score, z], [None, row.residual]), *residuals]
         if row.correct:
             used = residuals[: len(row.correct)]
-            z = combine([state.base, *used], [row.base, *row.correct])
+            predicted = z
+            z = combine([state.base, *moved, *used], [row.base, *[None] * len(moved), *row.correct])
             if error is not None:
-                change = frame.join(z) - frame.join(state.z)
+                change = frame.join(z) - frame.join(predicted)
                 error = error + change.reshape(len(x), -1).square().mean(1)
         if error is not None:
             error = error * state.shrink[i] ** 2
@@ -163,8 +174,12 @@ class LinearMultistep(Solver):
         y = frame.join(new)
         if state.mean is not None:
             y = y.add(state.mean, alpha=plan.alpha[i + 1])
-        kept = state._replace(z=new, base=base, residuals=residuals[: state.depth - 1], error=error)
-        return Step(y, kept)
+        return Step(
+            y,
+            state._replace(
+                x=y, z=new, base=base, residuals=residuals[: state.depth - 1], error=error
+            ),
+        )
 
     def error(self, state: object) -> Tensor | None:
         """What the corrections tell of the error at the end."""

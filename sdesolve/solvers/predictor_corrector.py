@@ -8,8 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from ..correctors.base import Corrector
+from ..grids import Grid
 from ..noise import NoiseSource
 from ..problem import Problem, Step
+from ..process import Process
 from ..sde import Noise
 from .base import Solver
 
@@ -24,8 +26,13 @@ class PredictorCorrector(Solver):
     corrector leaves p_t unchanged.
 
     Args:
-        predictor: Any fixed-grid solver.
+        predictor: Any fixed-grid one-step solver. A multistep method extrapolates along the path of
+            its past evaluations, which the corrector has left.
         corrector: Any corrector.
+
+    Raises:
+        TypeError: If the predictor is not a fixed-grid solver or the corrector no corrector.
+        ValueError: If the predictor is a multistep method.
 
     References:
         Song et al. 2021, algorithm 1, in the order of the published code: corrector, then
@@ -40,6 +47,31 @@ class PredictorCorrector(Solver):
 
     predictor: Solver
     corrector: Corrector
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.predictor, Solver):
+            raise TypeError(
+                "a predictor is a solver with a fixed grid such as ReverseDiffusion(), got "
+                f"{self.predictor!r}"
+            )
+        if not isinstance(self.corrector, Corrector):
+            raise TypeError(f"a corrector is one such as Langevin(), got {self.corrector!r}")
+        if not self.predictor.one_step:
+            raise ValueError(
+                f"{self.predictor} extrapolates from past evaluations, along a path that a "
+                "corrector leaves; take a one-step predictor: ReverseDiffusion(), EDMHeun(), "
+                'ExponentialRungeKutta(), or ss.solver("ddim"), "ddpm", "dpm-solver-2", "seeds-2"'
+            )
+
+    @property
+    def reaches_zero(self) -> bool:  # type: ignore[override]
+        """The predictor's; the last point is not corrected."""
+        return self.predictor.reaches_zero
+
+    @property
+    def own_noise(self) -> bool:
+        """The predictor's."""
+        return self.predictor.own_noise
 
     @property
     def order(self) -> float:  # type: ignore[override]
@@ -81,6 +113,10 @@ class PredictorCorrector(Solver):
         while steps > 0 and self.nfe(steps) > nfe:
             steps -= 1
         return steps
+
+    def default_grid(self, process: Process | None, stochastic: bool) -> Grid:
+        """The predictor's."""
+        return self.predictor.default_grid(process, stochastic)
 
     def plan(self, problem: Problem, grid: Tensor) -> tuple[Any, Any]:
         """Both plans."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -36,7 +36,8 @@ class Restart(Solver):
     """Restart sampling over one interval of noise levels, with Heun's method.
 
     Cost: two evaluations a step, and two for each inner step of each repeat. Order: 2 without
-    noise; weak order 2 if ``inner`` grows with the number of steps and ``noise`` is 1. It sets the
+    noise. With noise none is declared: the inner steps stay as long as they are, however many outer
+    ones there are (weak order 2 if ``inner`` grows with them and ``noise`` is 1). It sets the
     stochasticity itself.
 
     When to use: a hundred calls or more, on a score whose own errors are larger than the solver's.
@@ -61,14 +62,17 @@ class Restart(Solver):
     noise: float = 1.003
 
     order = 2
-    self_contained = False
-    weak_order: ClassVar[dict[Noise, float]] = {"additive": 2.0}
 
     def __post_init__(self) -> None:
         if not (0 < self.interval[0] < self.interval[1] and self.noise >= 0):
             raise ValueError(f"expected 0 < s_min < s_max and noise of 0 or more, got {self}")
         if self.repeats < 1 or self.inner < 1:
             raise ValueError(f"repeats and inner are 1 or more, got {self}")
+
+    @property
+    def noise_types(self) -> tuple[Noise, ...]:
+        """None, or additive."""
+        return ("none", "additive")
 
     @property
     def own_noise(self) -> bool:

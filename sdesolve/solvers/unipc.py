@@ -58,7 +58,7 @@ class UniPC(ExponentialMultistep):
     weak_order: ClassVar[dict[Noise, float]] = {}
 
     def __post_init__(self) -> None:
-        if not 1 <= self.order <= 4:
+        if not (isinstance(self.order, int) and 1 <= self.order <= 4):
             raise ValueError(f"order is 1, 2, 3 or 4, got {self.order}")
         if self.b not in ("bh1", "bh2"):
             raise ValueError(f'b is "bh1" or "bh2", got {self.b!r}')

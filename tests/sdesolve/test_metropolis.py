@@ -225,3 +225,17 @@ def test_underdamped_langevin_has_the_exact_variance_on_gaussians():
     for _ in range(10):
         x, state, _ = inert.correct(problem, plan, 0, x, state, noise)
     assert state.v.var().item() == pytest.approx(1 - 1.0**2 / 4, rel=bound)
+
+
+def test_long_steps_by_the_line_integral_are_biased_and_by_the_energy_are_not():
+    """From one narrow mode to the other: E x^2 is 4 + 0.01 + t^2."""
+    data, t = ss.GaussianMixture([0.2, 0.8], [[-2.0], [2.0]], 0.01), 0.9
+    x = data.sample(N, PROCESS, t, seed=3)
+    energy = ss.scores.from_energy(lambda x, t: -data.log_prob(x, PROCESS, t))
+    ends = {}
+    for rule, score in (("energy", energy), ("line", data.score(PROCESS))):
+        kernel = ss.MALA(step=2.5, steps=20, target=None, acceptance=rule)
+        run = ss.chain(PROCESS, score, x, t, corrector=kernel, corrections=2)
+        ends[rule] = run.x.square().mean().item()
+    assert ends["energy"] == pytest.approx(4.01 + t**2, rel=0.03)
+    assert ends["line"] > 1.5 * ends["energy"]

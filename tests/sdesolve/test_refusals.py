@@ -1,5 +1,7 @@
 """Bad input is refused before any network call, with the line to write instead."""
 
+import math
+
 import pytest
 import torch
 
@@ -53,12 +55,17 @@ def test_bad_input_is_refused_before_any_network_call(change, error, message):
         ({"stochasticity": -1.0}, "stochasticity"),
         ({"solver": ss.Ancestral(), "stochasticity": 0.5}, "stochasticity=1"),
         ({"grid": torch.linspace(1.0, 1e-3, 5), "nfe": 3, "steps": None}, "take 4"),
+        ({"solver": "heun"}, r"ss\.solver\(name\)"),
+        ({"steps": 5.5}, "whole number"),
+        ({"steps": None, "nfe": 5.5}, "whole number"),
+        ({"solver": None, "steps": None, "nfe": 5.5}, "whole number"),
+        ({"batch_size": 1.5}, "whole number"),
     ],
 )
 def test_bad_samples_are_refused_before_any_network_call(change, message):
     score = Counted(DATA.score(PROCESS))
     arguments = {"shape": (3, 2)} | GOOD | change
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         ss.sample(PROCESS, score, arguments.pop("shape"), **arguments)
     assert score.calls == 0
 
@@ -158,3 +165,73 @@ def test_a_drift_that_is_not_finite_is_a_status(name):
     except TypeError:
         pytest.skip("reverses processes only")
     assert sol.status.tolist() == [ss.Status.DONE, ss.Status.NOT_FINITE]
+
+
+ADAPTIVE = [
+    (ss.AdaptiveODE(), None, 8),
+    (ss.AdaptiveODE(), 10, 7),
+    (ss.AdaptiveExponential(), None, 2),
+    (ss.AdaptiveSDE(), None, 4),
+    (ss.AdaptiveSDE(), 10, 2),
+    (ss.GottaGoFast(), None, 2),
+]
+
+
+@pytest.mark.parametrize(("solver", "steps", "least"), ADAPTIVE, ids=str)
+def test_a_budget_below_one_attempt_is_refused_and_one_attempt_is_within_it(solver, steps, least):
+    score = Counted(DATA.score(PROCESS))
+    for nfe in (least - 1, 0, -1):
+        with pytest.raises(ValueError, match=f"which takes {least} "):
+            ss.sample(PROCESS, score, (3, 2), solver=solver, steps=steps, nfe=nfe)
+    assert score.calls == 0
+    sol = ss.sample(PROCESS, score, (3, 2), solver=solver, steps=steps, nfe=least)
+    assert sol.nfe.tolist() == [least] * 3
+
+
+SQUARE = torch.eye(2, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda s, x: ss.encode(PROCESS, s, x, eps=0.0), r"lie in \(0"),
+        (lambda s, x: ss.decode(PROCESS, s, x, eps=0.0), r"lie in \(0"),
+        (lambda s, x: ss.encode(PROCESS, s, x, batch_size=0), "batch_size"),
+        (lambda s, x: ss.encode(PROCESS, s, x, batch_size=-1), "batch_size"),
+        (lambda s, x: ss.variational_bound(PROCESS, s, x, batch_size=0), "batch_size"),
+        (lambda s, x: ss.variational_bound(PROCESS, s, x, batch_size=-1), "batch_size"),
+        (lambda s, x: ss.log_likelihood(PROCESS, s, x, batch_size=0), "batch_size"),
+        (lambda s, x: ss.temperature(PROCESS, s, x, math.inf), "finite"),
+        (lambda s, x: ss.Karras(0.0), "rho"),
+        (lambda s, x: ss.Karras(-3.0), "rho"),
+        (lambda s, x: ss.Quadratic()(None, -1.0, 1.0, 4), "Uniform"),
+        (lambda s, x: ss.GaussianReference.from_data(SQUARE, rank=0), "Isotropic"),
+        (lambda s, x: ss.GaussianReference.from_data(SQUARE, rank=-1), "rank"),
+        (lambda s, x: ss.GaussianReference(x[0], SQUARE[:0], SQUARE[0, :0], 1.0), "Isotropic"),
+        (lambda s, x: ss.GaussianReference(x[0], SQUARE, SQUARE[0], math.inf), "finite"),
+        (lambda s, x: ss.GaussianReference(x[0], SQUARE, math.inf * x[0].abs(), 0.0), "finite"),
+        (lambda s, x: ss.ExponentialAdams(2.5), "order"),
+        (lambda s, x: ss.UniPC(2.5), "order"),
+        (lambda s, x: ss.ExponentialRungeKutta(2.0), "order"),
+        (lambda s, x: ss.tune(PROCESS, s, 3.7, x, cache=False), "whole number"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_any_network_call(make, message):
+    score = Counted(DATA.score(PROCESS))
+    with pytest.raises((ValueError, TypeError), match=message):
+        make(score, torch.ones(3, 2))
+    assert score.calls == 0
+
+
+def test_times_rounded_to_float32_are_times_of_the_process():
+    """10.1 is 10.1000004 in float32: T, not beyond it."""
+    process = ss.EDM(sigma_max=10.1)
+    score = DATA.score(process)
+    times = torch.linspace(process.T, process.eps, 5)
+    assert times[0].item() > process.T
+    sol = ss.sample(process, score, (3, 2), solver=ss.EulerMaruyama(), grid=times)
+    assert sol.ok and sol.t[0].item() == process.T
+    path = ss.log_density_path(process, score, torch.ones(3, 2), times.flip(0))
+    assert path.t[-1].item() == process.T
+    with pytest.raises(ValueError, match="lie in"):
+        ss.sample(process, score, (3, 2), solver=ss.EulerMaruyama(), grid=1.001 * times)

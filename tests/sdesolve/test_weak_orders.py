@@ -12,6 +12,7 @@ import torch
 
 import sdesolve as ss
 from sdesolve.problem import Problem
+from sdesolve.solvers.linear_multistep import LinearMultistep
 from tests import problems
 from tests.linear import Nodes, gauss, moments, product_rule
 from tests.mixture import weak_slope
@@ -20,9 +21,9 @@ from tests.mixture import weak_slope
 PROCESSES = [ss.VPSDE(), ss.SubVPSDE(), ss.VESDE(0.1, 5.0)]
 
 FIXED = [ss.solver(n) for n in ss.solver_names() if isinstance(ss.solver(n), ss.Solver)]
-# Multistep and exponential methods are measured in test_exponential_orders.py.
-ELSEWHERE = (ss.PredictorCorrector, ss.ExponentialRungeKutta)
-NO_CORRECTOR = [s for s in FIXED if s.self_contained and not isinstance(s, ELSEWHERE)]
+# Exponential methods and EDM's are measured in test_exponential_orders.py.
+ELSEWHERE = (ss.PredictorCorrector, LinearMultistep, ss.EDMHeun, ss.Restart)
+NO_CORRECTOR = [s for s in FIXED if not isinstance(s, ELSEWHERE)]
 REVERSE = [(s, 1.0) for s in NO_CORRECTOR if "additive" in s.weak_order]
 FLOW = [(s, 0.0) for s in NO_CORRECTOR if s.tau in (None, 0.0)]
 
