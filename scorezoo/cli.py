@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
+import torch
 import typer
 
 import sdesolve as ss
+from sdesolve.solvers.default import DEFAULT_NFE
 
 from . import sharding
 from .commands.classifier import classifier
@@ -64,7 +66,9 @@ Steps = Annotated[
 ]
 Nfe = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(help="Budget of network calls per image, never exceeded. [default: 50]"),
+    typer.Option(
+        help=f"Budget of network calls per image, never exceeded. [default: {DEFAULT_NFE}]"
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed; image i depends on (seed, i) alone.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images in a chunk; changes memory, not images.")]
@@ -72,11 +76,32 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, ...")]
 Denoise = Annotated[
     bool, typer.Option(help="End with the expected clean image; one more network call.")
 ]
+Labels = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Classes to draw of, in turn: 0,3,7 or all; by default of the whole data."),
+]
+
+
+def _condition(model: ScoreModel, labels: str | None, count: int) -> dict[str, torch.Tensor] | None:
+    """Classes of the samples, in turn."""
+    if labels is None:
+        return None
+    if not model.classes:
+        raise ValueError("this network was trained without classes; leave --labels out")
+    known = range(model.classes)
+    try:
+        chosen = list(known) if labels == "all" else [int(label) for label in labels.split(",")]
+    except ValueError:
+        chosen = [-1]
+    if not set(chosen) <= set(known):
+        raise ValueError(f"labels are all, or some of 0 to {known[-1]} as in 0,1; got {labels!r}")
+    return {"label": torch.tensor(chosen)[torch.arange(count) % len(chosen)].to(model.device)}
 
 
 def _sample(
     model: ScoreModel,
     count: int,
+    labels: str | None,
     solver: str | None,
     steps: int | None,
     nfe: int | None,
@@ -95,6 +120,7 @@ def _sample(
         seed=seed,
         batch_size=batch_size,
         denoise=denoise,
+        cond=_condition(model, labels, count),
         device=model.device,
         progress=sharding.is_main_process(),
     )
@@ -127,6 +153,7 @@ def sample(
     model: Model,
     count: Count = 64,
     output: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("samples.png"),
+    labels: Labels = None,
     solver: SolverName = None,
     steps: Steps = None,
     nfe: Nfe = None,
@@ -140,7 +167,7 @@ def sample(
     On several devices: accelerate launch -m scorezoo sample MODEL; the images are the same.
     """
     net = _images_of(model, device)
-    solution, seconds = _sample(net, count, solver, steps, nfe, seed, batch_size, denoise)
+    solution, seconds = _sample(net, count, labels, solver, steps, nfe, seed, batch_size, denoise)
     if not sharding.is_main_process():
         return
     save_png(output, grid(net.to_pixels(solution.x)))
@@ -154,6 +181,7 @@ def evaluate(
     model: Model,
     count: Annotated[int, typer.Option(min=2, max=10_000, help="Number of images.")] = 10_000,
     features: Annotated[str, typer.Option(help="Shipped feature extractor.")] = "fashion-mnist",
+    labels: Labels = None,
     solver: SolverName = None,
     steps: Steps = None,
     nfe: Nfe = None,
@@ -167,7 +195,7 @@ def evaluate(
 
     reference = Reference.load(pretrained_folder() / "features" / f"{features}.safetensors")
     net = _images_of(model, device)
-    solution, seconds = _sample(net, count, solver, steps, nfe, seed, batch_size, denoise)
+    solution, seconds = _sample(net, count, labels, solver, steps, nfe, seed, batch_size, denoise)
     if not sharding.is_main_process():
         return
     mine, floor = reference.judge(net.to_pixels(solution.x).cpu())

@@ -81,6 +81,8 @@ def test_list_names_what_ships():
         (["sample", "MODEL", "--solver", "huen", "--nfe", "4"], "heun"),
         (["sample", "MODEL", "--solver", "heun", "--nfe", "1"], "does not pay"),
         (["sample", "MODEL", "--steps", "0"], "1 or more"),
+        (["sample", "MODEL", "--labels", "all"], "without classes"),
+        (["sample", "fashion-mnist-edm", "--labels", "0,11"], "0 to 9"),
         (["sample", "toy-25-modes", "--nfe", "2"], "not images"),
         (["evaluate", "MODEL", "--count", "4", "--nfe", "2"], "extractor takes"),
         (["evaluate", "MODEL", "--features", "imagenet"], "fashion-mnist"),
