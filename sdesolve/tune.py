@@ -19,12 +19,9 @@ the Gaussian start.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -36,6 +33,7 @@ from .references import GaussianReference, Reference
 from .scores import Score
 from .spectral import SpectralReference
 from .surrogate import fit_mixture
+from .tune_cache import cache_file
 from .tune_laws import Law, Runs, tune_laws
 from .tune_paths import solve_finely, tune_paths
 from .tuned import Tuned
@@ -90,8 +88,9 @@ def tune(
         seed: Seed of their noise.
         quick: A fifth of the search; with noise, on half the samples.
         cond: Tensors with one entry for each trajectory, passed to the score.
-        cache: Keep the result on disk, found again by the score's values, the data and the
-            arguments (``$XDG_CACHE_HOME/sdesolve``).
+        cache: Keep the result on disk (``$XDG_CACHE_HOME/sdesolve``), found again by the arguments
+            and by the score's values, to three digits, at ``trajectories`` points of eight noise
+            levels; one call.
         progress: Show a progress bar.
 
     Returns:
@@ -99,6 +98,7 @@ def tune(
 
     Raises:
         ValueError: If an argument is out of range, or neither data nor shape is given.
+        TypeError: If a reference of a kind of your own is to be kept on disk.
 
     Examples:
         >>> import sdesolve as ss
@@ -122,9 +122,18 @@ def tune(
         return {k: v[rows.to(v.device)] for k, v in (cond or {}).items()}
 
     x = noise(_FIRST, trajectories)
-    settings = (nfe, quick, float(stochasticity), surrogate)
-    used = None if surrogate else score
-    file = _file(process, used, x, data, reference, settings, cond or {}) if cache else None
+    file = None
+    if cache:
+        settings = {
+            "nfe": nfe,
+            "stochasticity": float(stochasticity),
+            "surrogate": surrogate,
+            "trajectories": trajectories,
+            "seed": seed,
+            "quick": bool(quick),
+        }
+        used = None if surrogate else score
+        file = cache_file(process, used, x, data, reference, settings, cond or {})
     if file is not None and file.exists():
         return Tuned.load(file)
     if surrogate:
@@ -199,28 +208,3 @@ def _reference(data: Tensor) -> Reference:
     if data[0].numel() <= _LARGEST_PCA or data.ndim < 3:
         return GaussianReference.from_data(data)
     return SpectralReference.from_data(data)
-
-
-def _file(
-    process: Process,
-    score: Score | None,
-    x: Tensor,
-    data: Tensor | None,
-    reference: Reference | None,
-    settings: tuple[object, ...],
-    cond: Mapping[str, Tensor],
-) -> Path:
-    """Where the result is kept: named by a digest of everything it depends on."""
-    values = [x]
-    if score is not None:
-        middle = process.time(0.0) if process.log_snr(process.eps) > 0 else process.eps
-        probe = x[:4] / process.prior_std(process.T) * process.sigma(middle)
-        some = {k: v[:4] for k, v in cond.items()}
-        values.append(score(probe, probe.new_full((4,), middle), **some))
-    digest = hashlib.sha256(repr((process, settings, tuple(x.shape), reference)).encode())
-    for tensor in (*values, *(() if data is None else (data,)), *cond.values()):
-        # Three digits: the last ones of a network depend on the number of threads.
-        unit = tensor.double() / tensor.abs().max().clamp(min=1e-30)
-        digest.update(unit.mul(1000).round().cpu().numpy().tobytes())
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(root) / "sdesolve" / f"tuned-{digest.hexdigest()[:24]}.pt"

@@ -19,7 +19,7 @@ from .sde import Noise
 from .solvers.linear_multistep import LinearMultistep, Row, Table
 from .spectral import SpectralReference
 
-__all__ = ["Tuned"]
+__all__ = ["Tuned", "pack"]
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Tuned(LinearMultistep):
             "t": self.table.t,
             "alpha": self.table.alpha,
             "rows": [row._asdict() for row in self.table.rows],
-            "reference": _pack(self.table.reference),
+            "reference": pack(self.table.reference),
             "process": self.process,
             "choice": self.choice,
             "report": self.report,
@@ -143,7 +143,7 @@ class Tuned(LinearMultistep):
         return f"Tuned({self.choice!r}, nfe={self.nfe(len(self.table.rows))})"
 
 
-def _pack(reference: Reference) -> dict[str, Any]:
+def pack(reference: Reference) -> dict[str, Any]:
     """A reference as plain tensors; directions and spectra in single precision."""
     if isinstance(reference, Isotropic):
         return {"variance": reference.variances.item()}
@@ -159,11 +159,13 @@ def _pack(reference: Reference) -> dict[str, Any]:
         }
     if isinstance(reference, MeasuredReference):
         return {
-            "base": _pack(reference.base),
+            "base": pack(reference.base),
             "atoms": reference.variances[0].clone(),
             "weights": reference.weights,
         }
-    raise TypeError(f"cannot save a {type(reference).__name__}")
+    raise TypeError(
+        f"cannot save a {type(reference).__name__}: tune with cache=False, and keep what you need"
+    )
 
 
 def _unpack(content: dict[str, Any]) -> Reference:
