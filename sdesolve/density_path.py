@@ -102,7 +102,8 @@ def log_density_path(
     """
     check_data(x)
     check_cond(cond, len(x))
-    t = torch.as_tensor(times).detach().to("cpu", torch.float64)
+    given = times.detach().cpu() if isinstance(times, Tensor) else times
+    t = torch.as_tensor(given, dtype=torch.float64, device="cpu")
     inside = t.ndim == 1 and len(t) > 0 and bool((t > 0).all()) and t[-1].item() <= process.T
     if not inside or not bool((t.diff() > 0).all()) or t[0].item() == process.T:
         raise ValueError(

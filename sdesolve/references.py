@@ -190,7 +190,7 @@ class _Whole(Frame):
 
     def gram(self, terms: Sequence[Parts]) -> Tensor:
         flat = torch.stack([t[0].flatten() for t in terms])
-        return (flat @ flat.mT)[None].double().cpu()
+        return (flat @ flat.mT)[None].cpu().double()
 
 
 class Isotropic(Reference):
@@ -226,7 +226,7 @@ class Isotropic(Reference):
 
     def energy(self, x: Tensor) -> Tensor:
         """Mean square of all values."""
-        return (x.double() ** 2).mean()[None].cpu()
+        return (x.cpu().double() ** 2).mean()[None]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Isotropic) and self.variances.equal(other.variances)
@@ -270,7 +270,7 @@ class _Principal(Frame):
         own, last = torch.stack([t[1].permute(0, 2, 1) for t in terms]).unbind(1)
         # What the directions take from the whole is theirs: the rest lies across them.
         rest = whole @ whole.mT - torch.einsum("mkb,nkb->mn", last, last)
-        return torch.cat([torch.einsum("mkb,nkb->kmn", own, own), rest[None]]).double().cpu()
+        return torch.cat([torch.einsum("mkb,nkb->kmn", own, own), rest[None]]).cpu().double()
 
 
 class GaussianReference(Reference):
@@ -310,7 +310,7 @@ class GaussianReference(Reference):
         if not (rest >= 0 and bool((variances >= 0).all())):
             raise ValueError("variances are 0 or more, and finite")
         basis = directions.reshape(rank, -1)
-        if not torch.allclose(basis @ basis.mT, torch.eye(rank).to(basis), atol=1e-6):
+        if not torch.allclose(basis @ basis.mT, torch.eye(rank, device="cpu").to(basis), atol=1e-6):
             raise ValueError("directions must be orthonormal; take the rows of torch.linalg.svd")
         self.mean = mean
         self.directions = directions

@@ -66,9 +66,9 @@ class Law:
     """
 
     def __init__(self, truth: Tensor, count: int) -> None:
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator("cpu").manual_seed(0)
         d = truth[0].numel()
-        v = torch.randn(d, _DIRECTIONS, generator=generator, dtype=torch.float64)
+        v = torch.randn(d, _DIRECTIONS, generator=generator, dtype=torch.float64, device="cpu")
         self._directions, self._size = v / v.norm(dim=0), count // _GROUPS
         q = self._quantiles(truth)
         self._mean, variance = q.mean(0), q.var(0).mean().item()

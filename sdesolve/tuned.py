@@ -37,7 +37,7 @@ class _Given(Grid):
         raise ValueError("the times of a tuned solver are no clock; use LogSNR()")
 
     def __call__(self, process: Process | None, t0: float, t1: float, steps: int) -> Tensor:
-        return torch.tensor(self.times, dtype=torch.float64)
+        return torch.tensor(self.times, dtype=torch.float64, device="cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,7 @@ class Tuned(LinearMultistep):
             )
         if repr(process) != self.process:
             raise ValueError(f"this solver was tuned for {self.process}, not for {process!r}")
-        times = torch.tensor(self.table.t, dtype=torch.float64)
+        times = torch.tensor(self.table.t, dtype=torch.float64, device="cpu")
         if grid.shape != times.shape or not torch.allclose(grid, times, rtol=1e-9, atol=0):
             raise ValueError("a tuned solver runs on its own grid: leave grid and steps out")
         return self.table

@@ -89,7 +89,7 @@ def make_row(
         ]
 
     keep, variance = linear
-    at = torch.tensor(run.lam[i], dtype=torch.float64)
+    at = torch.tensor(run.lam[i], dtype=torch.float64, device="cpu")
     return Row(
         residual=reference.unexplained(at) * math.exp(2 * run.lam[i]) / run.alpha[i] ** 2,
         keep=run.alpha[i + 1] / run.alpha[i] * keep,
