@@ -11,10 +11,11 @@ and an exponential integrator solves that part exactly. Its propagator along e_i
 S_i(lambda_1) / S_i(lambda_0) with log S_i = 1/2 log(c_i + s^2), since d log S / d lambda = a - 1.
 
 The same holds for a gain that combines such laws, a_i = sum_k p_ik c_ik / (c_ik + s^2) with p_ik
-summing to one over k: log S_i = sum_k p_ik 1/2 log(c_ik + s^2). Any smooth gain that goes from 1
-to 0 as the noise grows can be written so, monotone (all p_ik >= 0) or not, which is how a gain
-measured on a score becomes a closed form (``measured.py``). A variance of infinity gives a = 1, the
-linear part of the noise-prediction methods, and a variance of 0 gives a = 0, that of the
+summing to one over k: log S_i = sum_k p_ik 1/2 log(c_ik + s^2). If all p_ik >= 0 the gain falls as
+the noise grows, and more slowly than some falling gains do; with both signs such combinations come
+as near as one likes to any continuous gain, falling or not, on a bounded range of lambda. That is
+how a gain measured on a score becomes a closed form (``measured.py``). A variance of infinity gives
+a = 1, the linear part of the noise-prediction methods, and a variance of 0 gives a = 0, that of the
 data-prediction methods.
 
 A *band* is a set of directions with the same gain: coefficients are tabulated once for each.

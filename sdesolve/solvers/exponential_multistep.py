@@ -162,9 +162,11 @@ class ExponentialMultistep(LinearMultistep):
         return self.reference.grid
 
     def plan(self, problem: Problem, grid: Tensor) -> Table:
-        """Tabulate every step; cached."""
+        """Tabulate every step; cached, unless a function says what tau is."""
         equation = problem.reverse(type(self).__name__)
-        return _tabulate(self, equation.process, equation.stochasticity, tuple(grid.tolist()))
+        # The same function may give other values the next time.
+        tabulate = _tabulate.__wrapped__ if callable(self.tau) else _tabulate
+        return tabulate(self, equation.process, equation.stochasticity, tuple(grid.tolist()))
 
     def _tau(self, t: float, stochasticity: float) -> float:
         return self.tau(t) * (stochasticity > 0) if callable(self.tau) else stochasticity
@@ -196,7 +198,8 @@ class ExponentialMultistep(LinearMultistep):
         return self.final_order + len(run.tau) - 1 - step
 
 
-@functools.lru_cache(maxsize=64)
+# Few: every entry keeps its reference, which may hold 100 MB of directions.
+@functools.lru_cache(maxsize=16)
 def _tabulate(
     solver: ExponentialMultistep,
     process: Process,
