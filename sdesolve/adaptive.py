@@ -103,24 +103,24 @@ class _Run:
         self.direction = 1.0 if self.t1 > times[0].item() else -1.0
         # What all samples have: final state, time, status and counts.
         self.out = x.clone()
-        self.reached = torch.full((batch,), times[0].item(), dtype=torch.float64)
-        self.status = torch.zeros(batch, dtype=torch.int64)
-        self.nfe = torch.zeros(batch, dtype=torch.int64)
-        self.accepted = torch.zeros(batch, dtype=torch.int64)
-        self.rejected = torch.zeros(batch, dtype=torch.int64)
+        self.reached = torch.full((batch,), times[0].item(), dtype=torch.float64, device="cpu")
+        self.status = torch.zeros(batch, dtype=torch.int64, device="cpu")
+        self.nfe = torch.zeros(batch, dtype=torch.int64, device="cpu")
+        self.accepted = torch.zeros(batch, dtype=torch.int64, device="cpu")
+        self.rejected = torch.zeros(batch, dtype=torch.int64, device="cpu")
         self.path: Tensor | None = None
         if save_path:
             # What a failed sample did not reach stays NaN.
-            self.path = torch.full((len(times), *x.shape), torch.nan).to(x)
+            self.path = x.new_full((len(times), *x.shape), torch.nan)
             self.path[0] = x
         # What the running ones have.
-        self.index = torch.arange(batch)
+        self.index = torch.arange(batch, device="cpu")
         self.x = x
         self.carry: tuple[Tensor, ...] = ()
         self.t = self.reached.clone()
-        self.h = torch.zeros(batch, dtype=torch.float64)
-        self.previous = torch.ones(batch, dtype=torch.float64)
-        self.target = torch.ones(batch, dtype=torch.int64)
+        self.h = torch.zeros(batch, dtype=torch.float64, device="cpu")
+        self.previous = torch.ones(batch, dtype=torch.float64, device="cpu")
+        self.target = torch.ones(batch, dtype=torch.int64, device="cpu")
         self.smallest = 16 * torch.finfo(torch.float64).eps * times.abs().max().item()
         self.noise: BrownianStack | None = None
         if problem.equation.noise != "none":

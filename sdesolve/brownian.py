@@ -115,7 +115,9 @@ class BrownianPath:
         h = (self.high - self.low) / steps
         noise = Streams(seed, first, batch, shape, dtype=torch.float64, purpose="brownian")
         # W and its integral on the fine grid, summed in chunks: few large operations.
-        self._w, self._integral = ([torch.zeros(batch, *shape).double()] for _ in range(2))
+        self._w, self._integral = (
+            [torch.zeros(batch, *shape, dtype=torch.float64, device="cpu")] for _ in range(2)
+        )
         for start in range(0, steps, 256):
             draws = [noise.normal() for _ in range(2 * min(256, steps - start))]
             w = torch.stack(draws[::2]).mul_(h**0.5)

@@ -84,7 +84,7 @@ class _Fit:
         mean = table.reference.mean
         self.mean = None if mean is None else mean.to(x.dtype).to(x.device)
         bands = len(table.reference.variances)
-        self.group = (torch.arange(bands) * min(groups, bands)) // bands
+        self.group = (torch.arange(bands, device="cpu") * min(groups, bands)) // bands
 
     def split(self, x: Tensor, i: int) -> Parts:
         shifted = x if self.mean is None else x.sub(self.mean, alpha=self.table.alpha[i])
@@ -114,9 +114,11 @@ class _Fit:
             a, b = scaled[mine].sum(0), right[mine].sum(0)
             if a.diagonal().sum() <= _EMPTY * scaled.diagonal(dim1=1, dim2=2).sum():
                 continue  # rounding errors in directions that no sample has
-            ridge = _RIDGE * a.diagonal().mean() * torch.eye(m, dtype=torch.float64)
+            ridge = _RIDGE * a.diagonal().mean() * torch.eye(m, dtype=torch.float64, device="cpu")
             delta[:, mine] = torch.linalg.solve(a + ridge, b)[:, None]
         return list((torch.stack(rows) + delta * scale).unbind(0))
 
     def _minus_one(self) -> Multiplier:
-        return self.frame.multiplier(-torch.ones(len(self.group), dtype=torch.float64))
+        return self.frame.multiplier(
+            -torch.ones(len(self.group), dtype=torch.float64, device="cpu")
+        )

@@ -95,7 +95,7 @@ def chain(
         )
     check_cond(cond, len(x))
     problem = Problem(process.reverse(score), cond)
-    plan = corrector.plan(problem, torch.tensor([t], dtype=torch.float64))
+    plan = corrector.plan(problem, torch.tensor([t], dtype=torch.float64, device="cpu"))
     noise = Streams(
         seed, first, len(x), x.shape[1:], dtype=x.dtype, device=x.device, purpose="chain"
     )
@@ -117,7 +117,7 @@ def chain(
         acceptance=total / corrections,
         accepted=accepted,
         step=info.step,
-        nfe=torch.full((len(x),), problem.calls),
+        nfe=torch.full((len(x),), problem.calls, device="cpu"),
         calls=problem.calls,
         path=torch.stack(path) if path else None,
     )

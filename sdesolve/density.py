@@ -84,7 +84,7 @@ class DensityFlow(Equation):
         """What every sample carries through the solve, as conditions with a leading batch axis."""
         count = self.divergence.directions
         if self.divergence.redraw:
-            return {INDEX: torch.arange(batch)}
+            return {INDEX: torch.arange(batch, device="cpu")}
         if not count:
             return {}
         z = torch.stack([self.stream.normal() for _ in range(count)], dim=1)

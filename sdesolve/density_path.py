@@ -103,7 +103,8 @@ def log_density_path(
     """
     check_data(x)
     check_cond(cond, len(x))
-    t = torch.as_tensor(times).detach().to("cpu", torch.float64)
+    given = times.detach().cpu() if isinstance(times, Tensor) else times
+    t = torch.as_tensor(given, dtype=torch.float64, device="cpu")
     t = torch.where((t - process.T).abs() <= 1e-6 * process.T, process.T, t)
     inside = t.ndim == 1 and len(t) > 0 and bool((t > 0).all()) and t[-1].item() <= process.T
     if not inside or not bool((t.diff() > 0).all()) or t[0].item() == process.T:

@@ -153,7 +153,7 @@ class SMLD(DiscreteChain):
     def log_snr(self) -> Tensor:
         """-log sigma."""
         ends = -math.log(self.sigma_min), -math.log(self.sigma_max)
-        return torch.linspace(*ends, self.levels, dtype=torch.float64)
+        return torch.linspace(*ends, self.levels, dtype=torch.float64, device="cpu")
 
     @property
     def process(self) -> VESDE:
@@ -191,7 +191,9 @@ class DDPM(DiscreteChain):
     @property
     def betas(self) -> Tensor:
         """beta_1 to beta_N, ``(levels,)``, float64."""
-        return torch.linspace(self.beta_first, self.beta_last, self.levels, dtype=torch.float64)
+        return torch.linspace(
+            self.beta_first, self.beta_last, self.levels, dtype=torch.float64, device="cpu"
+        )
 
     @property
     def alphas_bar(self) -> Tensor:

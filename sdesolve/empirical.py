@@ -96,7 +96,7 @@ class EmpiricalScore:
             raise ValueError(
                 f"x must have shape (batch, *{self.event_shape}), got {tuple(x.shape)}"
             )
-        times = torch.as_tensor(t, dtype=None if isinstance(t, Tensor) else torch.float64)
+        times = t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64, device="cpu")
         alpha = self.process.alpha(times).to(x).reshape(-1, 1)
         v = (alpha * self.std) ** 2 + self.process.sigma(times).to(x).reshape(-1, 1) ** 2
         # In the units of the data: |x - alpha x_k|^2 / v = |y - p_k|^2 / w.

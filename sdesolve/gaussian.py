@@ -33,7 +33,9 @@ __all__ = ["Gaussian", "GaussianMixture"]
 
 
 def _as_double(value: Tensor | Sequence[Any] | float) -> Tensor:
-    return torch.as_tensor(value, dtype=torch.float64)
+    if isinstance(value, Tensor):
+        return value.cpu().double()  # in this order: MPS has no float64
+    return torch.tensor(value, dtype=torch.float64, device="cpu")
 
 
 class GaussianMixture:

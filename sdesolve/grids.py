@@ -258,7 +258,7 @@ class Density(Grid):
         width, rise = knots.diff(), y.diff()
         # Integral over a piece up to the fraction f: e^y width (e^(rise f) - 1) / rise.
         total = (lam.unsqueeze(-1) - knots[:-1]).clamp(min=0)
-        fraction = torch.minimum(total / width, torch.ones(()).to(total))
+        fraction = torch.minimum(total / width, total.new_ones(()))
         small = rise.abs() < 1e-12
         slope = torch.where(small, 1.0, rise)
         pieces = torch.where(small, fraction, torch.expm1(slope * fraction) / slope)

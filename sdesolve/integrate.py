@@ -182,7 +182,7 @@ def clock_process(sde: Equation, clock: Grid) -> Process | None:
 
 def _in_time(callback: Callback, clocked: Clocked) -> Callback:
     def call(step: int, u: float, x: Tensor) -> None:
-        callback(step, clocked.time(torch.tensor(u, dtype=torch.float64)).item(), x)
+        callback(step, clocked.time(torch.tensor(u, dtype=torch.float64, device="cpu")).item(), x)
 
     return call
 
@@ -201,7 +201,7 @@ def _fixed(
     state = solver.init(problem, plan, x)
     path = [x] if options.save_path else []
     good = torch.ones(len(x), dtype=torch.bool, device=x.device)
-    reached = torch.full((len(x),), times[-1], dtype=torch.float64)
+    reached = torch.full((len(x),), times[-1], dtype=torch.float64, device="cpu")
     n = len(times) - 1
     for i in tqdm(range(n), desc=type(solver).__name__, unit="step", disable=not options.progress):
         new, state, _ = solver.step(problem, plan, i, x, state, noise)
@@ -217,12 +217,12 @@ def _fixed(
     return Solution(
         x=x,
         t=grid,
-        nfe=torch.full((batch,), problem.calls),
+        nfe=torch.full((batch,), problem.calls, device="cpu"),
         calls=problem.calls,
         status=torch.where(finite.cpu(), int(Status.DONE), int(Status.NOT_FINITE)),
         reached=reached,
-        accepted=torch.full((batch,), n),
-        rejected=torch.zeros(batch, dtype=torch.int64),
+        accepted=torch.full((batch,), n, device="cpu"),
+        rejected=torch.zeros(batch, dtype=torch.int64, device="cpu"),
         path=torch.stack(path) if path else None,
         error=solver.error(state) if problem.error else None,
     )
@@ -272,7 +272,7 @@ def _times(
         if steps is not None and steps < 1:
             raise ValueError(f"steps must be 1 or more, got {steps}")
         _check_budget(solver, steps, nfe)
-        return torch.tensor([t0, t1], dtype=torch.float64)
+        return torch.tensor([t0, t1], dtype=torch.float64, device="cpu")
     if (steps is None) == (nfe is None):
         raise ValueError("give the number of steps or a budget of nfe, one of the two")
     if steps is None:

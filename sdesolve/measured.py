@@ -85,13 +85,17 @@ class MeasuredReference(Reference):
         """
         base = base if base is not None else GaussianReference.from_data(x)
         first, last = process.log_snr(process.T), process.log_snr(process.eps)
-        levels = torch.linspace(first, last, _LEVELS, dtype=torch.float64)
+        levels = torch.linspace(first, last, _LEVELS, dtype=torch.float64, device="cpu")
         gains = torch.stack(
             [_gain(process, score, x, base, lam, seed + k) for k, lam in enumerate(levels.tolist())]
         )
         s2 = torch.exp(-2 * levels)
         atoms = torch.logspace(
-            torch.log10(s2.min()).item(), torch.log10(s2.max()).item(), _ATOMS, dtype=torch.float64
+            torch.log10(s2.min()).item(),
+            torch.log10(s2.max()).item(),
+            _ATOMS,
+            dtype=torch.float64,
+            device="cpu",
         )
         return cls(base, atoms, _fit(atoms / (atoms + s2[:, None]), gains.T))
 
@@ -139,10 +143,12 @@ def _fit(design: Tensor, gains: Tensor) -> Tensor:
         gains: Measured gains, ``(bands, levels)``.
     """
     atoms = design.shape[1]
-    system = torch.ones(atoms + 1, atoms + 1, dtype=torch.float64)
-    system[:atoms, :atoms] = design.T @ design + _RIDGE * torch.eye(atoms, dtype=torch.float64)
+    system = torch.ones(atoms + 1, atoms + 1, dtype=torch.float64, device="cpu")
+    system[:atoms, :atoms] = design.T @ design + _RIDGE * torch.eye(
+        atoms, dtype=torch.float64, device="cpu"
+    )
     system[atoms, atoms] = 0
-    ones = torch.ones(len(gains), 1, dtype=torch.float64)
+    ones = torch.ones(len(gains), 1, dtype=torch.float64, device="cpu")
     right = torch.cat([gains.clamp(0, 1) @ design, ones], dim=1)
     solution: Tensor = torch.linalg.solve(system, right.T)
     return solution[:atoms].T

@@ -20,7 +20,8 @@ def _pair(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         )
     if len(x) < 2 or len(y) < 2:
         raise ValueError(f"distances need two samples or more, got {len(x)} and {len(y)}")
-    return x.flatten(1).double(), y.flatten(1).double()
+    # In float64, which not every device has.
+    return x.flatten(1).cpu().double(), y.flatten(1).cpu().double()
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, *, directions: int = 512, seed: int = 0) -> float:
@@ -48,13 +49,13 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, directions: int = 512, seed: int
         1.0
     """
     x, y = _pair(x, y)
-    generator = torch.Generator().manual_seed(seed)
-    v = torch.randn(x.shape[1], directions, generator=generator, dtype=torch.float64)
-    v = (v / v.norm(dim=0)).to(x.device)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    v = torch.randn(x.shape[1], directions, generator=generator, dtype=torch.float64, device="cpu")
+    v = v / v.norm(dim=0)
     a, b = (x @ v).sort(dim=0).values, (y @ v).sort(dim=0).values
     if len(a) != len(b):
         small, large = (a, b) if len(a) < len(b) else (b, a)
-        u = (torch.arange(len(small), dtype=torch.float64, device=x.device) + 0.5) / len(small)
+        u = (torch.arange(len(small), dtype=torch.float64, device="cpu") + 0.5) / len(small)
         position = (u * len(large) - 0.5).clamp(0, len(large) - 1)
         low = position.floor().long()
         high = (low + 1).clamp(max=len(large) - 1)

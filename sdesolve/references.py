@@ -11,10 +11,11 @@ and an exponential integrator solves that part exactly. Its propagator along e_i
 S_i(lambda_1) / S_i(lambda_0) with log S_i = 1/2 log(c_i + s^2), since d log S / d lambda = a - 1.
 
 The same holds for a gain that combines such laws, a_i = sum_k p_ik c_ik / (c_ik + s^2) with p_ik
-summing to one over k: log S_i = sum_k p_ik 1/2 log(c_ik + s^2). Any smooth gain that goes from 1
-to 0 as the noise grows can be written so, monotone (all p_ik >= 0) or not, which is how a gain
-measured on a score becomes a closed form (``measured.py``). A variance of infinity gives a = 1, the
-linear part of the noise-prediction methods, and a variance of 0 gives a = 0, that of the
+summing to one over k: log S_i = sum_k p_ik 1/2 log(c_ik + s^2). If all p_ik >= 0 the gain falls as
+the noise grows, and more slowly than some falling gains do; with both signs such combinations come
+as near as one likes to any continuous gain, falling or not, on a bounded range of lambda. That is
+how a gain measured on a score becomes a closed form (``measured.py``). A variance of infinity gives
+a = 1, the linear part of the noise-prediction methods, and a variance of 0 gives a = 0, that of the
 data-prediction methods.
 
 A *band* is a set of directions with the same gain: coefficients are tabulated once for each.
@@ -190,7 +191,7 @@ class _Whole(Frame):
 
     def gram(self, terms: Sequence[Parts]) -> Tensor:
         flat = torch.stack([t[0].flatten() for t in terms])
-        return (flat @ flat.mT)[None].double().cpu()
+        return (flat @ flat.mT)[None].cpu().double()
 
 
 class Isotropic(Reference):
@@ -226,7 +227,7 @@ class Isotropic(Reference):
 
     def energy(self, x: Tensor) -> Tensor:
         """Mean square of all values."""
-        return (x.double() ** 2).mean()[None].cpu()
+        return (x.cpu().double() ** 2).mean()[None]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Isotropic) and self.variances.equal(other.variances)
@@ -270,7 +271,7 @@ class _Principal(Frame):
         own, last = torch.stack([t[1].permute(0, 2, 1) for t in terms]).unbind(1)
         # What the directions take from the whole is theirs: the rest lies across them.
         rest = whole @ whole.mT - torch.einsum("mkb,nkb->mn", last, last)
-        return torch.cat([torch.einsum("mkb,nkb->kmn", own, own), rest[None]]).double().cpu()
+        return torch.cat([torch.einsum("mkb,nkb->kmn", own, own), rest[None]]).cpu().double()
 
 
 class GaussianReference(Reference):
@@ -313,7 +314,7 @@ class GaussianReference(Reference):
         if not bool(((every >= 0) & torch.isfinite(every)).all()):
             raise ValueError("variances are 0 or more, and finite")
         basis = directions.reshape(rank, -1)
-        if not torch.allclose(basis @ basis.mT, torch.eye(rank).to(basis), atol=1e-6):
+        if not torch.allclose(basis @ basis.mT, torch.eye(rank, device="cpu").to(basis), atol=1e-6):
             raise ValueError("directions must be orthonormal; take the rows of torch.linalg.svd")
         self.mean = mean
         self.directions = directions

@@ -50,10 +50,12 @@ class Solution:
             and others with a corrector; None elsewhere). Root of the sum of the mean squares over
             the event of all differences between corrected and predicted states, each shrunk as the
             noise of data of the reference's scale shrinks from there to the end; in the units of x.
-            It tells samples and grids apart, and is no bound: on mixtures it was 0.7 to 11 times
-            the error of a run, larger for shorter steps, for it follows the predictor, which is
-            less accurate than what is kept. It knows nothing of the last step, which nothing
-            corrects. On Gaussian data with their own reference it is zero to rounding.
+            That scale is assumed to be the data's: 0.5 where the reference says nothing (variance 0
+            or infinity, as in the published methods), which for data of another scale makes it too
+            large or too small by any factor. It compares samples and grids of one solver and one
+            score, and is no bound: it follows the predictor, which is less accurate than what is
+            kept, the more so the shorter the steps, and it knows nothing of the last step, which
+            nothing corrects. On Gaussian data with their own reference it is zero to rounding.
     """
 
     x: Tensor

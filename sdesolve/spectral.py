@@ -50,9 +50,9 @@ class _Cosine(Frame):
 
     def gram(self, terms: Sequence[Parts]) -> Tensor:
         y = torch.stack([t[0] for t in terms]).flatten(2)
-        each = torch.einsum("mbd,nbd->dmn", y, y).double().cpu()
+        each = torch.einsum("mbd,nbd->dmn", y, y).cpu().double()
         band = self._band.flatten().cpu()
-        total = torch.zeros(int(band.max()) + 1, *each.shape[1:], dtype=torch.float64)
+        total = torch.zeros(int(band.max()) + 1, *each.shape[1:], dtype=torch.float64, device="cpu")
         return total.index_add_(0, band, each)
 
 
@@ -91,7 +91,7 @@ class SpectralReference(Reference):
         width = (log.max() - log.min()).clamp(min=1e-12) / bands
         index = ((log - log.min()) / width).long().clamp(max=bands - 1)
         _, self._band = torch.unique(index, return_inverse=True)
-        sums = torch.zeros(int(self._band.max()) + 1, dtype=torch.float64)
+        sums = torch.zeros(int(self._band.max()) + 1, dtype=torch.float64, device="cpu")
         sums.index_add_(0, self._band.flatten(), spectrum.flatten())
         self._sizes = torch.bincount(self._band.flatten()).double()
         self.variances = (sums / self._sizes)[:, None]
@@ -109,7 +109,7 @@ class SpectralReference(Reference):
             ValueError: If there are fewer than two samples or a value is not finite.
         """
         mean, deviation = centred(x)
-        flat = torch.zeros(mean.shape, dtype=torch.int64)
+        flat = torch.zeros(mean.shape, dtype=torch.int64, device="cpu")
         frame = _cosine(deviation, flat)
         return cls(mean, frame.split(deviation)[0].var(0), bands)
 
@@ -131,8 +131,8 @@ class SpectralReference(Reference):
     def energy(self, x: Tensor) -> Tensor:
         """Mean square of the values in each band."""
         (y,) = self.frame(x).split(x)
-        sums = torch.zeros(len(self._sizes), dtype=torch.float64)
-        sums.index_add_(0, self._band.flatten(), (y.double() ** 2).mean(0).flatten().cpu())
+        sums = torch.zeros(len(self._sizes), dtype=torch.float64, device="cpu")
+        sums.index_add_(0, self._band.flatten(), (y.cpu().double() ** 2).mean(0).flatten())
         return sums / self._sizes
 
     def __repr__(self) -> str:

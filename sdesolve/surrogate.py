@@ -80,8 +80,8 @@ def fit_mixture(data: Tensor, seed: int = 0) -> Surrogate:
     """
     if len(data) < 2 * _SMALLEST:
         raise ValueError(f"a mixture is fitted to {2 * _SMALLEST} samples or more, got {len(data)}")
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(data), generator=generator)[:_MOST]
+    generator = torch.Generator("cpu").manual_seed(seed)
+    order = torch.randperm(len(data), generator=generator, device="cpu")[:_MOST]
     mean, deviation = centred(data[order.to(data.device)])
     flat = deviation.flatten(1)
     n, d = flat.shape
@@ -105,7 +105,7 @@ def fit_mixture(data: Tensor, seed: int = 0) -> Surrogate:
 def _fit(z: Tensor, count: int, seed: int) -> GaussianMixture:
     """Expectation-maximisation with a fixed number of components."""
     n, rank = z.shape
-    eye = torch.eye(rank, dtype=z.dtype)
+    eye = torch.eye(rank, dtype=z.dtype, device="cpu")
     floor = _FLOOR * z.var(0).mean() * eye
     centres = _spread(z, count, seed)
     shares = torch.nn.functional.one_hot(torch.cdist(z, centres).argmin(1), count).to(z)
@@ -129,8 +129,8 @@ def _fit(z: Tensor, count: int, seed: int) -> GaussianMixture:
 
 def _spread(z: Tensor, count: int, seed: int) -> Tensor:
     """Centres as k-means++ draws them: far from one another, ``(count, rank)``."""
-    generator = torch.Generator().manual_seed(seed)
-    picked = [int(torch.randint(len(z), (1,), generator=generator))]
+    generator = torch.Generator("cpu").manual_seed(seed)
+    picked = [int(torch.randint(len(z), (1,), generator=generator, device="cpu"))]
     for _ in range(count - 1):
         near = torch.cdist(z, z[picked]).square().min(1).values.clamp(min=1e-30)
         picked.append(int(torch.multinomial(near, 1, generator=generator)))

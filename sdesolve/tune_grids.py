@@ -29,7 +29,7 @@ def usual_grids(scale: float) -> dict[str, Grid]:
 def knots(process: Process) -> Tensor:
     """Places of the knots, evenly over the log-SNR of a process, ``(KNOTS,)``."""
     ends = process.log_snr(process.T), process.log_snr(process.eps)
-    return torch.linspace(*ends, KNOTS, dtype=torch.float64)
+    return torch.linspace(*ends, KNOTS, dtype=torch.float64, device="cpu")
 
 
 def log_density(grid: Grid, process: Process, knots: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ less the variance of G^{-1}, is an unbiased estimate of a sliced 2-Wasserstein d
 groups): zero in the mean for the truth, where the plain distance of two finite sets is not. Every
 trial has the same initial noise, Brownian path and directions, also on another grid: what differs
 between trials is what they do, and hardly which component of the data a sample happens to fall to.
-Search and selection have noises of their own. How the search goes: ``tune.py``.
+Search, selection and the measurement of the chosen have noises of their own; the samples of the
+truth are the same for all three. How the search goes: ``tune.py``.
 
 No trajectory is fitted: ``calibrate.py`` needs end points.
 """
@@ -23,7 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,9 +66,9 @@ class Law:
     """
 
     def __init__(self, truth: Tensor, count: int) -> None:
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator("cpu").manual_seed(0)
         d = truth[0].numel()
-        v = torch.randn(d, _DIRECTIONS, generator=generator, dtype=torch.float64)
+        v = torch.randn(d, _DIRECTIONS, generator=generator, dtype=torch.float64, device="cpu")
         self._directions, self._size = v / v.norm(dim=0), count // _GROUPS
         q = self._quantiles(truth)
         self._mean, variance = q.mean(0), q.var(0).mean().item()
@@ -133,7 +134,7 @@ class Runs:
     seed: int
     first: int
     count: int
-    """Samples of the search; the selection has twice as many."""
+    """Samples of the search; the selection and the measurement have twice as many each."""
     chunk: int
     noise: Callable[[int, int], Tensor]
     """``(first, n) -> (n, *event)``, initial noise."""
@@ -145,17 +146,17 @@ class Runs:
         """What is solved."""
         return self.process.reverse(self.score, self.stochasticity)
 
-    def __call__(self, table: Table, *, select: bool = False) -> Tensor:
-        """End points on the noise of the search, or on that of the selection."""
-        middle = self.first + self.count
-        low, high = (middle, middle + 2 * self.count) if select else (self.first, middle)
-        chunks = range(low, high, self.chunk)
+    def __call__(self, table: Table, part: Literal["search", "select", "held out"]) -> Tensor:
+        """End points on the noise of one part."""
+        begin, size = {"search": (0, 1), "select": (1, 2), "held out": (3, 2)}[part]
+        low = self.first + begin * self.count
+        chunks = range(low, low + size * self.count, self.chunk)
         return torch.cat([self._run(table, low) for low in chunks])
 
     def _run(self, table: Table, low: int) -> Tensor:
         n, steps = self.chunk, len(table.rows)
         problem, x = Problem(self.equation, self.cond(low, n)), self.noise(low, n)
-        lam = self.process.log_snr(torch.tensor(table.t, dtype=torch.float64))
+        lam = self.process.log_snr(torch.tensor(table.t, dtype=torch.float64, device="cpu"))
         position = (lam - lam[0]) / (lam[-1] - lam[0])
         noise = _Shared(self._path(x, low, _CELLS + steps), position)
         solver = Tuned(table, repr(self.process), "", {}, self.stochasticity)
@@ -187,7 +188,7 @@ class _Trial(NamedTuple):
 def tune_laws(
     runs: Runs, law: Law, nfe: int, reference: Reference, data: Tensor, quick: bool, progress: bool
 ) -> Tuned:
-    """Search, and select on noise that nothing has seen."""
+    """Search, select on noise that the search has not seen, and measure on fresh noise."""
     process = runs.process
     evaluations, keep, finalists = (10, 1, 3) if quick else (35, 2, 6)
     published, ours = _published(), _methods(runs, reference, data)
@@ -202,7 +203,7 @@ def tune_laws(
                 if solver.steps(nfe) > 0:
                     times = grid(process, process.T, process.eps, solver.steps(nfe))
                     table = solver.plan(Problem(runs.equation), times)
-                    value = law(runs(table))
+                    value = law(runs(table, "search"))
                     first.append(_Trial(f"{name} on {where}", solver, grid, table, value))
         first.sort(key=lambda t: t.value)
         chosen: dict[ExponentialAdams, _Trial] = {}
@@ -221,14 +222,22 @@ def tune_laws(
                 trials.append(_refine(runs, law, t, moved, nfe, evaluations, bar))
         squares = {}
         for t in trials:
-            squares[t.label] = law(runs(t.table, select=True))
+            squares[t.label] = law(runs(t.table, "select"))
             bar.update()
     floor = law.floor(2 * runs.count)
-    report = {k: math.sqrt(max(v + floor, 0.0)) for k, v in squares.items()}
+
+    def distance(square: float) -> float:
+        return math.sqrt(max(square + floor, 0.0))
+
+    report = {k: distance(v) for k, v in squares.items()}
     # A method with a noise of its own does not keep the one that was asked for.
     mine = [t for t in trials if not t.solver.own_noise]
     best = min(mine, key=lambda t: squares[t.label])
-    return Tuned(best.table, repr(process), best.label, report, runs.stochasticity)
+    rival = min(
+        (t for t in trials if t.label.startswith("published")), key=lambda t: squares[t.label]
+    )
+    a, b = (distance(law(runs(t.table, "held out"))) for t in (best, rival))
+    return Tuned(best.table, repr(process), best.label, report, runs.stochasticity, (a, b))
 
 
 def _published() -> dict[str, LinearMultistep]:
@@ -287,7 +296,7 @@ def _refine(
 
     def objective(values: Tensor) -> float:
         bar.update()
-        return law(runs(table(values)))
+        return law(runs(table(values), "search"))
 
     values = log_density(trial.grid, process, places)
     if solver.teleport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from .sde import Noise
 from .solvers.linear_multistep import LinearMultistep, Row, Table
 from .spectral import SpectralReference
 
-__all__ = ["Tuned"]
+__all__ = ["Tuned", "pack"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class _Given(Grid):
         raise ValueError("the times of a tuned solver are no clock; use LogSNR()")
 
     def __call__(self, process: Process | None, t0: float, t1: float, steps: int) -> Tensor:
-        return torch.tensor(self.times, dtype=torch.float64)
+        return torch.tensor(self.times, dtype=torch.float64, device="cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +48,14 @@ class Tuned(LinearMultistep):
         table: Coefficients of every step.
         process: The process it was tuned for, as text.
         choice: What was chosen, in words.
-        report: Validation errors of everything tried last, ``{label: error}``, RMSE or, with noise,
-            sliced distance; labels of published methods start with "published".
+        report: Selection errors of everything tried last, ``{label: error}``, RMSE or, with noise,
+            sliced distance; labels of published methods start with "published". The smallest of
+            them is too small: it was selected.
         tau: Stochasticity it was tuned for.
+        held_out: Error of the choice, and of the published method with the smallest selection
+            error, on noise that took no part in search or selection; None in older files.
+        gain_interval: 95 % interval of their ratio, by bootstrap over the trajectories; None with
+            noise, and in older files.
 
     Raises:
         ValueError: When used with another process, grid or stochasticity.
@@ -60,12 +66,26 @@ class Tuned(LinearMultistep):
     choice: str
     report: dict[str, float]
     tau: float = 0.0
+    held_out: tuple[float, float] | None = None
+    gain_interval: tuple[float, float] | None = None
 
     @property
     def gain(self) -> float:
-        """Validation error of the choice over that of the best published method."""
-        published = [v for k, v in self.report.items() if k.startswith("published")]
-        return self.report[self.choice] / min(published)
+        """Error of the choice over that of the published method chosen by the same selection.
+
+        Of both on noise that neither has seen, so that it may be above one. Where few samples carry
+        most of the error it is still uncertain, and ``gain_interval`` too narrow if none of them
+        was met. Files older than ``held_out`` have the ratio of the selection errors, which favours
+        the choice.
+        """
+        if self.held_out is not None:
+            mine, theirs = self.held_out
+        else:
+            published = [v for k, v in self.report.items() if k.startswith("published")]
+            mine, theirs = self.report[self.choice], min(published)
+        if mine == theirs:
+            return 1.0
+        return mine / theirs if theirs > 0 else math.inf
 
     @property
     def noise_types(self) -> tuple[Noise, ...]:
@@ -100,7 +120,7 @@ class Tuned(LinearMultistep):
             )
         if repr(process) != self.process:
             raise ValueError(f"this solver was tuned for {self.process}, not for {process!r}")
-        times = torch.tensor(self.table.t, dtype=torch.float64)
+        times = torch.tensor(self.table.t, dtype=torch.float64, device="cpu")
         if grid.shape != times.shape or not torch.allclose(grid, times, rtol=1e-9, atol=0):
             raise ValueError("a tuned solver runs on its own grid: leave grid and steps out")
         return self.table
@@ -113,11 +133,13 @@ class Tuned(LinearMultistep):
             "t": self.table.t,
             "alpha": self.table.alpha,
             "rows": [row._asdict() for row in self.table.rows],
-            "reference": _pack(self.table.reference),
+            "reference": pack(self.table.reference),
             "process": self.process,
             "choice": self.choice,
             "report": self.report,
             "tau": self.tau,
+            "held_out": self.held_out,
+            "gain_interval": self.gain_interval,
         }
         torch.save(content, temporary)
         os.replace(temporary, path)
@@ -137,13 +159,14 @@ class Tuned(LinearMultistep):
             _unpack(content["reference"]),
         )
         made = {k: content[k] for k in ("process", "choice", "report")}
-        return cls(table, **made, tau=content.get("tau", 0.0))
+        new = {k: content.get(k) for k in ("held_out", "gain_interval")}
+        return cls(table, **made, tau=content.get("tau", 0.0), **new)
 
     def __repr__(self) -> str:
         return f"Tuned({self.choice!r}, nfe={self.nfe(len(self.table.rows))})"
 
 
-def _pack(reference: Reference) -> dict[str, Any]:
+def pack(reference: Reference) -> dict[str, Any]:
     """A reference as plain tensors; directions and spectra in single precision."""
     if isinstance(reference, Isotropic):
         return {"variance": reference.variances.item()}
@@ -159,11 +182,13 @@ def _pack(reference: Reference) -> dict[str, Any]:
         }
     if isinstance(reference, MeasuredReference):
         return {
-            "base": _pack(reference.base),
+            "base": pack(reference.base),
             "atoms": reference.variances[0].clone(),
             "weights": reference.weights,
         }
-    raise TypeError(f"cannot save a {type(reference).__name__}")
+    raise TypeError(
+        f"cannot save a {type(reference).__name__}: tune with cache=False, and keep what you need"
+    )
 
 
 def _unpack(content: dict[str, Any]) -> Reference:

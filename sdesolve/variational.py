@@ -182,7 +182,7 @@ def _bound(
         stderr=stderr,
         spread=torch.full_like(log_prob, math.nan),
         latent=latent,
-        nfe=torch.full((len(x),), levels + 1),
+        nfe=torch.full((len(x),), levels + 1, device="cpu"),
         calls=levels + 1,
         status=torch.where(finite, int(Status.DONE), int(Status.NOT_FINITE)),
         correction=torch.zeros_like(log_prob),

@@ -35,14 +35,16 @@ def outcome(
         finite = torch.isfinite(x.detach().reshape(batch, -1)).all(1).cpu()
         status = torch.where(finite, int(Status.DONE), int(Status.NOT_FINITE))
     else:
-        status = torch.full((batch,), int(failed))
+        status = torch.full((batch,), int(failed), device="cpu")
     return Solution(
         x=x,
-        t=torch.tensor(span, dtype=torch.float64),
-        nfe=torch.full((batch,), problem.calls),
+        t=torch.tensor(span, dtype=torch.float64, device="cpu"),
+        nfe=torch.full((batch,), problem.calls, device="cpu"),
         calls=problem.calls,
         status=status,
-        reached=torch.full((batch,), span[1] if failed is None else span[0], dtype=torch.float64),
-        accepted=torch.full((batch,), accepted),
-        rejected=torch.full((batch,), rejected),
+        reached=torch.full(
+            (batch,), span[1] if failed is None else span[0], dtype=torch.float64, device="cpu"
+        ),
+        accepted=torch.full((batch,), accepted, device="cpu"),
+        rejected=torch.full((batch,), rejected, device="cpu"),
     )

@@ -177,7 +177,9 @@ def _fixed_grid(times: Tensor, steps: int | None) -> Tensor:
         return times
     if steps is None:
         raise ValueError("a fixed method of torchdiffeq needs steps or a grid")
-    return torch.linspace(times[0].item(), times[1].item(), steps + 1, dtype=torch.float64)
+    return torch.linspace(
+        times[0].item(), times[1].item(), steps + 1, dtype=torch.float64, device="cpu"
+    )
 
 
 def _constructor(grid: Tensor) -> Callable[[object, Tensor, Tensor], Tensor]:

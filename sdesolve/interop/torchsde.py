@@ -124,7 +124,7 @@ class Torchsde(Delegate):
             levy_area_approximation=_AREA.get(self.method, "none"),
         )
         # Times stay in float64 on the CPU: torchsde reads them at every step.
-        ts = torch.tensor([0.0, span], dtype=torch.float64)
+        ts = torch.tensor([0.0, span], dtype=torch.float64, device="cpu")
         # To check the shape of a product with the diffusion, sdeint draws from the global state.
         with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
             end = torchsde.sdeint(system, y, ts, bm=path, method=self.method, dt=h)[-1]
@@ -198,7 +198,7 @@ class _System:
 
     def f(self, s: Tensor, y: Tensor) -> Tensor:
         x = y.reshape(self.shape)
-        t = torch.full((len(x),), self._time(s), dtype=torch.float64)
+        t = torch.full((len(x),), self._time(s), dtype=torch.float64, device="cpu")
         a = self.problem.drift_at(x, t)
         return (a if self.sign > 0 else -a).reshape(y.shape)
 

@@ -93,7 +93,7 @@ class DPMSolverMultistep(ExponentialMultistep):
 
 
 def _bands(*coefficients: float) -> list[Tensor]:
-    return [torch.tensor([c], dtype=torch.float64) for c in coefficients]
+    return [torch.tensor([c], dtype=torch.float64, device="cpu") for c in coefficients]
 
 
 def _moment(h: float, k: int) -> float:

@@ -107,7 +107,7 @@ class ERSDE(ExponentialMultistep):
 
 
 def _double(values: list[float]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
+    return torch.tensor(values, dtype=torch.float64, device="cpu")
 
 
 def _scale(s: Tensor, noisy: bool) -> Tensor:

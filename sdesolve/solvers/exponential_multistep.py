@@ -89,7 +89,7 @@ def make_row(
         ]
 
     keep, variance = linear
-    at = torch.tensor(run.lam[i], dtype=torch.float64)
+    at = torch.tensor(run.lam[i], dtype=torch.float64, device="cpu")
     return Row(
         residual=reference.unexplained(at) * math.exp(2 * run.lam[i]) / run.alpha[i] ** 2,
         keep=run.alpha[i + 1] / run.alpha[i] * keep,
@@ -167,9 +167,11 @@ class ExponentialMultistep(LinearMultistep):
         return self.reference.grid
 
     def plan(self, problem: Problem, grid: Tensor) -> Table:
-        """Tabulate every step; cached."""
+        """Tabulate every step; cached, unless a function says what tau is."""
         equation = problem.reverse(type(self).__name__)
-        return _tabulate(self, equation.process, equation.stochasticity, tuple(grid.tolist()))
+        # The same function may give other values the next time.
+        tabulate = _tabulate.__wrapped__ if callable(self.tau) else _tabulate
+        return tabulate(self, equation.process, equation.stochasticity, tuple(grid.tolist()))
 
     def _tau(self, t: float, stochasticity: float) -> float:
         return self.tau(t) * (stochasticity > 0) if callable(self.tau) else stochasticity
@@ -201,7 +203,8 @@ class ExponentialMultistep(LinearMultistep):
         return self.final_order + len(run.tau) - 1 - step
 
 
-@functools.lru_cache(maxsize=64)
+# Few: every entry keeps its reference, which may hold 100 MB of directions.
+@functools.lru_cache(maxsize=16)
 def _tabulate(
     solver: ExponentialMultistep,
     process: Process,

@@ -120,9 +120,11 @@ class ExponentialRungeKutta(LinearMultistep):
         return self.reference.grid
 
     def plan(self, problem: Problem, grid: Tensor) -> _StageTable:
-        """Tabulate every stage; cached."""
+        """Tabulate every stage; cached, unless a function says what tau is."""
         equation = problem.reverse(type(self).__name__)
-        return _tabulate(self, equation.process, equation.stochasticity, tuple(grid.tolist()))
+        # The same function may give other values the next time.
+        tabulate = _tabulate.__wrapped__ if callable(self.tau) else _tabulate
+        return tabulate(self, equation.process, equation.stochasticity, tuple(grid.tolist()))
 
     def step(
         self, problem: Problem, plan: Table, i: int, x: Tensor, state: object, noise: NoiseSource
@@ -135,7 +137,8 @@ class ExponentialRungeKutta(LinearMultistep):
         return step
 
 
-@functools.lru_cache(maxsize=64)
+# Few: every entry keeps its reference, which may hold 100 MB of directions.
+@functools.lru_cache(maxsize=16)
 def _tabulate(
     solver: ExponentialRungeKutta,
     process: Process,

@@ -71,6 +71,6 @@ class IPNDM(ExponentialMultistep):
         """Classical weights; R = -s eps."""
         decrease = math.exp(-run.lam[step]) - math.exp(-run.lam[step + 1])
         return [
-            torch.tensor([decrease * b * math.exp(run.lam[j])], dtype=torch.float64)
+            torch.tensor([decrease * b * math.exp(run.lam[j])], dtype=torch.float64, device="cpu")
             for b, j in zip(_WEIGHTS[len(nodes)], nodes, strict=True)
         ]

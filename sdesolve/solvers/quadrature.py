@@ -76,7 +76,7 @@ def gauss_legendre(l0: float, l1: float) -> _Nodes:
     panels = max(1, math.ceil(abs(l1 - l0)))
     x, w = _rule()
     h = (l1 - l0) / panels
-    left = l0 + h * torch.arange(panels, dtype=torch.float64)
+    left = l0 + h * torch.arange(panels, dtype=torch.float64, device="cpu")
     return _Nodes((left[:, None] + 0.5 * h * (x + 1)).flatten(), (0.5 * h * w).repeat(panels))
 
 
@@ -98,7 +98,9 @@ def log_weight(reference: Reference, weight: Weight, log_snr: Tensor) -> Tensor:
 
 def propagator(reference: Reference, l0: float, l1: float, tau: float) -> Tensor:
     """Phi over the whole step, ``(bands,)``."""
-    ends = reference.log_propagator(torch.tensor([l0, end(l0, l1)], dtype=torch.float64))
+    ends = reference.log_propagator(
+        torch.tensor([l0, end(l0, l1)], dtype=torch.float64, device="cpu")
+    )
     return torch.exp((1 + tau**2) * (ends[:, 1] - ends[:, 0]))
 
 
@@ -106,7 +108,7 @@ def noise_variance(reference: Reference, l0: float, l1: float, tau: float) -> Te
     """V over the whole step, ``(bands,)``, in units of y."""
     l1 = end(l0, l1)
     if tau == 0:
-        return torch.zeros(len(reference.variances), dtype=torch.float64)
+        return torch.zeros(len(reference.variances), dtype=torch.float64, device="cpu")
     if reference.variances.shape[1] == 1:
         c = reference.variances[:, 0]
         s0, s1 = math.exp(-2 * l0), math.exp(-2 * l1)
@@ -119,7 +121,7 @@ def noise_variance(reference: Reference, l0: float, l1: float, tau: float) -> Te
 
 
 def _phi(reference: Reference, q: Tensor, l1: float, tau: float) -> Tensor:
-    log_end = reference.log_propagator(torch.tensor([l1], dtype=torch.float64))
+    log_end = reference.log_propagator(torch.tensor([l1], dtype=torch.float64, device="cpu"))
     return torch.exp((1 + tau**2) * (log_end - reference.log_propagator(q)))
 
 
@@ -152,7 +154,7 @@ def integrate_residual(
     if at_zero:
         nodes, weight = nodes[:1], "natural"
     q, dq = gauss_legendre(l0, l1)
-    at = torch.tensor(nodes, dtype=torch.float64)
+    at = torch.tensor(nodes, dtype=torch.float64, device="cpu")
     u, v = (q, at) if clock is None else (clock(q), clock(at))
     kernel = _phi(reference, q, l1, tau) * torch.exp(log_weight(reference, weight, q)) * dq
     spread = torch.cat([at, q]).max() - torch.cat([at, q]).min()

@@ -88,7 +88,7 @@ class StageTable:
     def on(cls, problem: Problem, grid: Tensor, nodes: Row) -> StageTable:
         """Tabulate at t_i + c_j h_i."""
         h = grid.diff()
-        t = grid[:-1, None] + h[:, None] * torch.tensor(nodes, dtype=torch.float64)
+        t = grid[:-1, None] + h[:, None] * torch.tensor(nodes, dtype=torch.float64, device="cpu")
         # A node at the end of the step is the next grid point to the last bit.
         t[:, [c == 1 for c in nodes]] = grid[1:, None]
         amplitude = problem.equation.amplitude(t)

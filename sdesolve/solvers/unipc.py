@@ -81,4 +81,4 @@ class UniPC(ExponentialMultistep):
         b = h if self.b == "bh1" else -math.expm1(-h)
         slope = 0.5 * b * h / (run.lam[other] - l0)
         coefficients = {step: -math.expm1(-h) - slope, other: slope}
-        return [torch.tensor([coefficients[j]], dtype=torch.float64) for j in nodes]
+        return [torch.tensor([coefficients[j]], dtype=torch.float64, device="cpu") for j in nodes]

@@ -297,3 +297,21 @@ def test_stochasticity_may_be_a_function_of_time():
 def test_bad_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("make", [ss.ExponentialAdams, ss.ExponentialRungeKutta])
+def test_a_function_for_tau_is_asked_again_in_every_run(make):
+    level = 0.3
+    process, score = ss.EDM(), DATA.score(ss.EDM())
+    changing = make(2, tau=lambda t: level)
+    x = process.prior((3,)).sample(2, seed=0)
+
+    def run(solver, stochasticity):
+        given = {"solver": solver, "stochasticity": stochasticity, "nfe": 6, "x": x}
+        return ss.sample(process, score, x.shape, **given).x
+
+    first = run(changing, 1.0)
+    level = 0.9
+    second = run(changing, 1.0)
+    assert torch.equal(first, run(make(2), 0.3))
+    assert torch.equal(second, run(make(2), 0.9))

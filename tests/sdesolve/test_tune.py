@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ import torch
 import sdesolve as ss
 from sdesolve.calibrate import calibrate
 from sdesolve.problem import Problem
-from sdesolve.tune_paths import PUBLISHED
+from sdesolve.tune_grids import usual_grids
+from sdesolve.tune_paths import PUBLISHED, _interval
 
 PROCESS = ss.EDM(sigma_max=20.0, sigma_min=0.01)
 MIX = ss.GaussianMixture([0.3, 0.7], [[-1.0, 0.5], [1.0, 0.0]], 0.02)
@@ -84,6 +86,41 @@ def test_tuned_is_ahead_of_the_published_methods_on_fresh_noise(tuned):
     assert sol.nfe.tolist() == [NFE] * 4
 
 
+def test_gain_is_measured_on_noise_of_its_own(tuned):
+    x = PROCESS.prior((2,)).sample(256, seed=0, first=(1 << 24) + 64, dtype=torch.float64)
+    times = torch.tensor([PROCESS.T, PROCESS.eps], dtype=torch.float64)
+    exact = _exact(times, x)[-1]
+    rival = min((k for k in tuned.report if k.startswith("published")), key=tuned.report.get)
+    name, where = rival.removeprefix("published ").split(" on ")
+    grid = usual_grids(ss.GaussianReference.from_data(MIX.sample(300)).scale)[where]
+    mine, theirs = _error(tuned, x, exact), _error(ss.solver(name), x, exact, grid)
+    assert tuned.held_out == pytest.approx((mine, theirs), rel=0.01)
+    assert tuned.gain == pytest.approx(mine / theirs, rel=0.02)
+    low, high = tuned.gain_interval
+    assert low < tuned.gain < high
+
+
+def test_interval_covers_the_true_ratio_as_often_as_it_says():
+    generator = torch.Generator().manual_seed(0)
+    covered = 0
+    for _ in range(200):
+        common = torch.randn(100, generator=generator, dtype=torch.float64).exp()
+        a, b = common * torch.rand(2, 100, generator=generator, dtype=torch.float64)
+        low, high = _interval(0.5 * a, b)
+        covered += low < 0.5 < high
+    assert 180 <= covered <= 200
+    assert _interval(a, a) == (1.0, 1.0)
+
+
+def test_files_without_held_out_errors_have_the_gain_of_the_selection():
+    tuned = ss.Tuned.load(files("scorezoo") / "pretrained/fashion-mnist/tuned-8.pt")
+    published = min(v for k, v in tuned.report.items() if k.startswith("published"))
+    assert tuned.held_out is None and tuned.gain_interval is None
+    assert tuned.gain == tuned.report[tuned.choice] / published
+    assert replace(tuned, held_out=(2.0, 1.0)).gain == 2.0
+    assert replace(tuned, held_out=(0.0, 0.0)).gain == 1.0
+
+
 def test_saved_and_loaded_it_gives_the_same_samples(tuned, tmp_path):
     tuned.save(tmp_path / "five.pt")
     again = ss.Tuned.load(tmp_path / "five.pt")
@@ -93,6 +130,7 @@ def test_saved_and_loaded_it_gives_the_same_samples(tuned, tmp_path):
     )
     assert torch.equal(a, b)
     assert repr(again) == repr(tuned)
+    assert (again.held_out, again.gain_interval) == (tuned.held_out, tuned.gain_interval)
     assert [p.name for p in tmp_path.iterdir()] == ["five.pt"]
 
 

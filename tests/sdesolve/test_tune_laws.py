@@ -79,6 +79,8 @@ def test_tuned_with_noise_is_ahead_on_fresh_noise(noisy):
     )
     assert mine < 0.25 * published
     assert noisy.gain < 0.9
+    assert noisy.gain == noisy.held_out[0] / noisy.held_out[1]
+    assert noisy.held_out[0] not in noisy.report.values()
     assert noisy.choice in noisy.report
     assert any("sa-solver" in label for label in noisy.report)
 
