@@ -2,7 +2,7 @@
 
 A kind is a column of the tables. ``default``: ``ss.sample`` with a budget and nothing else.
 ``untuned``: a reference estimated from data, and nothing tuned. ``preset``: published methods by
-name. ``tuned``: ``ss.tune`` on the score. Names that this version does not know are left out.
+name. ``tuned``: ``ss.tune`` on the score.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 import sdesolve as ss
@@ -94,6 +93,7 @@ def _noisy(problem: Problem, nfe: int) -> Any:
     return ss.ExponentialAdams(order=2, corrector=None, reference=_reference(problem))
 
 
+TRAJECTORIES = 128
 TUNE_SEED = 1000
 """Seed of the noises that tuning sees; those that judge have the first few."""
 
@@ -110,11 +110,16 @@ def _tuned(stochasticity: float, problem: Problem, nfe: int) -> Any:
         if stochasticity or nfe not in shipped:
             raise ValueError(f"no solver tuned for {nfe} calls ships with {problem.name}")
         return shipped[nfe]
-    tune: Any = getattr(ss, "tune")  # noqa: B009
-    extra = {"stochasticity": stochasticity} if stochasticity else {}
-    data = problem.training(SAMPLES)
-    with torch.no_grad():
-        return tune(problem.process, problem.score, nfe=nfe, data=data, seed=TUNE_SEED, **extra)
+    return ss.tune(
+        problem.process,
+        problem.score,
+        nfe,
+        problem.training(SAMPLES),
+        stochasticity=stochasticity,
+        trajectories=TRAJECTORIES,
+        seed=TUNE_SEED,
+        cond=problem.cond(TRAJECTORIES),
+    )
 
 
 _DETERMINISTIC = (
@@ -132,11 +137,10 @@ OURS = [
     Ours("ours spectral-2 tau 1", _noisy, "untuned", 1.0),
     *(Ours(f"ours {n}", partial(_preset, n), "preset", 1.0) for n in _STOCHASTIC if n in _KNOWN),
 ]
-if hasattr(ss, "tune"):
-    OURS += [
-        Ours("ours tuned", partial(_tuned, 0.0), "tuned"),
-        Ours("ours tuned tau 1", partial(_tuned, 1.0), "tuned", 1.0),
-    ]
+OURS += [
+    Ours("ours tuned", partial(_tuned, 0.0), "tuned"),
+    Ours("ours tuned tau 1", partial(_tuned, 1.0), "tuned", 1.0),
+]
 
 TERMS: list[tuple[str, Callable[[str, str], bool]]] = [
     ("best peer", lambda solver, grid: not solver.startswith("ours") and grid != "tuned grid"),

@@ -5,10 +5,10 @@
 The probability flow of the exact score gives every image one code (Song et al. 2021, section 4.3
 and appendix D.5): networks of different architecture, trained apart, must agree as far as each has
 learned the score. Both are brought to one process, data in [0, 1] and noise levels from the
-tutorial network's smallest to its largest. A code is given in units of the largest noise level, so
-that two unrelated ones are sqrt(2) apart; the distance between codes of different images is the
-scale to read the others by. The picture shows images, both codes, and what the second network
-decodes from the first one's code.
+tutorial network's smallest to its largest. A code is given
+in units of the largest noise level; the distance between codes of different images is the scale to
+read the others by. The picture shows images, both codes, and what the second network decodes from
+the first one's code.
 """
 
 from __future__ import annotations
