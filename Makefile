@@ -1,4 +1,4 @@
-# make demo   install, sample 64 Fashion-MNIST images from the shipped weights, show the quality
+# make demo   install, sample 70 Fashion-MNIST images from the shipped weights, show the quality
 # make test   install what the tests need, then lint, types and tests
 VENV ?= .venv
 PYTHON ?= python3
@@ -8,8 +8,8 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.zoo
-	$(BIN)/scorezoo sample fashion-mnist --count 64 --output samples.png
-	$(BIN)/scorezoo evaluate fashion-mnist --count 1000
+	$(BIN)/scorezoo sample fashion-mnist-edm --labels all --count 70 --output samples.png
+	$(BIN)/scorezoo evaluate fashion-mnist-edm --labels all --count 500
 
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
