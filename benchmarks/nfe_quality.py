@@ -39,7 +39,7 @@ GROUPS = ("deterministic", "stochastic")
 NAME = "nfe_quality"
 QUICK = {
     "problems": ("gauss64", "lr64", "grid25", "guided64"),
-    "solvers": ("ours", "2m", "deis-3", "unipc-3", "sa-solver", "ddim"),
+    "solvers": ("ours default", "ours spectral", "2m", "deis-3", "unipc-3", "sa-solver", "ddim"),
     "budgets": (5, 10, 20),
     "count": 160,
 }

@@ -152,7 +152,7 @@ def _sections() -> Iterator[str]:
         high, low = about["ends"]
         versions = ", ".join(f"{k} {v}" for k, v in made["versions"].items())
         yield (
-            f"sigma/alpha from {high:.4g} to {low:.4g}; `{made['command']}`, {made['date']}, "
+            f"sigma/alpha from {high:.4g} to {low:.4g}; last added to by `{made['command']}`, {made['date']}, "
             f"{made['processor']}, {made['threads']} thread(s), {versions}."
         )
         if "deterministic" in about:

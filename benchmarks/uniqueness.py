@@ -108,6 +108,27 @@ def picture(images: Tensor, codes: list[Tensor], crossed: Tensor) -> None:
     pyplot.close(fig)
 
 
+def write_table(result: dict[str, Any]) -> None:
+    """What the README says."""
+    rows = [
+        [what, f"{result[what]:.2g}"]
+        for what in (
+            "distance, same image",
+            "distance, next image",
+            "decoded by the other network",
+            "round trip by one network",
+            "distance between images",
+        )
+    ]
+    made = result["machine"]
+    text = (
+        f"{record.table(['root mean square of a value', ''], rows)}\n\n`"
+        f"{made['command']}`, {result['count']} test images, {made['date']}; "
+        "codes in units of the largest noise level. [In pictures](docs/uniqueness.png)."
+    )
+    record.update_section(record.ROOT / "README.md", NAME, text)
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(
@@ -115,11 +136,11 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=32, help="test images")
     parser.add_argument("--data", default="zalando-datasets/fashion_mnist")
+    parser.add_argument("--table", action="store_true", help="only write the README again")
     arguments = parser.parse_args()
-    result = measure(arguments.count, arguments.data)
-    record.write(NAME, result)
-    for key, value in result.items():
-        print(f"{key}: {value}")
+    if not arguments.table:
+        record.write(NAME, measure(arguments.count, arguments.data))
+    write_table(record.read(NAME))
 
 
 if __name__ == "__main__":

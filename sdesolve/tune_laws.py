@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .grids import Density, Grid
+from .grids import Grid
 from .measured import MeasuredReference
 from .noise import Streams
 from .problem import Problem
@@ -42,7 +42,7 @@ from .solvers.exponential import ExponentialAdams
 from .solvers.linear_multistep import LinearMultistep, Table
 from .solvers.registry import solver as preset
 from .spectral import SpectralReference
-from .tune_grids import KNOTS, knots, log_density, pattern_search, usual_grids
+from .tune_grids import Steps, pattern_search, usual_grids
 from .tuned import Tuned
 
 __all__ = ["Law", "Runs", "tune_laws"]
@@ -281,27 +281,15 @@ def _refine(
     bar: tqdm[None],
 ) -> _Trial:
     """Search the density of steps, and the start of a teleport, around a trial's grid."""
-    process, places = runs.process, knots(runs.process)
-    top, bottom = places[0].item(), places[-1].item()
+    steps = Steps(runs.process, nfe, solver.teleport)
 
     def table(values: Tensor) -> Table:
-        density = Density(places, values[:KNOTS])
-        if solver.teleport:
-            start = process.time(top + torch.sigmoid(values[KNOTS]).item() * (bottom - top) * 0.6)
-            times = density(process, start, process.eps, nfe)
-            times = torch.cat([times.new_tensor([process.T]), times])
-        else:
-            times = density(process, process.T, process.eps, nfe)
-        return solver.plan(Problem(runs.equation), times)
+        return solver.plan(Problem(runs.equation), steps.times(values))
 
     def objective(values: Tensor) -> float:
         bar.update()
         return law(runs(table(values), "search"))
 
-    values = log_density(trial.grid, process, places)
-    if solver.teleport:
-        values = torch.cat([values, values.new_tensor([-1.5])])
-    values = pattern_search(objective, values, evaluations)
-    label = f"searched {trial.label.removeprefix('published ')}"
-    label += ", teleport" if solver.teleport else ""
+    values = pattern_search(objective, steps.near(trial.grid), evaluations)
+    label = steps.label("searched", trial.label)
     return _Trial(label, solver, trial.grid, table(values), math.nan)

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .calibrate import calibrate
-from .grids import Density, Grid, LogSNR
+from .grids import Grid, LogSNR
 from .integrate import solve
 from .measured import MeasuredReference
 from .problem import Problem
@@ -30,7 +30,7 @@ from .solvers.exponential import ExponentialAdams
 from .solvers.linear_multistep import LinearMultistep, Table
 from .solvers.registry import solver as preset
 from .spectral import SpectralReference
-from .tune_grids import KNOTS, knots, log_density, pattern_search, usual_grids
+from .tune_grids import Steps, pattern_search, usual_grids
 from .tuned import Tuned
 
 __all__ = ["PUBLISHED", "Trajectories", "solve_finely", "tune_paths"]
@@ -265,19 +265,11 @@ def _refine(
     bar: tqdm[None],
 ) -> _Trial:
     """Search the density of steps, and the start of a teleport, around a trial's grid."""
-    process, places = known.process, knots(known.process)
-    top, bottom = places[0].item(), places[-1].item()
+    steps = Steps(known.process, nfe, solver.teleport)
 
     def table(values: Tensor, groups: int) -> Table:
-        density = Density(places, values[:KNOTS])
-        if solver.teleport:
-            start = process.time(top + torch.sigmoid(values[KNOTS]).item() * (bottom - top) * 0.6)
-            times = density(process, start, process.eps, nfe)
-            times = torch.cat([times.new_tensor([process.T]), times])
-        else:
-            times = density(process, process.T, process.eps, nfe)
         problem = known.problem(known.fit)
-        own = solver.plan(problem, times)
+        own = solver.plan(problem, steps.times(values))
         exact = known.at(own.t, known.fit)
         return calibrate(own, problem, known.path[0, known.fit], exact, groups)
 
@@ -285,13 +277,9 @@ def _refine(
         bar.update()
         return _rms(known.errors(table(values, 1), known.search))
 
-    values = log_density(trial.grid, process, places)
-    if solver.teleport:
-        values = torch.cat([values, values.new_tensor([-1.5])])
-    values = pattern_search(objective, values, evaluations - 2)
+    values = pattern_search(objective, steps.near(trial.grid), evaluations - 2)
     tables = [table(values, groups) for groups in (1, 8)]
     bar.update(2)
     final = min(tables, key=lambda t: _rms(known.errors(t, known.search)))
-    label = f"fitted {trial.label.removeprefix('published ')}"
-    label += ", teleport" if solver.teleport else ""
+    label = steps.label("fitted", trial.label)
     return _Trial(label, solver, trial.grid, final, known.errors(final, known.select))
