@@ -1,7 +1,7 @@
 """Error against the number of network calls: ours and every peer, on the same score and noise.
 
     python -m benchmarks.nfe_quality                    # everything; goes on where it was stopped
-    python -m benchmarks.nfe_quality --quick            # a look, under 15 minutes on two cores
+    python -m benchmarks.nfe_quality --quick            # a look: a few minutes, nothing tuned
     python -m benchmarks.nfe_quality --problems lr64 --solvers "diffusers deis"
     python -m benchmarks.nfe_quality --tuned-grids      # peers also on grids fitted to them
     python -m benchmarks.nfe_quality --solvers ours --again ours         # after a change of ours

@@ -152,8 +152,8 @@ def _sections() -> Iterator[str]:
         high, low = about["ends"]
         versions = ", ".join(f"{k} {v}" for k, v in made["versions"].items())
         yield (
-            f"sigma/alpha from {high:.4g} to {low:.4g}; last added to by `{made['command']}`, {made['date']}, "
-            f"{made['processor']}, {made['threads']} thread(s), {versions}."
+            f"sigma/alpha from {high:.4g} to {low:.4g}; last added to by `{made['command']}`, "
+            f"{made['date']}, {made['processor']}, {made['threads']} thread(s), {versions}."
         )
         if "deterministic" in about:
             it = about["deterministic"]
