@@ -187,6 +187,7 @@ def train(
         [p for p in model.parameters() if p.requires_grad],
         lr=plan.learning_rate,
         betas=(0.9, plan.beta2),
+        fused=True,  # one pass over the weights; on a processor a third of a small step otherwise
     )
     score, optimizer = accelerator.prepare(model, optimizer)
 

@@ -95,7 +95,7 @@ class _Fit:
         return x if self.mean is None else x.add(self.mean, alpha=self.table.alpha[i])
 
     def apply(self, rows: list[Tensor], terms: list[Parts]) -> Parts:
-        multipliers: list[Multiplier | None] = [self.frame.multiplier(r) for r in rows]
+        multipliers: list[Multiplier | None] = [*self.frame.arrange(torch.stack(rows))]
         return combine(terms[: len(rows)], multipliers)
 
     def __call__(self, rows: list[Tensor], terms: list[Parts], target: Parts) -> list[Tensor]:

@@ -42,8 +42,9 @@ class _Cosine(Frame):
         y = parts[0] if self._rows is None else self._rows.mT @ parts[0]
         return y @ self._columns
 
-    def multiplier(self, row: Tensor) -> Multiplier:
-        return (row.to(self._columns.dtype).to(self._columns.device)[self._band],)
+    def arrange(self, rows: Tensor) -> list[Multiplier]:
+        rows = rows.to(self._columns.dtype).to(self._columns.device)
+        return [(row[self._band],) for row in rows]
 
     def multipliers(self, rows: Tensor, x: Tensor) -> Multiplier:
         return (rows.to(x.dtype).to(x.device)[:, self._band],)

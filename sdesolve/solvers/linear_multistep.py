@@ -121,20 +121,7 @@ class LinearMultistep(Solver):
         frame, mean = plan.reference.frame(x), plan.reference.mean
         mean = None if mean is None else mean.to(x.dtype).to(x.device)
 
-        def optional(row: Tensor | None) -> Multiplier | None:
-            return None if row is None else frame.multiplier(row)
-
-        rows = [
-            _Bound(
-                frame.multiplier(row.residual),
-                frame.multiplier(row.keep),
-                [frame.multiplier(p) for p in row.predict],
-                [frame.multiplier(c) for c in row.correct],
-                optional(row.noise),
-                optional(row.base),
-            )
-            for row in plan.rows
-        ]
+        rows = _bind(frame, plan.rows)
         depth = max(max(len(row.predict), len(row.correct)) for row in plan.rows)
         z = frame.split(x if mean is None else x.sub(mean, alpha=plan.alpha[0]))
         shrink: list[float] = []
@@ -171,7 +158,8 @@ class LinearMultistep(Solver):
         if row.noise is not None:
             base = combine([base, frame.split(noise.normal())], [None, row.noise])
         new = combine([base, *residuals[: len(row.predict)]], [None, *row.predict])
-        y = frame.join(new)
+        # Without residuals ``new`` is the base itself, which may be needed again.
+        y, new = frame.settle(new) if row.predict else (frame.join(new), new)
         if state.mean is not None:
             y = y.add(state.mean, alpha=plan.alpha[i + 1])
         return Step(
@@ -185,6 +173,28 @@ class LinearMultistep(Solver):
         """What the corrections tell of the error at the end."""
         assert isinstance(state, _State)
         return None if state.error is None else state.error.detach().sqrt().to("cpu").double()
+
+
+def _bind(frame: Frame, rows: list[Row]) -> list[_Bound]:
+    """Arrange every number of every row, in one go."""
+    numbers = [
+        number
+        for row in rows
+        for number in (row.residual, row.keep, *row.predict, *row.correct, row.noise, row.base)
+        if number is not None
+    ]
+    arranged = iter(frame.arrange(torch.stack(numbers)))
+    return [
+        _Bound(
+            residual=next(arranged),
+            keep=next(arranged),
+            predict=[next(arranged) for _ in row.predict],
+            correct=[next(arranged) for _ in row.correct],
+            noise=None if row.noise is None else next(arranged),
+            base=None if row.base is None else next(arranged),
+        )
+        for row in rows
+    ]
 
 
 def _shrink(process: Process, plan: Table) -> list[float]:
