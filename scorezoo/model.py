@@ -1,7 +1,7 @@
 """A trained score: a network, the process it was trained under, and how its data look.
 
 A model is a folder with ``config.json`` and ``model.safetensors``, and, once it was tuned, the
-spectrum of its data and solvers for some budgets (``scorezoo tune``). Nothing in it is code, so
+spectrum or the principal variances of its data and solvers for some budgets (``scorezoo tune``). Nothing in it is code, so
 loading one runs nothing.
 """
 
@@ -107,10 +107,30 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         return ((x - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
 
 
-def save_reference(path: Path, reference: ss.SpectralReference) -> None:
-    """Write the spectrum of a model's data beside its weights."""
-    tensors = {"mean": reference.mean.float(), "spectrum": reference.spectrum.float()}
+def save_reference(path: Path, reference: ss.SpectralReference | ss.GaussianReference) -> None:
+    """Write what is known of a model's data beside its weights: spectrum or principal variances."""
+    if isinstance(reference, ss.SpectralReference):
+        tensors = {"mean": reference.mean, "spectrum": reference.spectrum}
+    else:
+        *own, rest = reference.variances[:, 0].unbind()
+        tensors = {
+            "mean": reference.mean,
+            "directions": reference.directions,
+            "variances": torch.stack(own),
+            "rest": rest,
+        }
+    # Directions are orthonormal to more than single precision tells.
+    kept = torch.float32 if "spectrum" in tensors else torch.float64
+    tensors = {name: tensor.to(kept).contiguous() for name, tensor in tensors.items()}
     write_atomically(path, lambda temporary: save_file(tensors, temporary))
+
+
+def _load_reference(path: Path) -> ss.Reference:
+    tensors = load_file(path)
+    if "spectrum" in tensors:
+        return ss.SpectralReference(tensors["mean"], tensors["spectrum"])
+    rest = tensors.pop("rest").item()
+    return ss.GaussianReference(**tensors, rest=rest)
 
 
 def pretrained_folder() -> Path:
@@ -148,8 +168,7 @@ def load(name: str | Path, *, device: torch.device | str = "cpu") -> ScoreModel:
         model = ScoreModel(**json.loads((source / "config.json").read_text()))
         model.load_state_dict(load_file(source / "model.safetensors"))
         if (source / "reference.safetensors").exists():
-            tensors = load_file(source / "reference.safetensors")
-            model.reference = ss.SpectralReference(tensors["mean"], tensors["spectrum"])
+            model.reference = _load_reference(source / "reference.safetensors")
         for file in source.glob("tuned-*.pt"):
             model.tuned[int(file.stem.removeprefix("tuned-"))] = ss.Tuned.load(file)
     return model.to(device).eval().requires_grad_(False)

@@ -33,13 +33,16 @@ def load_split(name: str, data: str | None, split: str) -> ImageData:
     """Images of a split, of ``data`` or of the recipe called ``name``.
 
     Raises:
-        ValueError: If there is neither, or the dataset cannot be read.
+        ValueError: If there is neither, the recipe has no images, or they cannot be read.
     """
     if data is None and name not in recipe_names():
         raise ValueError(
             f"no recipe says what {name!r} was trained on; write --data HUB_ID_OR_FOLDER"
         )
-    return load_images(data or read_recipe(name)["data"]["source"], split)
+    source = data or read_recipe(name)["data"].get("source")
+    if source is None:
+        raise ValueError(f"{name!r} was trained on points of a toy density, not on images")
+    return load_images(source, split)
 
 
 def likelihood(

@@ -10,12 +10,16 @@ import typer
 
 import sdesolve as ss
 
+from ..data import Data as Examples
+from ..data import load_data
 from ..model import load, save_reference
+from ..recipes import read_recipe, recipe_names
 from .likelihood import Data, load_split
 
 __all__ = ["tune"]
 
-IMAGES = 1000
+SHOWN = 1000
+"""Images or points that the reference is made from."""
 
 
 def tune(
@@ -36,16 +40,17 @@ def tune(
 ) -> None:
     """Fit solvers to a model at some budgets; sampling at these budgets then uses them.
 
-    Writes the spectrum of the data (reference.safetensors) and tuned-NFE.pt; with noise instead
+    Writes what is known of the data (reference.safetensors) and tuned-NFE.pt; with noise instead
     stochastic-TAU-NFE.pt, for ``ss.Tuned.load``.
     """
     if surrogate not in (None, "mixture"):
         raise typer.BadParameter(f"surrogate is mixture, got {surrogate!r}")
     net = load(model, device=device)
-    images = load_split(model, data, "train")
-    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:IMAGES]
-    x = images.batch(chosen, net.data_range).to(device)
-    reference = ss.SpectralReference.from_data(x)
+    known = _training_data(model, data)
+    chosen = torch.randperm(len(known), generator=torch.Generator().manual_seed(seed))[:SHOWN]
+    x = known.batch(chosen, net.data_range).to(device)
+    kind = ss.SpectralReference if x.ndim > 2 else ss.GaussianReference
+    reference = kind.from_data(x)
     output.mkdir(parents=True, exist_ok=True)
     save_reference(output / "reference.safetensors", reference)
     for budget in nfe:
@@ -69,3 +74,12 @@ def tune(
             f"NFE {budget}: {tuned.choice}; error {tuned.gain:.3g} of the best published method's "
             "on held-out noise"
         )
+
+
+def _training_data(name: str, data: str | None) -> Examples:
+    """What a model was trained on; images of ``data`` where that is given."""
+    if data is None and name in recipe_names():
+        table = read_recipe(name)["data"]
+        if "toy" in table:
+            return load_data(table)
+    return load_split(name, data, "train")

@@ -81,6 +81,18 @@ def test_labels_reach_the_score():
     assert torch.equal(model(x, t, label=label), model.score(x, t, label=label))
 
 
+@pytest.mark.parametrize("kind", [ss.GaussianReference, ss.SpectralReference])
+def test_a_reference_beside_the_weights_is_the_one_that_was_saved(kind, tmp_path):
+    scorezoo.ScoreModel(**TINY).save_pretrained(tmp_path)
+    shape = scorezoo.load(tmp_path).shape
+    reference = kind.from_data(torch.rand(9, *shape, generator=torch.Generator().manual_seed(0)))
+    save_reference(tmp_path / "reference.safetensors", reference)
+    found = scorezoo.load(tmp_path).reference
+    assert type(found) is kind
+    assert torch.allclose(found.variances, reference.variances, rtol=1e-5, atol=1e-9)
+    assert torch.allclose(found.mean, reference.mean, rtol=1e-6)
+
+
 def test_a_tuned_model_samples_with_what_lies_beside_it(tmp_path):
     """A spectrum and a solver in the folder are used when no solver is chosen."""
     folder = tmp_path / "tuned"
