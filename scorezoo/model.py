@@ -1,8 +1,8 @@
 """A trained score: a network, the process it was trained under, and how its data look.
 
 A model is a folder with ``config.json`` and ``model.safetensors``, and, once it was tuned, the
-spectrum or the principal variances of its data and solvers for some budgets (``scorezoo tune``). Nothing in it is code, so
-loading one runs nothing.
+spectrum or principal variances of its data and solvers for some budgets (``scorezoo tune``).
+Nothing in it is code, so loading one runs nothing.
 """
 
 from __future__ import annotations
