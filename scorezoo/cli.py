@@ -20,7 +20,7 @@ from .commands.latent import encode, interpolate
 from .commands.likelihood import likelihood
 from .commands.tune import tune
 from .data import load_data, load_images
-from .model import ScoreModel, load, pretrained_folder, pretrained_names
+from .model import ScoreModel, load, pretrained_names
 from .pictures import grid, save_png
 from .recipes import read_recipe, recipe_names
 
@@ -180,7 +180,10 @@ def sample(
 def evaluate(
     model: Model,
     count: Annotated[int, typer.Option(min=2, max=10_000, help="Number of images.")] = 10_000,
-    features: Annotated[str, typer.Option(help="Shipped feature extractor.")] = "fashion-mnist",
+    features: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Feature extractor, or a file; by default the one for the images."),
+    ] = None,
     labels: Labels = None,
     solver: SolverName = None,
     steps: Steps = None,
@@ -191,10 +194,10 @@ def evaluate(
     device: Device = "cpu",
 ) -> None:
     """Draw images and print their feature distances beside the floor."""
-    from .quality import Reference
+    from .quality import shipped_reference
 
-    reference = Reference.load(pretrained_folder() / "features" / f"{features}.safetensors")
     net = _images_of(model, device)
+    features, reference = shipped_reference(net.shape, features)
     solution, seconds = _sample(net, count, labels, solver, steps, nfe, seed, batch_size, denoise)
     if not sharding.is_main_process():
         return

@@ -112,6 +112,7 @@ def save_reference(path: Path, reference: ss.SpectralReference | ss.GaussianRefe
     if isinstance(reference, ss.SpectralReference):
         tensors = {"mean": reference.mean, "spectrum": reference.spectrum}
     else:
+        assert reference.mean is not None
         *own, rest = reference.variances[:, 0].unbind()
         tensors = {
             "mean": reference.mean,

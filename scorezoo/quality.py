@@ -18,6 +18,7 @@ References:
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from .data import ImageData, write_atomically
+from .model import pretrained_folder
 
 __all__ = [
     "Classifier",
@@ -37,6 +39,7 @@ __all__ = [
     "classifier_accuracy",
     "distances",
     "features",
+    "shipped_reference",
     "train_classifier",
 ]
 
@@ -261,3 +264,28 @@ class Reference:
         extractor.load_state_dict(weights)
         extractor.eval().requires_grad_(False)
         return cls(extractor, state["train"].float(), state["test"].float())
+
+
+def shipped_reference(shape: Sequence[int], name: str | None = None) -> tuple[str, Reference]:
+    """An extractor and its name: the one called ``name``, or the shipped one for a shape.
+
+    Args:
+        shape: Of the images to judge, ``(channels, height, width)``.
+        name: Its name, or a file of ``scorezoo features``.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    folder = pretrained_folder() / "features"
+    if name is not None:
+        return name, Reference.load(
+            Path(name) if name.endswith(".safetensors") else folder / f"{name}.safetensors"
+        )
+    for path in sorted(folder.glob("*.safetensors")):
+        reference = Reference.load(path)
+        if reference.extractor.input_shape == tuple(shape):
+            return path.stem, reference
+    raise ValueError(
+        f"no feature extractor for images of shape {tuple(shape)} is shipped; make one with "
+        "scorezoo features DATA --output FILE and name that file"
+    )

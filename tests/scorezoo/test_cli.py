@@ -84,7 +84,7 @@ def test_list_names_what_ships():
         (["sample", "MODEL", "--labels", "all"], "without classes"),
         (["sample", "fashion-mnist-edm", "--labels", "0,11"], "0 to 9"),
         (["sample", "toy-25-modes", "--nfe", "2"], "not images"),
-        (["evaluate", "MODEL", "--count", "4", "--nfe", "2"], "extractor takes"),
+        (["evaluate", "MODEL", "--count", "4", "--nfe", "2"], "no feature extractor"),
         (["evaluate", "MODEL", "--features", "imagenet"], "fashion-mnist"),
         (["train", "nothing", "--output", "x"], "no recipe"),
         (["train", "fashion-mnist", "--output", "x", "--mixed-precision", "int4"], "bf16"),

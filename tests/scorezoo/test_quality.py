@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from scorezoo.model import pretrained_folder
 from scorezoo.quality import (
     Classifier,
     Reference,
     classifier_accuracy,
     distances,
     features,
+    shipped_reference,
     train_classifier,
 )
 
@@ -64,7 +64,10 @@ def test_wrong_images_are_refused(images):
 
 
 def test_the_shipped_reference():
-    reference = Reference.load(pretrained_folder() / "features" / "fashion-mnist.safetensors")
+    name, reference = shipped_reference((1, 28, 28))
+    assert name == "fashion-mnist"
+    with pytest.raises(ValueError, match="scorezoo features"):
+        shipped_reference((1, 28, 24))
     assert reference.train.shape == reference.test.shape == (10_000, 64)
     floor = distances(reference.train, reference.test)
     noise = torch.randint(
