@@ -3,9 +3,9 @@
     python -m benchmarks.zoo                        # what is missing; goes on where it was stopped
     python -m benchmarks.zoo --again fashion-mnist-edm
 
-The Frechet distance is between features of the shipped classifier, against 10,000 training images;
-its floor is that of equally many test images. A network with classes draws without labels, and once
-more with the labels 0 to 9 in turn, which is how often they stand in the data.
+The Frechet distance is between features of the classifier shipped for these images, against 10,000
+training images; its floor is that of equally many test images. A network with classes draws without
+labels, and once more with the labels 0 to 9 in turn, which is how often they stand in the data.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from tqdm import tqdm
 import scorezoo
 import sdesolve as ss
 from benchmarks import record, tables
-from scorezoo.model import pretrained_folder
 from scorezoo.pictures import grid, save_png
-from scorezoo.quality import Reference
+from scorezoo.quality import Reference, shipped_reference
 
 NAME = "zoo"
-MODELS = ("fashion-mnist", "fashion-mnist-edm")
+MODELS = ("fashion-mnist", "fashion-mnist-edm", "cifar10")
+PICTURES = {"zoo": (("fashion-mnist", "fashion-mnist-edm"), 1), "cifar10": (("cifar10",), 5)}
+"""Networks of a picture in docs, and how many rows with the labels 0 to 9."""
 SETTINGS = (("heun", 20), ("heun", 50), ("euler-maruyama", 100))
 """Solvers and budgets, all on a Karras grid."""
 SHOWN = 10
@@ -57,12 +58,13 @@ def measure(
     }
 
 
-def picture() -> None:
-    """Ten samples of each network at 20 calls, and ten with the labels 0 to 9."""
+def picture(name: str) -> None:
+    """Ten samples of each network at 20 calls, and more with the labels 0 to 9."""
     strips = []
-    for name in MODELS:
-        model = scorezoo.load(name)
-        for labels in (False, True) if model.classes else (False,):
+    networks, labelled = PICTURES[name]
+    for model in map(scorezoo.load, networks):
+        kinds = [False] + [True] * labelled if model.classes else [False]
+        for row, labels in enumerate(kinds):
             solution = ss.sample(
                 model.process,
                 model.score,
@@ -70,10 +72,11 @@ def picture() -> None:
                 solver=ss.Heun(),
                 grid=ss.Karras(),
                 nfe=20,
+                first=row * SHOWN,
                 cond={"label": torch.arange(SHOWN)} if labels else None,
             )
             strips.append(model.to_pixels(solution.x))
-    path = record.ROOT / "docs" / "zoo.png"
+    path = record.ROOT / "docs" / f"{name}.png"
     save_png(path, grid(torch.cat(strips), columns=SHOWN), scale=2)
 
 
@@ -87,9 +90,9 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [row for row in record.read(NAME).get("rows", []) if row["model"] not in arguments.again]
     known = {(r["model"], r["solver"], r["nfe"], r["labels"], r["count"]) for r in rows}
-    judge = Reference.load(pretrained_folder() / "features" / "fashion-mnist.safetensors")
     for name in MODELS:
         model = scorezoo.load(name)
+        _, judge = shipped_reference(model.shape)
         kinds = (False, True) if model.classes else (False,)
         jobs = [(solver, nfe, labels) for labels in kinds for solver, nfe in SETTINGS]
         for solver, nfe, labels in tqdm(jobs, desc=name, unit="row"):
@@ -98,7 +101,8 @@ def main() -> None:
             row = measure(model, solver, nfe, labels, arguments.count, judge)
             rows.append({"model": name} | row)
             record.write(NAME, {"machine": record.machine(), "rows": rows})
-    picture()
+    for name in PICTURES:
+        picture(name)
     tables.main()
 
 

@@ -81,6 +81,14 @@ Labels = Annotated[
     typer.Option(help="Classes to draw of, in turn: 0,3,7 or all; by default of the whole data."),
 ]
 
+Guidance = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        help="Weight of the labels (classifier-free): 1 draws of the class, more prefers what is "
+        "typical of it. Two network calls for each that NFE counts."
+    ),
+]
+
 
 def _condition(model: ScoreModel, labels: str | None, count: int) -> dict[str, torch.Tensor] | None:
     """Classes of the samples, in turn."""
@@ -102,6 +110,7 @@ def _sample(
     model: ScoreModel,
     count: int,
     labels: str | None,
+    guidance: float | None,
     solver: str | None,
     steps: int | None,
     nfe: int | None,
@@ -109,10 +118,15 @@ def _sample(
     batch_size: int,
     denoise: bool,
 ) -> tuple[ss.Solution, float]:
+    score = model.score
+    if guidance is not None:
+        if labels is None:
+            raise ValueError("--guidance weighs labels; write --labels all, or 0,3,7")
+        score = ss.conditional.classifier_free_guidance(score, guidance)
     start = time.perf_counter()
     solution = sharding.sample(
         model.process,
-        model.score,
+        score,
         (count, *model.shape),
         solver=None if solver is None else ss.solver(solver),
         steps=steps,
@@ -154,6 +168,7 @@ def sample(
     count: Count = 64,
     output: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("samples.png"),
     labels: Labels = None,
+    guidance: Guidance = None,
     solver: SolverName = None,
     steps: Steps = None,
     nfe: Nfe = None,
@@ -167,7 +182,9 @@ def sample(
     On several devices: accelerate launch -m scorezoo sample MODEL; the images are the same.
     """
     net = _images_of(model, device)
-    solution, seconds = _sample(net, count, labels, solver, steps, nfe, seed, batch_size, denoise)
+    solution, seconds = _sample(
+        net, count, labels, guidance, solver, steps, nfe, seed, batch_size, denoise
+    )
     if not sharding.is_main_process():
         return
     save_png(output, grid(net.to_pixels(solution.x)))
@@ -185,6 +202,7 @@ def evaluate(
         typer.Option(help="Feature extractor, or a file; by default the one for the images."),
     ] = None,
     labels: Labels = None,
+    guidance: Guidance = None,
     solver: SolverName = None,
     steps: Steps = None,
     nfe: Nfe = None,
@@ -198,7 +216,9 @@ def evaluate(
 
     net = _images_of(model, device)
     features, reference = shipped_reference(net.shape, features)
-    solution, seconds = _sample(net, count, labels, solver, steps, nfe, seed, batch_size, denoise)
+    solution, seconds = _sample(
+        net, count, labels, guidance, solver, steps, nfe, seed, batch_size, denoise
+    )
     if not sharding.is_main_process():
         return
     mine, floor = reference.judge(net.to_pixels(solution.x).cpu())

@@ -40,6 +40,8 @@ def tune(
 ) -> None:
     """Fit solvers to a model at some budgets; sampling at these budgets then uses them.
 
+    A network with classes is fitted with every label, and without one, alike.
+
     Writes what is known of the data (reference.safetensors) and tuned-NFE.pt; with noise instead
     stochastic-TAU-NFE.pt, for ``ss.Tuned.load``.
     """
@@ -51,6 +53,9 @@ def tune(
     x = known.batch(chosen, net.data_range).to(device)
     kind = ss.SpectralReference if x.ndim > 2 else ss.GaussianReference
     reference = kind.from_data(x)
+    cond = None
+    if net.classes and surrogate is None:  # every label and none, in turn: sampling may ask for any
+        cond = {"label": (torch.arange(trajectories) % (net.classes + 1) - 1).to(device)}
     output.mkdir(parents=True, exist_ok=True)
     save_reference(output / "reference.safetensors", reference)
     for budget in nfe:
@@ -65,6 +70,7 @@ def tune(
             trajectories=trajectories,
             seed=seed,
             quick=quick,
+            cond=cond,
             cache=False,
             progress=True,
         )

@@ -83,6 +83,7 @@ def test_list_names_what_ships():
         (["sample", "MODEL", "--steps", "0"], "1 or more"),
         (["sample", "MODEL", "--labels", "all"], "without classes"),
         (["sample", "fashion-mnist-edm", "--labels", "0,11"], "0 to 9"),
+        (["sample", "fashion-mnist-edm", "--guidance", "2"], "--labels all"),
         (["sample", "toy-25-modes", "--nfe", "2"], "not images"),
         (["evaluate", "MODEL", "--count", "4", "--nfe", "2"], "no feature extractor"),
         (["evaluate", "MODEL", "--features", "imagenet"], "fashion-mnist"),
