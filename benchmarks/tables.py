@@ -120,6 +120,25 @@ def _quality(name: str) -> str:
     return f"Frechet {', '.join(found)} ({floor:.2f}), {count} images"
 
 
+def tuned() -> str:
+    """What the solvers that ship with the models gain, as ``ss.tune`` measured it."""
+    models = {name: scorezoo.load(name).tuned for name in scorezoo.pretrained_names()}
+    budgets = sorted({budget for solvers in models.values() for budget in solvers})
+    body = []
+    for name, solvers in models.items():
+        if solvers:
+            cells = [_gain(solvers[budget]) if budget in solvers else "-" for budget in budgets]
+            body.append([name, *cells])
+    return record.table(["model", *(f"NFE {budget}" for budget in budgets)], body)
+
+
+def _gain(solver: ss.Tuned) -> str:
+    if solver.gain_interval is None:
+        return f"{solver.gain:.2f}*"
+    low, high = solver.gain_interval
+    return f"{solver.gain:.2f} ({low:.2f} to {high:.2f})"
+
+
 def speed() -> str:
     """What a step costs, as ratios in one run."""
     result = record.read("speed")
@@ -255,6 +274,7 @@ def main() -> None:
     readme = record.ROOT / "README.md"
     record.update_section(readme, "solvers", solvers())
     record.update_section(readme, "zoo", zoo())
+    record.update_section(readme, "tuned", tuned())
     record.update_section(readme, "speed", speed())
     record.update_section(readme, "likelihood", likelihood())
 
