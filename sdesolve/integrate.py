@@ -110,6 +110,8 @@ def solve(
     check_cond(cond, len(x))
     check_count("steps", steps)
     check_count("nfe", nfe)
+    if isinstance(solver, Solver):
+        solver = solver.rows(x.shape, 0, len(x))
     t_span = within(_process(sde), t_span[0]), within(_process(sde), t_span[1])
     clock = _own_clock(sde, solver, clock)
     times = _times(sde, solver, t_span, steps, nfe, grid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -73,6 +74,19 @@ class Solver(ABC):
     def default_grid(self, process: Process | None, stochastic: bool) -> Grid:
         """Grid for when none is given."""
         return default_grid(process, stochastic)
+
+    def rows(self, shape: Sequence[int], low: int, high: int) -> Solver:
+        """The same solver for some samples of a run: it differs where values belong to a sample.
+
+        Args:
+            shape: Shape of the run, ``(batch, *event)``.
+            low: First sample, counted from that of the run.
+            high: The one after the last.
+
+        Raises:
+            ValueError: If there are values that are neither one event nor one for each sample.
+        """
+        return self
 
     @abstractmethod
     def plan(self, problem: Problem, grid: Tensor) -> Any:  # noqa: ANN401
