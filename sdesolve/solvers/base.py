@@ -39,6 +39,8 @@ class Solver(ABC):
     moved between steps; predictors of :class:`sdesolve.PredictorCorrector` do."""
     reaches_zero: ClassVar[bool] = False
     """Whether the last time may be t = 0 of a process, where the score is singular."""
+    spared: int = 0
+    """Function evaluations that a last step to sigma = 0 does without."""
 
     tau: float | None = None
     """Stochasticity it is made for; None takes the problem's."""
@@ -64,11 +66,11 @@ class Solver(ABC):
         return ("none", *self.weak_order)
 
     def nfe(self, steps: int) -> int:
-        """Function evaluations that ``steps`` steps take."""
+        """Function evaluations that ``steps`` steps take; to sigma = 0, :attr:`spared` less."""
         return self.evaluations * steps
 
     def steps(self, nfe: int) -> int:
-        """Largest number of steps that takes no more than ``nfe`` evaluations."""
+        """Largest number of steps for which :meth:`nfe` is no more than ``nfe``."""
         return nfe // self.evaluations
 
     def default_grid(self, process: Process | None, stochastic: bool) -> Grid:

@@ -107,6 +107,11 @@ class ExponentialRungeKutta(LinearMultistep):
         """Where tau is a function of time."""
         return callable(self.tau)
 
+    @property
+    def spared(self) -> int:  # type: ignore[override]
+        """All but one: the Gaussian step alone ends at sigma = 0."""
+        return self.order - 1
+
     def nfe(self, steps: int) -> int:
         """``order`` evaluations a step."""
         return self.order * steps

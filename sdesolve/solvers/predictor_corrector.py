@@ -70,6 +70,11 @@ class PredictorCorrector(Solver):
         return self.predictor.reaches_zero
 
     @property
+    def spared(self) -> int:  # type: ignore[override]
+        """The predictor's."""
+        return self.predictor.spared
+
+    @property
     def own_noise(self) -> bool:
         """The predictor's."""
         return self.predictor.own_noise
