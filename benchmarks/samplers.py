@@ -62,7 +62,7 @@ def main() -> None:
 `ss.solver(name)` makes the object; `python -m benchmarks.samplers` made this page. The orders are
 declarations that `tests/sdesolve/test_exponential_orders.py` measures: first with exact starting
 values, without a rule for the last steps and in the method's own uniform clock, then as published.
-Every formula is written out independently in `tests/sdesolve/test_presets.py`.
+Every formula is written out independently in `tests/published`.
 
 {samplers()}
 

@@ -94,6 +94,7 @@ def chain(
             f"corrections must be 1 or more and warmup 0 or more, got {corrections} and {warmup}"
         )
     check_cond(cond, len(x))
+    corrector = corrector.rows(x.shape, 0, len(x))
     problem = Problem(process.reverse(score), cond)
     plan = corrector.plan(problem, torch.tensor([t], dtype=torch.float64, device="cpu"))
     noise = Streams(

@@ -110,6 +110,8 @@ def solve(
     check_cond(cond, len(x))
     check_count("steps", steps)
     check_count("nfe", nfe)
+    if isinstance(solver, Solver):
+        solver = solver.rows(x.shape, 0, len(x))
     t_span = within(_process(sde), t_span[0]), within(_process(sde), t_span[1])
     clock = _own_clock(sde, solver, clock)
     times = _times(sde, solver, t_span, steps, nfe, grid)
@@ -265,9 +267,12 @@ def _times(
                     f"(process.T, process.eps) = ({process.T:g}, {process.eps:g}). Exponential "
                     "integrators may end at 0"
                 )
+    spared = 0
+    if t1 == 0 and process is not None and isinstance(solver, Solver) and process.sigma(0.0) == 0:
+        spared = solver.spared
     if isinstance(grid, Tensor):
         _check_budget(solver, steps, nfe)
-        return _given(grid, t0, t1, steps, nfe, solver)
+        return _given(grid, t0, t1, steps, nfe, solver, spared)
     if not isinstance(solver, Solver):
         if steps is not None and steps < 1:
             raise ValueError(f"steps must be 1 or more, got {steps}")
@@ -277,10 +282,11 @@ def _times(
         raise ValueError("give the number of steps or a budget of nfe, one of the two")
     if steps is None:
         assert nfe is not None
-        steps = solver.steps(nfe)
+        steps = solver.steps(nfe + spared)
         if steps < 1:
             raise ValueError(
-                f"nfe={nfe} does not pay for one step of {solver}, which takes {solver.nfe(1)}"
+                f"nfe={nfe} does not pay for one step of {solver}, which takes "
+                f"{solver.nfe(1) - spared}"
             )
     if steps < 1:
         raise ValueError(f"steps must be 1 or more, got {steps}")
@@ -307,6 +313,7 @@ def _given(
     steps: int | None,
     nfe: int | None,
     solver: AnySolver,
+    spared: int,
 ) -> Tensor:
     times = grid.detach().to("cpu", torch.float64, copy=True)
     if times.ndim != 1 or len(times) < 2:
@@ -322,10 +329,12 @@ def _given(
         )
     if steps is not None and steps != len(times) - 1:
         raise ValueError(f"the grid has {len(times) - 1} steps, steps={steps} was given")
-    if nfe is not None and isinstance(solver, Solver) and solver.nfe(len(times) - 1) > nfe:
-        raise ValueError(
-            f"the grid's {len(times) - 1} steps take {solver.nfe(len(times) - 1)} evaluations, "
-            f"nfe={nfe} was given; shorten the grid or leave nfe out"
-        )
+    if nfe is not None and isinstance(solver, Solver):
+        taken = solver.nfe(len(times) - 1) - spared
+        if taken > nfe:
+            raise ValueError(
+                f"the grid's {len(times) - 1} steps take {taken} evaluations, nfe={nfe} was given; "
+                "shorten the grid or leave nfe out"
+            )
     times[0], times[-1] = t0, t1
     return times

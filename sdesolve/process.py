@@ -40,6 +40,8 @@ class Process(ABC):
 
     Functions of time take a number and return a number (float64), or take a tensor of any shape
     and return a tensor of that shape, dtype and device.
+
+    Solvers keep their tables for a process that has a hash: its values do not change.
     """
 
     eps: float

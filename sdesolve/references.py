@@ -18,7 +18,8 @@ how a gain measured on a score becomes a closed form (``measured.py``). A varian
 a = 1, the linear part of the noise-prediction methods, and a variance of 0 gives a = 0, that of the
 data-prediction methods.
 
-A *band* is a set of directions with the same gain: coefficients are tabulated once for each.
+A *band* is a set of directions with the same gain: coefficients are tabulated once for each, and a
+state is split along them by a frame (``frames.py``).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .frames import Frame, Multiplier, Parts, Principal, Whole, combine
 from .grids import Grid, Karras, Sech
 
 __all__ = [
@@ -43,81 +45,6 @@ __all__ = [
     "check_event",
     "combine",
 ]
-
-Parts = tuple[Tensor, ...]
-"""A tensor ``(batch, *event)`` split along the bands of a reference."""
-
-Multiplier = tuple[float | Tensor, ...]
-"""One number for each band, arranged so that it multiplies :data:`Parts`."""
-
-
-class Frame(ABC):
-    """A reference's basis on the device and in the dtype of a state."""
-
-    @abstractmethod
-    def split(self, x: Tensor) -> Parts:
-        """Split ``(batch, *event)`` along the bands; linear."""
-
-    @abstractmethod
-    def join(self, parts: Parts) -> Tensor:
-        """Undo :meth:`split`."""
-
-    def settle(self, parts: Parts) -> tuple[Tensor, Parts]:
-        """Join parts that nobody else holds; with parts that stand for the result."""
-        return self.join(parts), parts
-
-    @abstractmethod
-    def arrange(self, rows: Tensor) -> list[Multiplier]:
-        """Arrange ``(n, bands)`` numbers, float64 on the CPU, as n factors for :func:`combine`."""
-
-    def multiplier(self, row: Tensor) -> Multiplier:
-        """The same for the numbers of one factor, ``(bands,)``."""
-        return self.arrange(row[None])[0]
-
-    @abstractmethod
-    def multipliers(self, rows: Tensor, x: Tensor) -> Multiplier:
-        """The same for ``(batch, bands)`` numbers, a row for each sample of ``x``."""
-
-    @abstractmethod
-    def gram(self, terms: Sequence[Parts]) -> Tensor:
-        """Inner products of the terms within each band, ``(bands, terms, terms)``, float64."""
-
-
-def combine(terms: Sequence[Parts], multipliers: Sequence[Multiplier | None]) -> Parts:
-    """Sum of the terms, each band multiplied by its own number; None is one everywhere.
-
-    Returns:
-        Fresh tensors, unless there is a single term and it is multiplied by one.
-    """
-    return tuple(
-        _sum([t[k] for t in terms], [None if m is None else m[k] for m in multipliers])
-        for k in range(len(terms[0]))
-    )
-
-
-def _sum(terms: list[Tensor], factors: list[float | Tensor | None]) -> Tensor:
-    if factors[0] is not None:
-        total, left = terms[0] * factors[0], 1
-    elif len(terms) == 1:
-        return terms[0]
-    else:
-        total, left = _plus(terms[0], terms[1], factors[1]), 2
-    for term, factor in zip(terms[left:], factors[left:], strict=True):
-        if isinstance(factor, Tensor):
-            total.addcmul_(term, factor)
-        else:
-            total.add_(term, alpha=1.0 if factor is None else factor)
-    return total
-
-
-def _plus(first: Tensor, second: Tensor, factor: float | Tensor | None) -> Tensor:
-    if isinstance(factor, Tensor):
-        return torch.addcmul(first, second, factor)
-    return first.add(second, alpha=1.0 if factor is None else factor)
-
-
-def _column(v: Tensor, x: Tensor) -> Tensor:
-    return v.to(x.dtype).to(x.device).reshape(-1, *[1] * (x.ndim - 1))
 
 
 class Reference(ABC):
@@ -182,26 +109,6 @@ class Reference(ABC):
         return c, self.weights.reshape(*self.weights.shape, *extra), torch.exp(-2 * log_snr)
 
 
-class _Whole(Frame):
-    """One band: nothing to split."""
-
-    def split(self, x: Tensor) -> Parts:
-        return (x,)
-
-    def join(self, parts: Parts) -> Tensor:
-        return parts[0]
-
-    def arrange(self, rows: Tensor) -> list[Multiplier]:
-        return [(number,) for number in rows[:, 0].tolist()]
-
-    def multipliers(self, rows: Tensor, x: Tensor) -> Multiplier:
-        return (_column(rows[:, 0], x),)
-
-    def gram(self, terms: Sequence[Parts]) -> Tensor:
-        flat = torch.stack([t[0].flatten() for t in terms])
-        return (flat @ flat.mT)[None].cpu().double()
-
-
 class Isotropic(Reference):
     """The same variance in every direction.
 
@@ -231,7 +138,7 @@ class Isotropic(Reference):
 
     def frame(self, x: Tensor) -> Frame:
         """One band."""
-        return _Whole()
+        return Whole()
 
     def energy(self, x: Tensor) -> Tensor:
         """Mean square of all values."""
@@ -245,50 +152,6 @@ class Isotropic(Reference):
 
     def __repr__(self) -> str:
         return f"Isotropic({self.variances.item():g})"
-
-
-class _Principal(Frame):
-    """A few directions with bands of their own, and one band for all the others.
-
-    A tensor is carried whole, with the number of the last band, beside its coordinates along the
-    directions, once with their own numbers and once with the last band's: the difference is what
-    the whole lacks. So a step needs one product with the basis each way.
-    """
-
-    def __init__(self, basis: Tensor) -> None:
-        self._basis = basis
-        self._transposed = basis.mT.contiguous()  # a quarter faster than the view
-
-    def split(self, x: Tensor) -> Parts:
-        coordinates = x.flatten(1) @ self._transposed
-        return x, coordinates.expand(2, *coordinates.shape)
-
-    def join(self, parts: Parts) -> Tensor:
-        whole, (own, last) = parts
-        return torch.addmm(whole.flatten(1), own - last, self._basis).reshape(whole.shape)
-
-    def settle(self, parts: Parts) -> tuple[Tensor, Parts]:
-        whole, (own, last) = parts
-        whole.view(len(whole), -1).addmm_(own - last, self._basis)
-        return whole, (whole, own.expand(2, *own.shape))
-
-    def arrange(self, rows: Tensor) -> list[Multiplier]:
-        both = torch.stack([rows[:, :-1], rows[:, -1:].expand(-1, rows.shape[1] - 1)], dim=1)
-        # All at once: on their own, these many small tensors cost more than the steps.
-        return list(
-            zip(rows[:, -1].tolist(), both[:, :, None].to(self._basis).unbind(), strict=True)
-        )
-
-    def multipliers(self, rows: Tensor, x: Tensor) -> Multiplier:
-        both = torch.stack([rows[:, :-1], rows[:, -1:].expand(-1, rows.shape[1] - 1)])
-        return _column(rows[:, -1], x), both.to(self._basis.dtype).to(self._basis.device)
-
-    def gram(self, terms: Sequence[Parts]) -> Tensor:
-        whole = torch.stack([t[0].flatten() for t in terms])
-        own, last = torch.stack([t[1].permute(0, 2, 1) for t in terms]).unbind(1)
-        # What the directions take from the whole is theirs: the rest lies across them.
-        rest = whole @ whole.mT - torch.einsum("mkb,nkb->mn", last, last)
-        return torch.cat([torch.einsum("mkb,nkb->kmn", own, own), rest[None]]).cpu().double()
 
 
 class GaussianReference(Reference):
@@ -376,7 +239,7 @@ class GaussianReference(Reference):
     def frame(self, x: Tensor) -> Frame:
         """Principal directions on x's device."""
         check_event(self, self.directions.shape[1:], x)
-        return _Principal(self.directions.flatten(1).to(x.dtype).to(x.device))
+        return Principal(self.directions.flatten(1).to(x.dtype).to(x.device))
 
     def energy(self, x: Tensor) -> Tensor:
         """Mean square along each direction, and of what is left."""

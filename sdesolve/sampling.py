@@ -151,7 +151,7 @@ def sample(
             equation,
             start(low, n),
             t_span,
-            solver=solver,
+            solver=solver.rows(shape, low, low + n) if isinstance(solver, Solver) else solver,
             steps=steps,
             nfe=nfe,
             grid=grid,

@@ -36,7 +36,7 @@ from .denoising import (
     SingleLevelObjective,
     denoising_score_matching,
 )
-from .likelihood import LikelihoodObjective, cross_entropy_bound
+from .likelihood import LikelihoodObjective
 from .matching import (
     ExplicitObjective,
     ImplicitObjective,
@@ -58,7 +58,6 @@ __all__ = [
     "Objective",
     "SingleLevelObjective",
     "SlicedObjective",
-    "cross_entropy_bound",
     "denoising_score_matching",
     "explicit_score_matching",
     "implicit_score_matching",

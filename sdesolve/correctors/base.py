@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -74,6 +75,10 @@ class Corrector(ABC):
         ``state`` is None at the first correction, then what the last one returned: velocities, step
         sizes, and evaluations to use again if ``x`` is the very tensor that was returned.
         """
+
+    def rows(self, shape: Sequence[int], low: int, high: int) -> Corrector:
+        """The same corrector for some samples of a run; as :meth:`sdesolve.solvers.Solver.rows`."""
+        return self
 
     def freeze(self, state: Any) -> Any:  # noqa: ANN401
         """State with its adaptation ended, so that the kernel stays the same from here on."""

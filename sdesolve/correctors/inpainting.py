@@ -10,7 +10,8 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -38,12 +39,13 @@ class Inpainting(Corrector):
 
     Args:
         corrector: What moves the samples; its own ``steps`` are moves between two replacements.
-        known: Values y, ``(*event)`` or ``(batch, *event)``; those under a zero mask do not matter.
-        mask: True or 1 where y is known, broadcastable against ``known``.
+        known: Values y, ``(*event)``, or a row for each sample of the run, ``(batch, *event)``, of
+            which chunks take theirs; those under a zero mask do not matter.
+        mask: True or 1 where y is known; as ``known``. Axes may have length one in both.
         steps: Corrections, each followed by a replacement, at one noise level.
 
     Raises:
-        ValueError: If steps < 1, or the shapes do not broadcast against the samples.
+        ValueError: If steps < 1, or, before the first call, the shapes do not fit the run's.
 
     References:
         Song & Ermon 2019, algorithm 2.
@@ -87,22 +89,33 @@ class Inpainting(Corrector):
         noise: NoiseSource,
     ) -> Correction:
         """``steps`` corrections at grid point ``i``, each followed by a replacement."""
-        known, mask = self._like(self.known, x).to(x.dtype), self._like(self.mask, x).bool()
+        known, mask = self.known.to(x.device, x.dtype), self.mask.to(x.device).bool()
         values = (plan.alpha[i] * known).add(noise.normal(), alpha=plan.sigma[i])
         for _ in range(self.steps):
             x, state, info = self.corrector.correct(problem, plan.moves, i, x, state, noise)
             x = values.where(mask, x)
         return Correction(x, state, info)
 
+    def rows(self, shape: Sequence[int], low: int, high: int) -> Inpainting:
+        """With the values and masks of some samples."""
+        return replace(
+            self,
+            corrector=self.corrector.rows(shape, low, high),
+            known=_rows("known", self.known, shape, low, high),
+            mask=_rows("mask", self.mask, shape, low, high),
+        )
+
     def freeze(self, state: Any) -> Any:  # noqa: ANN401
         """The corrector's."""
         return self.corrector.freeze(state)
 
-    def _like(self, value: Tensor, x: Tensor) -> Tensor:
-        try:
-            return value.to(x.device).expand_as(x)
-        except RuntimeError as error:
-            raise ValueError(
-                f"known values and mask must broadcast against the samples, {tuple(x.shape)}, got "
-                f"{tuple(value.shape)}; leave batch_size out where each sample has its own"
-            ) from error
+
+def _rows(name: str, value: Tensor, shape: Sequence[int], low: int, high: int) -> Tensor:
+    """Rows of the samples, or the one row of all; checked against the whole run."""
+    sizes = zip(reversed(value.shape), reversed(shape), strict=False)
+    if value.ndim > len(shape) or any(n not in (1, wanted) for n, wanted in sizes):
+        raise ValueError(
+            f"{name} has one event {tuple(shape[1:])} for all samples, or one row for each sample "
+            f"of the run, {tuple(shape)}, got {tuple(value.shape)}"
+        )
+    return value[low:high] if value.ndim == len(shape) and len(value) > 1 else value

@@ -11,7 +11,8 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -66,6 +67,10 @@ class Annealed(Solver):
     def steps(self, nfe: int) -> int:
         """Largest number of steps within ``nfe`` evaluations."""
         return nfe // self.corrector.evaluations - 1
+
+    def rows(self, shape: Sequence[int], low: int, high: int) -> Annealed:
+        """With the corrector's rows."""
+        return replace(self, corrector=self.corrector.rows(shape, low, high))
 
     def plan(self, problem: Problem, grid: Tensor) -> Any:  # noqa: ANN401
         """The corrector's plan."""

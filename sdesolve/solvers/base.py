@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -38,6 +39,8 @@ class Solver(ABC):
     moved between steps; predictors of :class:`sdesolve.PredictorCorrector` do."""
     reaches_zero: ClassVar[bool] = False
     """Whether the last time may be t = 0 of a process, where the score is singular."""
+    spared: int = 0
+    """Function evaluations that a last step to sigma = 0 does without."""
 
     tau: float | None = None
     """Stochasticity it is made for; None takes the problem's."""
@@ -63,16 +66,29 @@ class Solver(ABC):
         return ("none", *self.weak_order)
 
     def nfe(self, steps: int) -> int:
-        """Function evaluations that ``steps`` steps take."""
+        """Function evaluations that ``steps`` steps take; to sigma = 0, :attr:`spared` less."""
         return self.evaluations * steps
 
     def steps(self, nfe: int) -> int:
-        """Largest number of steps that takes no more than ``nfe`` evaluations."""
+        """Largest number of steps for which :meth:`nfe` is no more than ``nfe``."""
         return nfe // self.evaluations
 
     def default_grid(self, process: Process | None, stochastic: bool) -> Grid:
         """Grid for when none is given."""
         return default_grid(process, stochastic)
+
+    def rows(self, shape: Sequence[int], low: int, high: int) -> Solver:
+        """The same solver for some samples of a run: it differs where values belong to a sample.
+
+        Args:
+            shape: Shape of the run, ``(batch, *event)``.
+            low: First sample, counted from that of the run.
+            high: The one after the last.
+
+        Raises:
+            ValueError: If there are values that are neither one event nor one for each sample.
+        """
+        return self
 
     @abstractmethod
     def plan(self, problem: Problem, grid: Tensor) -> Any:  # noqa: ANN401

@@ -104,6 +104,7 @@ class EDMHeun(Solver):
     order = 2
     evaluations = 2
     reaches_zero: ClassVar[bool] = True
+    spared = 1
 
     def __post_init__(self) -> None:
         if not (self.churn >= 0 and self.noise >= 0 and 0 <= self.between[0] <= self.between[1]):

@@ -17,7 +17,7 @@ import functools
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ from ..sde import Noise
 from .linear_multistep import LinearMultistep, Row, Table
 from .quadrature import noise_variance, propagator
 
-__all__ = ["ExponentialMultistep", "Run", "Tau", "make_row", "make_run"]
+__all__ = ["ExponentialMultistep", "Run", "Tau", "make_row", "make_run", "tabulated"]
 
 Tau = float | Callable[[float], float]
 
@@ -100,6 +100,31 @@ def make_row(
     )
 
 
+_Tabulated = TypeVar("_Tabulated", bound=Table)
+
+
+def tabulated(
+    tabulate: functools._lru_cache_wrapper[_Tabulated],
+    solver: LinearMultistep,
+    tau: Tau | None,
+    problem: Problem,
+    grid: Tensor,
+) -> _Tabulated:
+    """Table of a run, from the cache if everything that it depends on can be known again.
+
+    That is not so where tau is a function, which may give other values the next time, and where the
+    solver or the process has no hash.
+    """
+    equation = problem.reverse(type(solver).__name__)
+    key = solver, equation.process, equation.stochasticity, tuple(grid.tolist())
+    recallable = not callable(tau)
+    try:
+        hash(key)
+    except TypeError:
+        recallable = False
+    return tabulate(*key) if recallable else tabulate.__wrapped__(*key)
+
+
 class ExponentialMultistep(LinearMultistep):
     """A multistep method with an exact linear part.
 
@@ -167,11 +192,8 @@ class ExponentialMultistep(LinearMultistep):
         return self.reference.grid
 
     def plan(self, problem: Problem, grid: Tensor) -> Table:
-        """Tabulate every step; cached, unless a function says what tau is."""
-        equation = problem.reverse(type(self).__name__)
-        # The same function may give other values the next time.
-        tabulate = _tabulate.__wrapped__ if callable(self.tau) else _tabulate
-        return tabulate(self, equation.process, equation.stochasticity, tuple(grid.tolist()))
+        """Tabulate every step, or recall it."""
+        return tabulated(_tabulate, self, self.tau, problem, grid)
 
     def _tau(self, t: float, stochasticity: float) -> float:
         return self.tau(t) * (stochasticity > 0) if callable(self.tau) else stochasticity

@@ -37,7 +37,7 @@ from ..problem import Problem, Step
 from ..process import Process
 from ..references import Isotropic, Reference
 from ..sde import Noise
-from .exponential_multistep import Tau, make_row, make_run
+from .exponential_multistep import Tau, make_row, make_run, tabulated
 from .linear_multistep import LinearMultistep, Row, Table
 from .quadrature import Weight, integrate_residual, noise_variance, propagator
 
@@ -107,6 +107,11 @@ class ExponentialRungeKutta(LinearMultistep):
         """Where tau is a function of time."""
         return callable(self.tau)
 
+    @property
+    def spared(self) -> int:  # type: ignore[override]
+        """All but one: the Gaussian step alone ends at sigma = 0."""
+        return self.order - 1
+
     def nfe(self, steps: int) -> int:
         """``order`` evaluations a step."""
         return self.order * steps
@@ -120,11 +125,8 @@ class ExponentialRungeKutta(LinearMultistep):
         return self.reference.grid
 
     def plan(self, problem: Problem, grid: Tensor) -> _StageTable:
-        """Tabulate every stage; cached, unless a function says what tau is."""
-        equation = problem.reverse(type(self).__name__)
-        # The same function may give other values the next time.
-        tabulate = _tabulate.__wrapped__ if callable(self.tau) else _tabulate
-        return tabulate(self, equation.process, equation.stochasticity, tuple(grid.tolist()))
+        """Tabulate every stage, or recall it."""
+        return tabulated(_tabulate, self, self.tau, problem, grid)
 
     def step(
         self, problem: Problem, plan: Table, i: int, x: Tensor, state: object, noise: NoiseSource

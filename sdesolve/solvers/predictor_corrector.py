@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -69,6 +70,11 @@ class PredictorCorrector(Solver):
         return self.predictor.reaches_zero
 
     @property
+    def spared(self) -> int:  # type: ignore[override]
+        """The predictor's."""
+        return self.predictor.spared
+
+    @property
     def own_noise(self) -> bool:
         """The predictor's."""
         return self.predictor.own_noise
@@ -117,6 +123,14 @@ class PredictorCorrector(Solver):
     def default_grid(self, process: Process | None, stochastic: bool) -> Grid:
         """The predictor's."""
         return self.predictor.default_grid(process, stochastic)
+
+    def rows(self, shape: Sequence[int], low: int, high: int) -> PredictorCorrector:
+        """With the rows of both."""
+        return replace(
+            self,
+            predictor=self.predictor.rows(shape, low, high),
+            corrector=self.corrector.rows(shape, low, high),
+        )
 
     def plan(self, problem: Problem, grid: Tensor) -> tuple[Any, Any]:
         """Both plans."""

@@ -78,11 +78,75 @@ def test_any_corrector_anneals_and_every_call_is_counted(corrector):
     assert torch.allclose(alone.x, sol.x[2:3], rtol=1e-3, atol=1e-4)
 
 
-def test_bad_input_names_the_remedy():
+def _inpainters(known, mask):
+    corrector = ss.Inpainting(ss.Langevin(), known, mask, steps=2)
+    return ss.Annealed(corrector), ss.PredictorCorrector(ss.ReverseDiffusion(), corrector)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_a_chunk_takes_its_own_rows(batch_size):
+    """A run in chunks, or from a later sample on, gives each sample its own values and mask."""
     score = DATA.score(PROCESS)
-    wrong = ss.Annealed(ss.Inpainting(ss.Langevin(), torch.zeros(3, 2), torch.ones(2)))
-    with pytest.raises(ValueError, match="batch_size"):
-        ss.sample(PROCESS, score, (4, 2), solver=wrong, steps=2)
+    known = torch.arange(12, dtype=torch.float64).reshape(6, 2)
+    mask = torch.tensor([[True, False], [False, True]]).repeat(3, 1)
+
+    def draw(n, solver, **options):
+        options |= {"steps": 3, "dtype": torch.float64}
+        return ss.sample(PROCESS, score, (n, 2), solver=solver, **options).x
+
+    for every, last in zip(_inpainters(known, mask), _inpainters(known[4:], mask[4:]), strict=True):
+        whole = draw(6, every)
+        assert torch.allclose(draw(6, every, batch_size=batch_size), whole, rtol=1e-10)
+        assert torch.allclose(draw(2, last, first=4), whole[4:], rtol=1e-10)
+
+
+@pytest.mark.parametrize("rows", [(), (1,)])
+def test_one_row_is_for_all(rows):
+    score = DATA.score(PROCESS)
+    known, mask = torch.tensor([0.5, -0.5]), torch.tensor([True, False])
+    one = _inpainters(known.reshape(*rows, 2), mask.reshape(*rows, 2))
+    each = _inpainters(known.expand(4, 2), mask.expand(4, 2))
+    for pair in zip(one, each, strict=True):
+        first, *others = (
+            ss.sample(PROCESS, score, (4, 2), solver=solver, steps=3, batch_size=size).x
+            for solver in pair
+            for size in (None, 3)
+        )
+        assert all(torch.allclose(other, first, rtol=1e-5) for other in others)
+
+
+@pytest.mark.parametrize("which", ["known", "mask"])
+@pytest.mark.parametrize(
+    ("shape", "batch_size"),
+    [((3, 2), None), ((3, 2), 3), ((2, 2), 2), ((2, 2), 3), ((4, 3), 2), ((3,), 2), ((1, 4, 2), 2)],
+)
+def test_rows_that_are_not_the_runs_are_refused_before_the_first_call(which, shape, batch_size):
+    """Rows of the chunk, of a part of the run, of another event."""
+    calls = []
+    values = {"known": torch.zeros(4, 2), "mask": torch.ones(2), which: torch.zeros(shape)}
+    for solver in _inpainters(**values):
+        with pytest.raises(ValueError, match=rf"^{which} .*one row for each sample"):
+            ss.sample(
+                PROCESS,
+                lambda x, t: calls.append(1),
+                (4, 2),
+                solver=solver,
+                steps=2,
+                batch_size=batch_size,
+            )
+        with pytest.raises(ValueError, match=rf"^{which} .*one row for each sample"):
+            ss.chain(
+                PROCESS,
+                lambda x, t: calls.append(1),
+                torch.zeros(4, 2),
+                1.0,
+                corrector=solver.corrector,
+                corrections=1,
+            )
+    assert not calls
+
+
+def test_bad_input_names_the_remedy():
     with pytest.raises(ValueError, match="steps"):
         ss.Inpainting(ss.Langevin(), torch.zeros(2), torch.ones(2), steps=0)
     with pytest.raises(ValueError, match="2e-5"):
