@@ -67,7 +67,11 @@ def key(name: str, grid: str, nfe: int) -> str:
 
 
 class Results:
-    """The cells of one problem on disk: one line each, written by renaming."""
+    """The cells of one problem on disk: one line each, written by renaming.
+
+    A cell's "by" is the number of the command in "commands" that measured it; cells without one are
+    older than that list.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -99,7 +103,10 @@ class Results:
 
     def add(self, name: str, cell: dict[str, Any]) -> None:
         """Keep one cell."""
-        self.cells[name] = cell
+        commands, command = self.about.setdefault("commands", []), self.about["machine"]["command"]
+        if command not in commands:
+            commands.append(command)
+        self.cells[name] = cell | {"by": commands.index(command)}
         lines = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in self.cells.items())
         text = f'{{\n "about": {json.dumps(self.about)},\n "cells": {{\n{lines}\n }}\n}}\n'
         write_atomically(self.path, lambda path: path.write_text(text))

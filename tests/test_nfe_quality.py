@@ -58,9 +58,12 @@ def test_exact_end_points_have_error_zero_and_a_shift_has_its_length(tmp_path, m
 def test_results_survive_a_restart(tmp_path):
     path = tmp_path / "some.json"
     results = nfe_quality.Results(path)
-    results.about["seeds"] = SEEDS
+    results.about |= {"seeds": SEEDS, "machine": {"command": "first"}}
     results.add(nfe_quality.key("a", "edm", 5), {"rmse": 1.0})
+    results.about["machine"] = {"command": "second"}
     results.add(nfe_quality.key("a", "edm", 6), {"rmse": 0.5})
+    made_by = [results.about["commands"][cell["by"]] for cell in results.cells.values()]
+    assert made_by == ["first", "second"]
     again = nfe_quality.Results(path)
     assert again.cells == results.cells and again.about == results.about
     again.forget(["b"])
