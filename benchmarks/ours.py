@@ -110,10 +110,14 @@ def _tuned(stochasticity: float, problem: Problem, nfe: int) -> Any:
         if stochasticity or nfe not in shipped:
             raise ValueError(f"no solver tuned for {nfe} calls ships with {problem.name}")
         return shipped[nfe]
-    return ss.tune(
+    return _tuner(stochasticity, problem).tune(nfe)
+
+
+@lru_cache(maxsize=1)
+def _tuner(stochasticity: float, problem: Problem) -> ss.Tuner:
+    return ss.Tuner(
         problem.process,
         problem.score,
-        nfe,
         problem.training(SAMPLES),
         stochasticity=stochasticity,
         trajectories=TRAJECTORIES,

@@ -68,7 +68,7 @@ from .solvers import (
     solver_names,
 )
 from .spectral import SpectralReference
-from .tune import tune
+from .tune import Tuner, tune
 from .tuned import Tuned
 from .variational import variational_bound
 
@@ -144,6 +144,7 @@ __all__ = [
     "Torchdiffeq",
     "Torchsde",
     "Tuned",
+    "Tuner",
     "UnderdampedLangevin",
     "UniPC",
     "Uniform",

@@ -22,9 +22,11 @@ the Gaussian start.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -41,7 +43,7 @@ from .tune_laws import Law, Runs, tune_laws
 from .tune_paths import Trajectories, solve_finely, tune_paths
 from .tuned import Tuned
 
-__all__ = ["tune"]
+__all__ = ["Tuner", "tune"]
 
 _LARGEST_PCA = 256
 _SAMPLES = 8  # of a law, for each trajectory
@@ -51,7 +53,6 @@ _CHUNK = 1 << 17  # values of a state
 _FIRST = 1 << 24
 
 
-@torch.no_grad()
 def tune(
     process: Process,
     score: Score | None,
@@ -69,7 +70,7 @@ def tune(
     cache: bool = True,
     progress: bool = False,
 ) -> Tuned:
-    """Find the best method for a score at a budget of network calls.
+    """Find the best method for a score at a budget of network calls; :class:`Tuner` for several.
 
     Published methods are the presets of :func:`sdesolve.solver` that are exponential integrators,
     with their own rules for the last steps. EDM's Heun and Restart, which are none, are left out.
@@ -113,79 +114,179 @@ def tune(
         >>> tuned.gain < 1
         True
     """
-    _check(score, nfe, data, stochasticity, surrogate, shape, trajectories, cond)
-    event = tuple(data.shape[1:]) if data is not None else tuple(shape or ())
-    dtype = data.dtype if data is not None else torch.get_default_dtype()
-    device = data.device if data is not None else torch.get_default_device()
-    prior = process.prior(event)
+    return Tuner(
+        process,
+        score,
+        data,
+        stochasticity=stochasticity,
+        surrogate=surrogate,
+        shape=shape,
+        reference=reference,
+        trajectories=trajectories,
+        seed=seed,
+        quick=quick,
+        cond=cond,
+        cache=cache,
+        progress=progress,
+    ).tune(nfe)
 
-    def noise(first: int, n: int) -> Tensor:
-        return prior.sample(n, seed=seed, first=first, dtype=dtype, device=device)
 
-    def condition(first: int, n: int) -> Mapping[str, Tensor]:
-        rows = (torch.arange(first, first + n, device="cpu") - _FIRST) % trajectories
-        return {k: v[rows.to(v.device)] for k, v in (cond or {}).items()}
+class Tuner:
+    """Tuning of one score for several budgets, which share its fine solutions.
 
-    x = noise(_FIRST, trajectories)
-    file = None
-    if cache:
+    Arguments, errors and the result of :meth:`tune` are those of :func:`tune`. A good part of the
+    calls of a tuning goes into the end points to come near to, and they are the same at every
+    budget.
+
+    Examples:
+        >>> import sdesolve as ss
+        >>> process, mix = ss.EDM(), ss.GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], 0.04)
+        >>> tuner = ss.Tuner(process, mix.score(process), mix.sample(200), trajectories=16,
+        ...                  reference=ss.Isotropic(1.04), quick=True, cache=False)
+        >>> tuned = {nfe: tuner.tune(nfe) for nfe in (2,)}
+        >>> tuned[2].gain < 1
+        True
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        score: Score | None,
+        data: Tensor | None = None,
+        *,
+        stochasticity: float = 0.0,
+        surrogate: Literal["mixture"] | None = None,
+        shape: Sequence[int] | None = None,
+        reference: Reference | None = None,
+        trajectories: int = 128,
+        seed: int = 0,
+        quick: bool = False,
+        cond: Mapping[str, Tensor] | None = None,
+        cache: bool = True,
+        progress: bool = False,
+    ) -> None:
+        _check(score, data, stochasticity, surrogate, shape, trajectories, cond)
+        self._process, self._data, self._given = process, data, score
+        self._stochasticity, self._surrogate = float(stochasticity), surrogate
+        self._event = tuple(data.shape[1:]) if data is not None else tuple(shape or ())
+        self._reference, self._trajectories, self._seed = reference, trajectories, seed
+        self._quick, self._cond = bool(quick), cond or {}
+        self._cache, self._progress = cache, progress
+        self._prior = process.prior(self._event)
+
+    @torch.no_grad()
+    def tune(self, nfe: int) -> Tuned:
+        """Find the best method at a budget of ``nfe`` network calls, 2 or more."""
+        check_count("nfe", nfe)
+        if nfe < 2:
+            raise ValueError(f"nfe must be 2 or more, got {nfe}; one call leaves nothing to choose")
+        file = self._file(nfe) if self._cache else None
+        if file is not None and file.exists():
+            return Tuned.load(file)
+        if self._stochasticity == 0:
+            sample = self._data if self._data is not None else self._known.path[-1]
+            linear = self._reference or _reference(sample)
+            tuned = tune_paths(
+                self._known, self._fresh, nfe, linear, sample, self._quick, self._progress
+            )
+        else:
+            runs, law, sample = self._laws
+            linear = self._reference or _reference(sample)
+            tuned = tune_laws(runs, law, nfe, linear, sample, self._quick, self._progress)
+        if self._surrogate:
+            label = f"{tuned.choice}, on a {self._surrogate} surrogate"
+            report = {label if k == tuned.choice else k: v for k, v in tuned.report.items()}
+            tuned = replace(tuned, choice=label, report=report)
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            tuned.save(file)
+        return tuned
+
+    def _file(self, nfe: int) -> Path:
         settings = {
             "nfe": nfe,
-            "stochasticity": float(stochasticity),
-            "surrogate": surrogate,
-            "trajectories": trajectories,
-            "seed": seed,
-            "quick": bool(quick),
+            "stochasticity": self._stochasticity,
+            "surrogate": self._surrogate,
+            "trajectories": self._trajectories,
+            "seed": self._seed,
+            "quick": self._quick,
         }
-        used = None if surrogate else score
-        file = cache_file(process, used, x, data, reference, settings, cond or {})
-    if file is not None and file.exists():
-        return Tuned.load(file)
-    if surrogate:
-        assert data is not None
-        score = fit_mixture(data, seed).score(process)
-    assert score is not None
-    given: Score = score
-    fit = [k for k in (2, 4, 8) if k * x.numel() <= _CHUNK]
-    chunk = max([1, *fit]) * trajectories
+        score = None if self._surrogate else self._given
+        x = self._noise(_FIRST, self._trajectories)
+        return cache_file(
+            self._process, score, x, self._data, self._reference, settings, self._cond
+        )
 
-    def ends(starts: range) -> list[Trajectories]:
-        n = starts.step
-        return [
-            solve_finely(process, given, noise(low, n), condition(low, n), path=False)
-            for low in starts
-        ]
+    @functools.cached_property
+    def _score(self) -> Score:
+        if self._surrogate:
+            assert self._data is not None
+            return fit_mixture(self._data, self._seed).score(self._process)
+        assert self._given is not None
+        return self._given
 
-    if stochasticity == 0:
-        known = solve_finely(process, score, x, cond or {})
-        first, held_out = _FIRST + trajectories, _HELD_OUT * trajectories
-        fresh = ends(range(first, first + held_out, min(chunk, held_out)))
-        sample = data if data is not None else known.path[-1]
-        linear = reference or _reference(sample)
-        tuned = tune_paths(known, fresh, nfe, linear, sample, quick, progress)
-    else:
-        count = (_SAMPLES // 2 if quick else _SAMPLES) * trajectories
-        runs = Runs(process, score, stochasticity, seed, _FIRST, count, chunk, noise, condition)
-        truth = data if data is not None and len(data) >= 2 * count and not cond else None
+    def _noise(self, first: int, n: int) -> Tensor:
+        data = self._data
+        return self._prior.sample(
+            n,
+            seed=self._seed,
+            first=first,
+            dtype=data.dtype if data is not None else torch.get_default_dtype(),
+            device=data.device if data is not None else torch.get_default_device(),
+        )
+
+    def _condition(self, first: int, n: int) -> Mapping[str, Tensor]:
+        rows = (torch.arange(first, first + n, device="cpu") - _FIRST) % self._trajectories
+        return {k: v[rows.to(v.device)] for k, v in self._cond.items()}
+
+    @property
+    def _chunk(self) -> int:
+        """Samples that are solved together."""
+        values = self._trajectories * math.prod(self._event)
+        return max([1, *(k for k in (2, 4, 8) if k * values <= _CHUNK)]) * self._trajectories
+
+    def _solve(self, low: int, n: int, path: bool = False) -> Trajectories:
+        x, cond = self._noise(low, n), self._condition(low, n)
+        return solve_finely(self._process, self._score, x, cond, path=path)
+
+    @functools.cached_property
+    def _known(self) -> Trajectories:
+        """To search and select on."""
+        return self._solve(_FIRST, self._trajectories, path=True)
+
+    @functools.cached_property
+    def _fresh(self) -> list[Trajectories]:
+        """To measure the gain on."""
+        first, held_out = _FIRST + self._trajectories, _HELD_OUT * self._trajectories
+        n = min(self._chunk, held_out)
+        return [self._solve(low, n) for low in range(first, first + held_out, n)]
+
+    @functools.cached_property
+    def _laws(self) -> tuple[Runs, Law, Tensor]:
+        """Samplers, the law to come near to, and some data."""
+        count = (_SAMPLES // 2 if self._quick else _SAMPLES) * self._trajectories
+        runs = Runs(
+            self._process,
+            self._score,
+            self._stochasticity,
+            self._seed,
+            _FIRST,
+            count,
+            self._chunk,
+            self._noise,
+            self._condition,
+        )
+        data = self._data
+        truth = data if data is not None and len(data) >= 2 * count and not self._cond else None
         if truth is None:
-            starts = range(_FIRST + 5 * count, _FIRST + 7 * count, trajectories)
-            truth = torch.cat([part.path[-1] for part in ends(starts)])
-        sample = data if data is not None else truth
-        linear = reference or _reference(sample)
-        tuned = tune_laws(runs, Law(truth, count), nfe, linear, sample, quick, progress)
-    if surrogate:
-        label = f"{tuned.choice}, on a {surrogate} surrogate"
-        report = {label if k == tuned.choice else k: v for k, v in tuned.report.items()}
-        tuned = replace(tuned, choice=label, report=report)
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        tuned.save(file)
-    return tuned
+            starts = range(_FIRST + 5 * count, _FIRST + 7 * count, self._trajectories)
+            parts = [self._solve(low, self._trajectories) for low in starts]
+            truth = torch.cat([part.path[-1] for part in parts])
+        return runs, Law(truth, count), data if data is not None else truth
 
 
 def _check(
     score: Score | None,
-    nfe: int,
     data: Tensor | None,
     stochasticity: float,
     surrogate: str | None,
@@ -193,9 +294,6 @@ def _check(
     trajectories: int,
     cond: Mapping[str, Tensor] | None,
 ) -> None:
-    check_count("nfe", nfe)
-    if nfe < 2:
-        raise ValueError(f"nfe must be 2 or more, got {nfe}; one call leaves nothing to choose")
     if trajectories < 16:
         raise ValueError(f"trajectories must be 16 or more, got {trajectories}")
     if not (math.isfinite(stochasticity) and stochasticity >= 0):

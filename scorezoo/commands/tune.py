@@ -58,22 +58,22 @@ def tune(
         cond = {"label": (torch.arange(trajectories) % (net.classes + 1) - 1).to(device)}
     output.mkdir(parents=True, exist_ok=True)
     save_reference(output / "reference.safetensors", reference)
+    tuner = ss.Tuner(
+        net.process,
+        net.score,
+        x,
+        reference=reference,
+        stochasticity=stochasticity,
+        surrogate="mixture" if surrogate else None,
+        trajectories=trajectories,
+        seed=seed,
+        quick=quick,
+        cond=cond,
+        cache=False,
+        progress=True,
+    )
     for budget in nfe:
-        tuned = ss.tune(
-            net.process,
-            net.score,
-            budget,
-            x,
-            reference=reference,
-            stochasticity=stochasticity,
-            surrogate="mixture" if surrogate else None,
-            trajectories=trajectories,
-            seed=seed,
-            quick=quick,
-            cond=cond,
-            cache=False,
-            progress=True,
-        )
+        tuned = tuner.tune(budget)
         name = f"stochastic-{stochasticity:g}" if stochasticity else "tuned"
         tuned.save(output / f"{name}-{budget}.pt")
         typer.echo(

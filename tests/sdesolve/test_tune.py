@@ -163,6 +163,28 @@ def test_results_are_kept_on_disk_by_content(monkeypatch, tmp_path):
     assert calls > used + 100
 
 
+def test_budgets_of_one_tuner_share_the_fine_solutions():
+    calls = 0
+
+    def score(x, t):
+        nonlocal calls
+        calls += 1
+        return MIX.score(PROCESS)(x, t)
+
+    tuner = ss.Tuner(
+        PROCESS,
+        score,
+        MIX.sample(50),
+        trajectories=16,
+        reference=ss.Isotropic(0.5),
+        quick=True,
+        cache=False,
+    )
+    first, used = tuner.tune(2), calls
+    assert repr(tuner.tune(2)) == repr(first)
+    assert calls - used <= used - 2 * 192  # one solution to search on, one to measure the gain
+
+
 def test_bad_input_is_refused_before_the_score_is_called():
     def score(x, t):
         raise AssertionError
