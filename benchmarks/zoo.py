@@ -11,6 +11,7 @@ labels, and once more with the labels 0 to 9 in turn, which is how often they st
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -25,8 +26,11 @@ from scorezoo.quality import Reference, shipped_reference
 
 NAME = "zoo"
 MODELS = ("fashion-mnist", "fashion-mnist-edm", "cifar10")
-PICTURES = {"zoo": (("fashion-mnist", "fashion-mnist-edm"), 1), "cifar10": (("cifar10",), 5)}
-"""Networks of a picture in docs, and how many rows with the labels 0 to 9."""
+PICTURES: dict[str, dict[str, Sequence[float | None]]] = {
+    "zoo": {"fashion-mnist": [None], "fashion-mnist-edm": [None, 1.0]},
+    "cifar10": {"cifar10": [None, 1.0, 1.0, 2.0, 2.0]},
+}
+"""Pictures in docs: networks and their rows, each with the weight of the labels 0 to 9 or None."""
 SETTINGS = (("heun", 20), ("heun", 50), ("euler-maruyama", 100))
 """Solvers and budgets, all on a Karras grid."""
 SHOWN = 10
@@ -59,21 +63,23 @@ def measure(
 
 
 def picture(name: str) -> None:
-    """Ten samples of each network at 20 calls, and more with the labels 0 to 9."""
+    """Rows of ten samples at 20 evaluations."""
     strips = []
-    networks, labelled = PICTURES[name]
-    for model in map(scorezoo.load, networks):
-        kinds = [False] + [True] * labelled if model.classes else [False]
-        for row, labels in enumerate(kinds):
+    for network, weights in PICTURES[name].items():
+        model = scorezoo.load(network)
+        for row, weight in enumerate(weights):
+            score = model.score
+            if weight is not None:
+                score = ss.conditional.classifier_free_guidance(score, weight)
             solution = ss.sample(
                 model.process,
-                model.score,
+                score,
                 (SHOWN, *model.shape),
                 solver=ss.Heun(),
                 grid=ss.Karras(),
                 nfe=20,
                 first=row * SHOWN,
-                cond={"label": torch.arange(SHOWN)} if labels else None,
+                cond=None if weight is None else {"label": torch.arange(SHOWN)},
             )
             strips.append(model.to_pixels(solution.x))
     path = record.ROOT / "docs" / f"{name}.png"
