@@ -292,7 +292,7 @@ def features(
     from .quality import Reference, classifier_accuracy, train_classifier
 
     images, held_out = load_images(data, "train"), load_images(data, "test")
-    extractor = train_classifier(images, epochs=epochs, seed=seed)
+    extractor = train_classifier(images, epochs=epochs, seed=seed, progress=True)
     Reference.of(extractor, images, held_out).save(output)
     typer.echo(f"wrote {output}; test accuracy {classifier_accuracy(extractor, held_out):.2%}")
 

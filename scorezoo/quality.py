@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
+from tqdm import tqdm
 
 from .data import ImageData, write_atomically
 from .model import pretrained_folder
@@ -97,7 +98,12 @@ class Classifier(nn.Module):
 
 
 def train_classifier(
-    data: ImageData, *, epochs: int = 6, batch_size: int = 128, seed: int = 0
+    data: ImageData,
+    *,
+    epochs: int = 6,
+    batch_size: int = 128,
+    seed: int = 0,
+    progress: bool = False,
 ) -> Classifier:
     """Train the feature extractor on labelled images: Adam, one cycle of the learning rate.
 
@@ -109,6 +115,7 @@ def train_classifier(
         optimizer = torch.optim.Adam(model.parameters(), weight_decay=1e-5)
         steps = epochs * (len(data) // batch_size)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
+        bar = tqdm(total=steps, desc="features", unit="step", disable=not progress)
         for _ in range(epochs):
             order = torch.randperm(len(data))
             for low in range(0, len(data) - batch_size + 1, batch_size):
@@ -118,6 +125,8 @@ def train_classifier(
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
+                bar.update()
+        bar.close()
     model.eval().requires_grad_(False)
     model.rescale(features(model, data.pixels[:10_000]).square().mean().sqrt().item())
     return model
