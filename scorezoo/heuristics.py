@@ -44,8 +44,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sdesolve.process import Process, expand_like
+from sdesolve.process import Process
 from sdesolve.scores import Score
+from sdesolve.shapes import expand_like
 
 __all__ = [
     "distance_bounds",

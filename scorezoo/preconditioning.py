@@ -41,8 +41,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 import sdesolve as ss
-from sdesolve.process import expand_like
 from sdesolve.scores import Score
+from sdesolve.shapes import expand_like
 
 __all__ = ["PRECONDITIONINGS", "precondition"]
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .brownian import BrownianStack
-from .problem import Problem, column
+from .problem import Problem
+from .shapes import column
 from .solution import Solution, Status
 from .solvers import Adaptive
 from .solvers.adaptive import Attempt, Trial, rms

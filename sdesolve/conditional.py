@@ -21,8 +21,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .problem import column
 from .scores import Score
+from .shapes import column
 
 __all__ = ["classifier_free_guidance", "classifier_guidance"]
 

@@ -31,10 +31,11 @@ from torch import Tensor
 
 from .divergence import Divergence
 from .noise import Streams
-from .problem import Problem, column
-from .process import Process, expand_like
+from .problem import Problem
+from .process import Process
 from .scores import Score
 from .sde import Calculus, Equation, Noise
+from .shapes import column, expand_like
 from .solvers.adaptive import Attempt, Trial
 from .solvers.adaptive_ode import AdaptiveODE
 

@@ -31,9 +31,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .process import Process, expand_like
+from .process import Process
 from .processes import VESDE, VPSDE
 from .scores import Score
+from .shapes import expand_like
 
 __all__ = ["DDPM", "SMLD", "DiscreteChain"]
 

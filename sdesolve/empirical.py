@@ -21,7 +21,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .process import Process, expand_like
+from .process import Process
+from .shapes import expand_like
 
 __all__ = ["EmpiricalScore"]
 

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .shapes import column
+
 __all__ = ["Frame", "Multiplier", "Parts", "Principal", "Whole", "combine"]
 
 Parts = tuple[Tensor, ...]
@@ -87,10 +89,6 @@ def _plus(first: Tensor, second: Tensor, factor: float | Tensor | None) -> Tenso
     return first.add(second, alpha=1.0 if factor is None else factor)
 
 
-def _column(v: Tensor, x: Tensor) -> Tensor:
-    return v.to(x.dtype).to(x.device).reshape(-1, *[1] * (x.ndim - 1))
-
-
 class Whole(Frame):
     """One band: nothing to split."""
 
@@ -108,7 +106,7 @@ class Whole(Frame):
 
     def multipliers(self, rows: Tensor, x: Tensor) -> Multiplier:
         """A column of numbers."""
-        return (_column(rows[:, 0], x),)
+        return (column(rows[:, 0], x),)
 
     def gram(self, terms: Sequence[Parts]) -> Tensor:
         """Inner products of the whole terms."""
@@ -155,7 +153,7 @@ class Principal(Frame):
     def multipliers(self, rows: Tensor, x: Tensor) -> Multiplier:
         """A column of last numbers, and the pairs."""
         both = torch.stack([rows[:, :-1], rows[:, -1:].expand(-1, rows.shape[1] - 1)])
-        return _column(rows[:, -1], x), both.to(self._basis.dtype).to(self._basis.device)
+        return column(rows[:, -1], x), both.to(self._basis.dtype).to(self._basis.device)
 
     def gram(self, terms: Sequence[Parts]) -> Tensor:
         """Inner products along each direction, and across all of them."""

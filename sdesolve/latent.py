@@ -24,8 +24,9 @@ from torch import Tensor
 from .checks import AnySolver, check_batch_size, check_cond
 from .grids import Grid, LogSNR
 from .integrate import solve
-from .process import Process, expand_like
+from .process import Process
 from .scores import Score
+from .shapes import expand_like
 from .solution import NotFiniteWarning, Solution, Status, concatenate
 from .solvers import Adaptive, AdaptiveODE, PredictorCorrector, Solver
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from .reverse import ReverseSDE
 from .scores import EnergyScore
 from .sde import Equation
+from .shapes import column
 
-__all__ = ["Problem", "Step", "column"]
+__all__ = ["Problem", "Step"]
 
 
 class Step(NamedTuple):
@@ -21,12 +22,6 @@ class Step(NamedTuple):
     x: Tensor
     state: object = None
     error: Tensor | None = None
-
-
-def column(v: Tensor, x: Tensor) -> Tensor:
-    """A per-sample vector on x's device, shaped to broadcast; numbers take the dtype of x."""
-    v = v.to(x.device) if v.dtype == torch.bool else v.to(x.device, x.dtype)
-    return v.reshape(-1, *[1] * (x.ndim - 1))
 
 
 class Problem:

@@ -13,19 +13,15 @@ import torch
 from torch import Tensor
 
 from .gaussian import Gaussian
+from .shapes import expand_like
 
 if TYPE_CHECKING:
     from .reverse import ReverseSDE
     from .scores import Score
 
-__all__ = ["Process", "expand_like"]
+__all__ = ["Process"]
 
 Time = TypeVar("Time", float, Tensor)
-
-
-def expand_like(t: Tensor, x: Tensor) -> Tensor:
-    """Append axes to ``t``, of shape ``(batch,)`` or ``()``, until it broadcasts against ``x``."""
-    return t.reshape(t.shape + (1,) * (x.ndim - t.ndim)) if 0 < t.ndim < x.ndim else t
 
 
 def _apply(function: Callable[[Tensor], Tensor], t: Time) -> Time:

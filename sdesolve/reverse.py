@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from .process import Process, expand_like
+from .process import Process
 from .sde import Calculus, Equation, Noise
+from .shapes import expand_like
 
 if TYPE_CHECKING:
     from .scores import Score

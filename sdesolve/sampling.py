@@ -11,9 +11,9 @@ from torch import Tensor
 from .checks import AnySolver, check_batch_size, check_cond, check_count, check_solver
 from .grids import Grid
 from .integrate import Callback, solve, within
-from .problem import column
-from .process import Process, expand_like
+from .process import Process
 from .scores import Score
+from .shapes import column, expand_like
 from .solution import Solution, Status, concatenate, warn_not_finite
 from .solvers import Delegate, Heun, Solver
 from .solvers.default import DEFAULT_NFE, default_solver

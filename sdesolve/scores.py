@@ -27,7 +27,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .process import Process, expand_like
+from .process import Process
+from .shapes import expand_like
 
 __all__ = [
     "EnergyScore",

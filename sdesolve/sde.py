@@ -33,7 +33,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from .process import expand_like
+from .shapes import expand_like
 
 __all__ = ["SDE", "Calculus", "Equation", "Noise"]
 

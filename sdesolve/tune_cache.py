@@ -18,9 +18,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .process import Process, expand_like
+from .process import Process
 from .references import Reference
 from .scores import Score
+from .shapes import expand_like
 from .tuned import pack
 
 __all__ = ["cache_file"]

@@ -32,8 +32,9 @@ from .checks import check_batch_size, check_cond
 from .dequantise import Quantisation, check_data
 from .evidence import LogLikelihood, Prior, concatenate, prior_mismatch
 from .noise import Streams
-from .process import Process, expand_like
+from .process import Process
 from .scores import Score
+from .shapes import expand_like
 from .solution import Status
 
 __all__ = ["variational_bound"]

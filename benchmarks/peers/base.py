@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 import sdesolve as ss
-from sdesolve.process import expand_like
+from sdesolve.shapes import expand_like
 
 __all__ = [
     "GRIDS",

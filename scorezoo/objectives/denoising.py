@@ -37,8 +37,9 @@ import torch
 from torch import Tensor
 
 from sdesolve.discrete import DiscreteChain
-from sdesolve.process import Process, expand_like
+from sdesolve.process import Process
 from sdesolve.scores import Score
+from sdesolve.shapes import expand_like
 
 from .base import Objective
 from .times import log_normal_times, stratify, uniform_times

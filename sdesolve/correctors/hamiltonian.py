@@ -40,7 +40,8 @@ import torch
 from torch import Tensor
 
 from ..noise import NoiseSource
-from ..problem import Problem, column
+from ..problem import Problem
+from ..shapes import column
 from .base import Correction, Corrector, Info, Levels, levels
 from .step_size import StepSize
 

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ..grids import Grid
-from ..problem import Problem, column
+from ..problem import Problem
 from ..sde import Calculus, Noise
+from ..shapes import column
 
 __all__ = ["Adaptive", "Attempt", "SampleTable", "Trial", "first_step"]
 

@@ -25,10 +25,11 @@ from torch import Tensor
 
 from ..clocks import Clocked
 from ..grids import Grid, LogSNR
-from ..problem import Problem, column
+from ..problem import Problem
 from ..process import Process
 from ..references import Frame, Isotropic, Parts, Reference, combine
 from ..sde import Noise
+from ..shapes import column
 from .adaptive import Adaptive, Attempt, Trial, rms
 from .quadrature import integrate_histories
 

@@ -17,8 +17,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..problem import Problem, column
+from ..problem import Problem
 from ..sde import Calculus, Noise
+from ..shapes import column
 from .adaptive import Adaptive, Attempt, SampleTable, Trial, first_step
 from .additive import ShARK
 from .ito import SRIW1

@@ -12,7 +12,7 @@ from scorezoo import objectives as ob
 from scorezoo.data import PointData
 from scorezoo.training import train
 from sdesolve.noise import rademacher
-from sdesolve.process import expand_like
+from sdesolve.shapes import expand_like
 
 DATA = ss.Gaussian([0.3, -0.5], 0.25)
 MIXTURE = ss.GaussianMixture([0.4, 0.6], [[-1.0, 0.0], [1.0, 0.5]], 0.04)

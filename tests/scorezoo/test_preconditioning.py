@@ -5,7 +5,7 @@ import torch
 
 import sdesolve as ss
 from scorezoo.preconditioning import PRECONDITIONINGS, precondition
-from sdesolve.process import expand_like
+from sdesolve.shapes import expand_like
 
 PROCESSES = [ss.VPSDE(), ss.SubVPSDE(), ss.VESDE(), ss.EDM()]
 DATA = ss.Gaussian([0.3, -0.5, 0.1], 0.25)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sdesolve as ss
-from sdesolve.process import expand_like
+from sdesolve.shapes import expand_like
 
 from .test_processes import PROCESSES
 
