@@ -109,6 +109,8 @@ def _quality(name: str) -> str:
                 f"{toys['nfe']}, {toys['count']} points"
             )
     rows = [row for row in record.read("zoo").get("rows", []) if row["model"] == name]
+    count = max((row["count"] for row in rows), default=0)
+    rows = [row for row in rows if row["count"] == count]
     found = [
         f"{row['frechet']['frechet']:.2f} at NFE {row['nfe']}" + " with labels" * row["labels"]
         for row in rows
@@ -116,7 +118,7 @@ def _quality(name: str) -> str:
     ]
     if not found:
         return "-"
-    floor, count = rows[0]["floor"]["frechet"], rows[0]["count"]
+    floor = rows[0]["floor"]["frechet"]
     return f"Frechet {', '.join(found)} ({floor:.2f}), {count} images"
 
 

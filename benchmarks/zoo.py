@@ -66,10 +66,12 @@ def picture(name: str) -> None:
     """Rows of ten samples at 20 evaluations."""
     strips = []
     for network, weights in PICTURES[name].items():
+        if network not in scorezoo.pretrained_names():
+            return
         model = scorezoo.load(network)
         for row, weight in enumerate(weights):
             score = model.score
-            if weight is not None:
+            if weight not in (None, 1.0):
                 score = ss.conditional.classifier_free_guidance(score, weight)
             solution = ss.sample(
                 model.process,
@@ -96,7 +98,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [row for row in record.read(NAME).get("rows", []) if row["model"] not in arguments.again]
     known = {(r["model"], r["solver"], r["nfe"], r["labels"], r["count"]) for r in rows}
-    for name in MODELS:
+    for name in (m for m in MODELS if m in scorezoo.pretrained_names()):
         model = scorezoo.load(name)
         _, judge = shipped_reference(model.shape)
         kinds = (False, True) if model.classes else (False,)

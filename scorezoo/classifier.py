@@ -19,14 +19,13 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 import sdesolve as ss
 
-from .data import Data, ImageData
+from .data import Data, ImageData, read_tensors
 from .networks.unet import FourierFeatures
 
 __all__ = ["NoisyClassifier", "load_classifier", "noisy_accuracy", "train_noisy_classifier"]
@@ -198,5 +197,5 @@ def load_classifier(name: str | Path) -> NoisyClassifier:
             "folder with config.json and model.safetensors will do too"
         )
     model = NoisyClassifier(**json.loads((source / "config.json").read_text()))
-    model.load_state_dict(load_file(source / "model.safetensors"))
+    model.load_state_dict(read_tensors(source / "model.safetensors"))
     return model.eval().requires_grad_(False)

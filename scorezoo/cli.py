@@ -67,7 +67,8 @@ Steps = Annotated[
 Nfe = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(
-        help=f"Budget of network calls per image, never exceeded. [default: {DEFAULT_NFE}]"
+        help="Budget of network calls per image, never exceeded; each is two with --guidance. "
+        f"[default: {DEFAULT_NFE}]"
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed; image i depends on (seed, i) alone.")]
@@ -142,7 +143,7 @@ def _sample(
 
 
 def _images_of(name: str, device: str) -> ScoreModel:
-    net = load(name, device=device)
+    net = load(name, device=sharding.own_device(device))
     if len(net.shape) != 3:
         raise ValueError(
             f"{name!r} draws points of shape {net.shape}, not images; in Python: "
@@ -151,12 +152,15 @@ def _images_of(name: str, device: str) -> ScoreModel:
     return net
 
 
-def _report(solution: ss.Solution, solver: str | None, seconds: float) -> None:
+def _report(
+    solution: ss.Solution, solver: str | None, guidance: float | None, seconds: float
+) -> None:
     count = len(solution.x)
     steps = (solution.accepted + solution.rejected).double().mean().item()
+    nfe = solution.nfe.double().mean().item()
+    guided = "" if guidance is None else f" ({2 * nfe:.4g} network calls)"
     typer.echo(
-        f"solver {solver or 'default'}, {steps:.4g} steps, "
-        f"NFE {solution.nfe.double().mean().item():.4g} per image, "
+        f"solver {solver or 'default'}, {steps:.4g} steps, NFE {nfe:.4g}{guided} per image, "
         f"{seconds:.2f} s for {count} images ({seconds / count * 1e3:.3g} ms each)"
     )
 
@@ -179,7 +183,7 @@ def sample(
 ) -> None:
     """Draw images and write them as one PNG.
 
-    On several devices: accelerate launch -m scorezoo sample MODEL; the images are the same.
+    On several GPUs: accelerate launch -m scorezoo sample MODEL --device cuda; the same images.
     """
     net = _images_of(model, device)
     solution, seconds = _sample(
@@ -188,7 +192,7 @@ def sample(
     if not sharding.is_main_process():
         return
     save_png(output, grid(net.to_pixels(solution.x)))
-    _report(solution, solver, seconds)
+    _report(solution, solver, guidance, seconds)
     typer.echo(f"wrote {output}")
 
 
@@ -222,7 +226,7 @@ def evaluate(
     if not sharding.is_main_process():
         return
     mine, floor = reference.judge(net.to_pixels(solution.x).cpu())
-    _report(solution, solver, seconds)
+    _report(solution, solver, guidance, seconds)
     typer.echo(f"{'':24}{'images':>10}{'floor':>10}")
     typer.echo(f"{'Frechet distance':24}{mine.frechet:10.3f}{floor.frechet:10.3f}")
     typer.echo(f"{'kernel distance x 1000':24}{mine.kernel * 1e3:10.3f}{floor.kernel * 1e3:10.3f}")

@@ -17,13 +17,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from .toys import toy
 
-__all__ = ["Data", "ImageData", "PointData", "load_data", "load_images", "write_atomically"]
+__all__ = [
+    "Data",
+    "ImageData",
+    "PointData",
+    "load_data",
+    "load_images",
+    "read_tensors",
+    "write_atomically",
+]
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
+
+
 def _cache_folder() -> Path:
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "scorezoo"
@@ -162,7 +183,7 @@ def load_images(source: str, split: str = "train", *, progress: bool = True) -> 
     if not cache.exists():
         tensors = _decode(table, columns[0], progress)
         write_atomically(cache, lambda path: save_file(tensors, path))
-    tensors = load_file(cache)
+    tensors = read_tensors(cache)
     return ImageData(tensors["pixels"], tensors["labels"])
 
 

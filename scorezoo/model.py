@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
-from safetensors.torch import load_file, save_file
+from huggingface_hub import PyTorchModelHubMixin, snapshot_download
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import sdesolve as ss
 
-from .data import write_atomically
+from .data import read_tensors, write_atomically
 from .networks import NETWORKS
 from .preconditioning import precondition
 
@@ -29,6 +29,8 @@ __all__ = ["ScoreModel", "load", "pretrained_names", "save_reference"]
 _PROCESSES = {
     kind.__name__: kind for kind in (ss.VPSDE, ss.SubVPSDE, ss.VESDE, ss.ExponentialVESDE, ss.EDM)
 }
+
+_FILES = ("config.json", "model.safetensors", "reference.safetensors", "tuned-*.pt")
 
 
 def _build(kinds: dict[str, Any], config: dict[str, Any], what: str) -> Any:  # noqa: ANN401
@@ -127,7 +129,7 @@ def save_reference(path: Path, reference: ss.SpectralReference | ss.GaussianRefe
 
 
 def _load_reference(path: Path) -> ss.Reference:
-    tensors = load_file(path)
+    tensors = read_tensors(path)
     if "spectrum" in tensors:
         return ss.SpectralReference(tensors["mean"], tensors["spectrum"])
     rest = tensors.pop("rest").item()
@@ -164,12 +166,11 @@ def load(name: str | Path, *, device: torch.device | str = "cpu") -> ScoreModel:
             "model.safetensors or a Hub id owner/name will do too"
         )
     if is_hub_id:
-        model = ScoreModel.from_pretrained(str(name))
-    else:
-        model = ScoreModel(**json.loads((source / "config.json").read_text()))
-        model.load_state_dict(load_file(source / "model.safetensors"))
-        if (source / "reference.safetensors").exists():
-            model.reference = _load_reference(source / "reference.safetensors")
-        for file in source.glob("tuned-*.pt"):
-            model.tuned[int(file.stem.removeprefix("tuned-"))] = ss.Tuned.load(file)
+        source = Path(snapshot_download(str(name), allow_patterns=list(_FILES)))
+    model = ScoreModel(**json.loads((source / "config.json").read_text()))
+    model.load_state_dict(read_tensors(source / "model.safetensors"))
+    if (source / "reference.safetensors").exists():
+        model.reference = _load_reference(source / "reference.safetensors")
+    for file in source.glob("tuned-*.pt"):
+        model.tuned[int(file.stem.removeprefix("tuned-"))] = ss.Tuned.load(file)
     return model.to(device).eval().requires_grad_(False)

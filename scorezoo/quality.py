@@ -23,14 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 from tqdm import tqdm
 
-from .data import ImageData, write_atomically
+from .data import ImageData, read_tensors, write_atomically
 from .model import pretrained_folder
 
 __all__ = [
@@ -108,7 +108,12 @@ def train_classifier(
     """Train the feature extractor on labelled images: Adam, one cycle of the learning rate.
 
     Its features have a root mean square of 1 over the training images.
+
+    Raises:
+        ValueError: If an image has no label.
     """
+    if data.labels.min() < 0:
+        raise ValueError("the images have no labels; a feature extractor learns to tell classes")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Classifier(data.shape[0], data.shape[1], classes=int(data.labels.max()) + 1)
@@ -258,12 +263,14 @@ class Reference:
         """Read a file of :meth:`save`.
 
         Raises:
-            ValueError: If there is none.
+            ValueError: If there is none, or it is something else.
         """
         if not path.exists():
             known = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors")))
             raise ValueError(f"no feature extractor {path.stem!r}; known are {known or 'none'}")
-        state = load_file(path)
+        state = read_tensors(path)
+        if not {"train", "test", "extractor.body.10.weight"} <= set(state):
+            raise ValueError(f"{path} is no file of scorezoo features")
         prefix = "extractor."
         weights = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
         width, flat = weights["body.10.weight"].shape
@@ -283,13 +290,16 @@ def shipped_reference(shape: Sequence[int], name: str | None = None) -> tuple[st
         name: Its name, or a file of ``scorezoo features``.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or it takes images of another shape.
     """
     folder = pretrained_folder() / "features"
     if name is not None:
-        return name, Reference.load(
-            Path(name) if name.endswith(".safetensors") else folder / f"{name}.safetensors"
-        )
+        file = Path(name) if name.endswith(".safetensors") else folder / f"{name}.safetensors"
+        reference = Reference.load(file)
+        takes = reference.extractor.input_shape
+        if takes != tuple(shape):
+            raise ValueError(f"{name} takes images of shape {takes}, these have {tuple(shape)}")
+        return name, reference
     for path in sorted(folder.glob("*.safetensors")):
         reference = Reference.load(path)
         if reference.extractor.input_shape == tuple(shape):

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from torch.optim.swa_utils import AveragedModel
 
 from .data import write_atomically
@@ -86,7 +88,7 @@ class Run:
         log = self.output / "loss.jsonl"
         if log.exists():
             lines = log.read_text().splitlines()
-            kept = "".join(line + "\n" for line in lines if json.loads(line)["step"] <= step)
+            kept = "".join(line + "\n" for line in lines if _step(line) <= step)
             write_atomically(log, lambda p: p.write_text(kept))
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
@@ -130,15 +132,18 @@ class Run:
         path = self.output / "checkpoint.pt"
         try:
             write_atomically(path, lambda p: torch.save(state, p))
-            self._export(average)
-        # torch reports a full disk as a RuntimeError.
-        except (OSError, RuntimeError) as error:
+            self.export(average)
+        # Nobody reports a full disk as torch and safetensors do.
+        except (OSError, RuntimeError, SafetensorError) as error:
             raise OSError(
                 f"cannot write the checkpoint of step {step} to {self.output}: {error}. What was "
                 "there before is whole: make room and start the same command again"
             ) from error
 
-    def _export(self, average: AveragedModel) -> None:
+    def export(self, average: AveragedModel) -> None:
+        """Write the averaged model to ``model/``."""
+        if not self.accelerator.is_main_process:
+            return
         fresh, folder = self.output / ".model.tmp", self.output / "model"
         shutil.rmtree(fresh, ignore_errors=True)
         averaged = average.module
@@ -146,3 +151,12 @@ class Run:
         averaged.save_pretrained(fresh)
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
+
+
+def _step(line: str) -> float:
+    """Step of a line of the log; past every other if a full disk or a kill tore it."""
+    try:
+        step: float = json.loads(line)["step"]
+    except json.JSONDecodeError:
+        return math.inf
+    return step

@@ -18,7 +18,7 @@ from torch import Tensor
 import sdesolve as ss
 from sdesolve.scores import Score
 
-__all__ = ["group", "is_main_process", "sample"]
+__all__ = ["group", "is_main_process", "own_device", "sample"]
 
 
 def _processes() -> int:
@@ -28,6 +28,13 @@ def _processes() -> int:
 def is_main_process() -> bool:
     """Whether this process is the one that prints and writes."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def own_device(device: str) -> str:
+    """What ``cuda`` means to this process: of several on a machine, each has a card of its own."""
+    if device == "cuda" and _processes() > 1:
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return device
 
 
 @contextmanager
@@ -77,16 +84,22 @@ def sample(
     if count < n:
         raise ValueError(f"{count} samples cannot be shared by {n} processes; draw {n} or more")
     mine = slice(count * i // n, count * (i + 1) // n)
+    solver = options.pop("solver", None)
+    if isinstance(solver, ss.solvers.Solver):
+        solver = solver.rows(shape, mine.start, mine.stop)
     part = ss.sample(
         process,
         score,
         (mine.stop - mine.start, *shape[1:]),
+        solver=solver,
         first=first + mine.start,
         x=None if x is None else x[mine],
         cond=None if cond is None else {name: value[mine] for name, value in cond.items()},
         **options,
     )
-    names = ("x", "nfe", "status", "reached", "accepted", "rejected")
+    names = ["x", "nfe", "status", "reached", "accepted", "rejected"]
+    if part.error is not None:
+        names.append("error")
     parts = gather_object([{name: getattr(part, name).cpu() for name in names}])
     paths = [] if part.path is None else gather_object([part.path.cpu()])
     return replace(

@@ -177,6 +177,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         model = ScoreModel(**model_config)
+    _check_labels(data, model.classes)
     objective = _objective(config, plan, preconditioning)
     ema = get_ema_multi_avg_fn(plan.ema_decay)  # type: ignore[no-untyped-call]
     average = AveragedModel(model, multi_avg_fn=ema)
@@ -193,6 +194,8 @@ def train(
 
     run = Run(accelerator, output, _identity(model_config, plan, objective))
     start = run.resume(model, average, optimizer)
+    if start:
+        run.export(average)  # a run may have ended between its checkpoint and this
     last = min(steps, max_steps or steps)
     bar = tqdm(
         total=steps,
@@ -244,6 +247,18 @@ def train(
     averaged = average.module
     assert isinstance(averaged, ScoreModel)
     return averaged.eval()
+
+
+def _check_labels(data: Data, classes: int) -> None:
+    if not classes:
+        return
+    low, high = int(data.labels.min()), int(data.labels.max())
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"a network of {classes} classes wants labels 0 to {classes - 1}, the data have "
+            + ("none" if high < 0 else f"{low} to {high}")
+            + '; set classes under [network], or name the column "label"'
+        )
 
 
 def _count_steps(plan: TrainingConfig, count: int, parts: int) -> int:

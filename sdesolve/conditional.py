@@ -22,13 +22,12 @@ import torch
 from torch import Tensor
 
 from .scores import Score
-from .shapes import column
 
 __all__ = ["classifier_free_guidance", "classifier_guidance"]
 
 
 def classifier_guidance(
-    score: Score, log_prob: Callable[..., Tensor], weight: float | Tensor = 1.0
+    score: Score, log_prob: Callable[..., Tensor], weight: float = 1.0
 ) -> Score:
     """Score of the law of x given what a classifier reads in it.
 
@@ -36,7 +35,7 @@ def classifier_guidance(
         score: Score of the noised data, ``(x, t) -> like x``.
         log_prob: Callable ``(x, t, **cond) -> (batch,)``, log p_t(y | x), differentiable in x, each
             entry a function of its own sample alone; ``cond`` says what y is.
-        weight: w, or one for each sample, ``(batch,)``.
+        weight: w.
 
     Returns:
         Callable ``(x, t, **cond)``: one call of the score and a gradient of the classifier. All of
@@ -66,19 +65,19 @@ def classifier_guidance(
                     f"log_prob is one number per sample, ({len(x)},), got {tuple(value.shape)}"
                 )
             (gradient,) = torch.autograd.grad(value.sum(), y)
-        return score(x, t) + _weight(weight, x) * gradient
+        return score(x, t) + weight * gradient
 
     return guided
 
 
-def classifier_free_guidance(score: Score, weight: float | Tensor = 1.0) -> Score:
+def classifier_free_guidance(score: Score, weight: float = 1.0) -> Score:
     """Score that follows its own reading of a condition with a weight.
 
     Args:
         score: Callable ``(x, t, **cond) -> like x``: with ``cond`` the score of a conditional law,
             without it of all data, such as a network trained with dropout of its labels.
-        weight: w, or one for each sample, ``(batch,)``: 0 is the unconditional score, 1 the
-            conditional one, larger values prefer typical members of the class to variety.
+        weight: w: 0 is the unconditional score, 1 the conditional one, larger values prefer typical
+            members of the class to variety.
 
     Returns:
         Callable ``(x, t, **cond)`` that calls the score twice. The NFE of a solution counts calls
@@ -103,10 +102,6 @@ def classifier_free_guidance(score: Score, weight: float | Tensor = 1.0) -> Scor
         if not cond:
             raise ValueError('guidance needs a condition; write cond={"label": y}')
         free = score(x, t)
-        return torch.lerp(free, score(x, t, **cond), _weight(weight, x))
+        return torch.lerp(free, score(x, t, **cond), weight)
 
     return guided
-
-
-def _weight(weight: float | Tensor, x: Tensor) -> float | Tensor:
-    return column(weight, x) if isinstance(weight, Tensor) else weight

@@ -139,6 +139,8 @@ class Principal(Frame):
     def settle(self, parts: Parts) -> tuple[Tensor, Parts]:
         """In place: the whole then lacks nothing."""
         whole, (own, last) = parts
+        if not whole.is_contiguous():
+            return super().settle(parts)
         whole.view(len(whole), -1).addmm_(own - last, self._basis)
         return whole, (whole, own.expand(2, *own.shape))
 

@@ -32,7 +32,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .checks import check_cond, check_count
+from .checks import check_cond, check_count, check_state
 from .process import Process
 from .references import GaussianReference, Reference
 from .scores import Score
@@ -173,6 +173,8 @@ class Tuner:
         self._quick, self._cond = bool(quick), cond or {}
         self._cache, self._progress = cache, progress
         self._prior = process.prior(self._event)
+        if reference is not None:
+            reference.frame(self._noise(_FIRST, 1))  # complains of another event
 
     @torch.no_grad()
     def tune(self, nfe: int) -> Tuned:
@@ -272,7 +274,7 @@ class Tuner:
             self._seed,
             _FIRST,
             count,
-            self._chunk,
+            min(self._chunk, count),  # whole chunks are run: a longer one would reach the next part
             self._noise,
             self._condition,
         )
@@ -294,6 +296,7 @@ def _check(
     trajectories: int,
     cond: Mapping[str, Tensor] | None,
 ) -> None:
+    check_count("trajectories", trajectories)
     if trajectories < 16:
         raise ValueError(f"trajectories must be 16 or more, got {trajectories}")
     if not (math.isfinite(stochasticity) and stochasticity >= 0):
@@ -304,8 +307,10 @@ def _check(
         raise ValueError("a surrogate is fitted to data and has no conditions: give data, no cond")
     if score is None and not surrogate:
         raise ValueError('give a score, or data and surrogate="mixture"')
-    if data is None and shape is None:
+    if (data is None) == (shape is None):
         raise ValueError("give data, or shape=event for the shape of one sample")
+    if data is not None:
+        check_state(data)
     check_cond(cond, trajectories)
 
 

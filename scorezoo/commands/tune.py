@@ -49,15 +49,20 @@ def tune(
         raise typer.BadParameter(f"surrogate is mixture, got {surrogate!r}")
     net = load(model, device=device)
     known = _training_data(model, data)
+    if known.shape != net.shape:
+        raise ValueError(f"the data have shape {known.shape}, the model draws {net.shape}")
     chosen = torch.randperm(len(known), generator=torch.Generator().manual_seed(seed))[:SHOWN]
     x = known.batch(chosen, net.data_range).to(device)
     kind = ss.SpectralReference if x.ndim > 2 else ss.GaussianReference
     reference = kind.from_data(x)
     cond = None
     if net.classes and surrogate is None:  # every label and none, in turn: sampling may ask for any
+        if trajectories < 4 * (net.classes + 1):  # a quarter of them selects
+            raise ValueError(
+                f"{net.classes} classes want {4 * (net.classes + 1)} trajectories or more, got "
+                f"{trajectories}"
+            )
         cond = {"label": (torch.arange(trajectories) % (net.classes + 1) - 1).to(device)}
-    output.mkdir(parents=True, exist_ok=True)
-    save_reference(output / "reference.safetensors", reference)
     tuner = ss.Tuner(
         net.process,
         net.score,
@@ -74,6 +79,7 @@ def tune(
     )
     for budget in nfe:
         tuned = tuner.tune(budget)
+        save_reference(output / "reference.safetensors", reference)
         name = f"stochastic-{stochasticity:g}" if stochasticity else "tuned"
         tuned.save(output / f"{name}-{budget}.pt")
         typer.echo(

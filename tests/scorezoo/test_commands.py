@@ -76,13 +76,16 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, message, model, fold
     assert "Traceback" not in result.output
 
 
-def test_a_toy_is_tuned_to_its_own_points_and_has_no_likelihood_of_images(tmp_path):
+def test_a_toy_is_tuned_to_its_own_points_and_to_no_images(folder, tmp_path):
     """No --data: the recipe's density is drawn from; principal variances are kept beside it."""
     out = tmp_path / "tuned"
     arguments = ["tune", "toy-moons", "--output", str(out), "--nfe", "2", "--trajectories", "16"]
     result = run.invoke(app, [*arguments, "--quick"])
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in out.iterdir()) == ["reference.safetensors", "tuned-2.pt"]
+    arguments = ["tune", "toy-moons", "--output", str(out), "--nfe", "2", "--data", str(folder)]
+    result = run.invoke(app, arguments)
+    assert result.exit_code != 0
     result = run.invoke(app, ["likelihood", "toy-moons", "--output", str(tmp_path / "bits.png")])
     assert result.exit_code != 0
     assert "toy density" in str(result.output) + str(result.exception)

@@ -93,6 +93,15 @@ def test_a_reference_beside_the_weights_is_the_one_that_was_saved(kind, tmp_path
     assert torch.allclose(found.mean, reference.mean, rtol=1e-6)
 
 
+def test_a_model_of_the_hub_is_what_lies_in_its_folder(tmp_path, monkeypatch):
+    scorezoo.ScoreModel(**TINY).save_pretrained(tmp_path)
+    shape = scorezoo.load(tmp_path).shape
+    data = torch.rand(9, *shape, generator=torch.Generator().manual_seed(0))
+    save_reference(tmp_path / "reference.safetensors", ss.SpectralReference.from_data(data))
+    monkeypatch.setattr(scorezoo.model, "snapshot_download", lambda name, **_: str(tmp_path))
+    assert isinstance(scorezoo.load("somebody/model").reference, ss.SpectralReference)
+
+
 def test_a_tuned_model_samples_with_what_lies_beside_it(tmp_path):
     """A spectrum and a solver in the folder are used when no solver is chosen."""
     folder = tmp_path / "tuned"

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from scorezoo.model import pretrained_folder
 from scorezoo.quality import (
     Classifier,
     Reference,
@@ -68,6 +69,11 @@ def test_the_shipped_reference():
     assert name == "fashion-mnist"
     with pytest.raises(ValueError, match="scorezoo features"):
         shipped_reference((1, 28, 24))
+    with pytest.raises(ValueError, match="takes images of shape"):
+        shipped_reference((1, 28, 28), "cifar10")
+    weights = str(pretrained_folder() / "fashion-mnist" / "model.safetensors")
+    with pytest.raises(ValueError, match="no file of scorezoo features"):
+        shipped_reference((1, 28, 28), weights)
     assert reference.train.shape == reference.test.shape == (10_000, 64)
     floor = distances(reference.train, reference.test)
     noise = torch.randint(

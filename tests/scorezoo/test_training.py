@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from scorezoo.data import PointData
+import scorezoo
+from scorezoo.data import ImageData, PointData
 from scorezoo.networks import NETWORKS
 from scorezoo.training import Compute, TrainingConfig, _draw, train
 
@@ -235,6 +237,27 @@ def test_a_full_disk_leaves_the_checkpoint_before(recipe, images, tmp_path, monk
     monkeypatch.undo()
     train(recipe, images, folder, max_steps=4, progress=False)
     assert [step for step, _ in _lines(folder)] == [2, 4]
+
+
+def test_a_run_that_ended_before_its_export_is_exported(recipe, images, tmp_path):
+    """Also where the log ends in half a line."""
+    folder = tmp_path / "run"
+    model = train(recipe, images, folder, max_steps=2, progress=False)
+    shutil.rmtree(folder / "model")
+    with (folder / "loss.jsonl").open("a") as log:
+        log.write('{"step": 3, "lo')
+    train(recipe, images, folder, max_steps=2, progress=False)
+    again = scorezoo.load(folder / "model").state_dict()
+    assert all(torch.equal(again[name], value) for name, value in model.state_dict().items())
+    assert [step for step, _ in _lines(folder)] == [2]
+
+
+@pytest.mark.parametrize(("first", "found"), [(1, "1 to 4"), (None, "none")])
+def test_labels_that_are_no_classes_are_refused(edm_recipe, images, tmp_path, first, found):
+    labels = torch.full((40,), -1) if first is None else images.labels + first
+    data = ImageData(images.pixels, labels)
+    with pytest.raises(ValueError, match=f"labels 0 to 3, the data have {found}"):
+        train(edm_recipe, data, tmp_path / "run", progress=False)
 
 
 def test_an_unreadable_checkpoint_is_reported_and_left_alone(recipe, images, tmp_path):

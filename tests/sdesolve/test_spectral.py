@@ -53,6 +53,21 @@ def test_energies_and_grams_are_sums_over_the_bands(kind):
     assert sizes.sum().item() == pytest.approx(36, rel=1e-9)
 
 
+def test_states_of_any_memory_layout_move_alike():
+    """Principal directions are added in place where a state is one block, beside it elsewhere."""
+    process, x = ss.EDM(), torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    reference = ss.GaussianReference.from_data(x, rank=2)
+    score = ss.Gaussian(torch.zeros(3, 6, 6), 0.3).score(process)
+    solver = ss.ExponentialAdams(2, reference=reference)
+
+    def run(x):
+        return ss.sample(process, score, x.shape, x=x, solver=solver, nfe=4).x
+
+    turned = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    assert not turned.is_contiguous()
+    assert torch.allclose(run(turned), run(x), rtol=1e-5, atol=1e-6)
+
+
 def test_gain_measured_on_gaussian_data_is_that_of_its_covariance():
     process = ss.EDM(sigma_max=20.0)
     variances = torch.tensor([4.0, 0.25, 0.01], dtype=torch.float64)

@@ -16,6 +16,7 @@ from sdesolve.tune_paths import PUBLISHED, _interval
 PROCESS = ss.EDM(sigma_max=20.0, sigma_min=0.01)
 MIX = ss.GaussianMixture([0.3, 0.7], [[-1.0, 0.5], [1.0, 0.0]], 0.02)
 NFE = 5
+REFERENCE = ss.GaussianReference.from_data(MIX.sample(50))
 
 
 def _exact(times, x):
@@ -192,10 +193,13 @@ def test_bad_input_is_refused_before_the_score_is_called():
     for arguments, message in (
         ({"nfe": 1, "shape": (2,)}, "2 or more"),
         ({"nfe": 5}, "give data, or shape"),
+        ({"nfe": 5, "shape": (2,), "data": MIX.sample(50)}, "give data, or shape"),
+        ({"nfe": 5, "shape": (2,), "trajectories": 64.5}, "whole number"),
+        ({"nfe": 5, "shape": (3,), "reference": REFERENCE, "cache": False}, "made for events"),
         ({"nfe": 5, "shape": (2,), "trajectories": 3}, "16 or more"),
         ({"nfe": 5, "shape": (2,), "cond": {"y": torch.zeros(3)}}, "first axis"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((ValueError, TypeError), match=message):
             ss.tune(PROCESS, score, **arguments)
     noisy = ss.ExponentialAdams(2, None, tau=1.0)
     problem = Problem(PROCESS.reverse(score, 1.0))

@@ -1,6 +1,7 @@
 """Stochastic tuning and surrogates: laws on noise that nothing has seen, no call too many."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -32,6 +33,30 @@ def _sample(solver, n, stochasticity, nfe=NFE, grid=None):
         seed=5,
         dtype=torch.float64,
     )
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_search_selection_and_measurement_have_noise_of_their_own(quick):
+    tuner = ss.Tuner(
+        PROCESS,
+        MIX.score(PROCESS),
+        MIX.sample(600),
+        stochasticity=1.0,
+        trajectories=16,
+        quick=quick,
+        cache=False,
+    )
+    runs, _, _ = tuner._laws
+    drawn = []
+
+    def noise(first, n):
+        drawn.extend(range(first, first + n))
+        return runs.noise(first, n)
+
+    table = ss.solver("ddpm").plan(Problem(runs.equation), torch.tensor([PROCESS.T, PROCESS.eps]))
+    for part in ("search", "select", "held out"):
+        replace(runs, noise=noise)(table, part)
+    assert len(drawn) == len(set(drawn)) == 5 * runs.count
 
 
 @pytest.fixture(scope="module")
