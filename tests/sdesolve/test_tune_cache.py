@@ -117,7 +117,10 @@ def test_every_setting_has_a_file_of_its_own(monkeypatch):
 def test_references_that_cannot_be_saved_are_refused_before_tuning():
     class Mine(Reference):
         scale = 1.0
-        frame = energy = None
+        energy = None
+
+        def frame(self, x):
+            return None
 
     with pytest.raises(TypeError, match="cache=False"):
         ss.tune(PROCESS, SCORE, 5, DATA, reference=Mine())
