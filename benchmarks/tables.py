@@ -239,7 +239,7 @@ def likelihood() -> str:
     ]
     values = "\n".join(f"- {_bits_in_words(name, bits)}" for name, bits in result["bits"].items())
     text = (
-        f"The first Fashion-MNIST test images:\n\n{values}\n\nIntervals are 95 % of the "
+        f"The first test images of what a network was trained on:\n\n{values}\n\nIntervals are 95 % of the "
         "mean, with one uniform dequantisation and one probe for each image, bins centred on the "
         "values of training."
     )
