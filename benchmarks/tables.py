@@ -240,8 +240,8 @@ def likelihood() -> str:
     values = "\n".join(f"- {_bits_in_words(name, bits)}" for name, bits in result["bits"].items())
     text = (
         f"The first test images of what a network was trained on:\n\n{values}\n\n"
-        "Intervals are 95 % of the mean, with one uniform dequantisation and one probe for each image, bins centred on the "
-        "values of training."
+        "Intervals are 95 % of the mean, with one uniform dequantisation and one probe for each "
+        "image, bins centred on the values of training."
     )
     made = next(iter(result["bits"].values()))["machine"]
     speed = next(iter(result["speed"].values()))
