@@ -89,7 +89,7 @@ class Inpainting(Corrector):
         noise: NoiseSource,
     ) -> Correction:
         """``steps`` corrections at grid point ``i``, each followed by a replacement."""
-        known, mask = self.known.to(x.device, x.dtype), self.mask.to(x.device).bool()
+        known, mask = self.known.to(x.dtype).to(x.device), self.mask.to(x.device).bool()
         values = (plan.alpha[i] * known).add(noise.normal(), alpha=plan.sigma[i])
         for _ in range(self.steps):
             x, state, info = self.corrector.correct(problem, plan.moves, i, x, state, noise)

@@ -86,6 +86,7 @@ def test_a_toy_is_tuned_to_its_own_points_and_to_no_images(folder, tmp_path):
     arguments = ["tune", "toy-moons", "--output", str(out), "--nfe", "2", "--data", str(folder)]
     result = run.invoke(app, arguments)
     assert result.exit_code != 0
+    assert "the data have shape" in str(result.output) + str(result.exception)
     result = run.invoke(app, ["likelihood", "toy-moons", "--output", str(tmp_path / "bits.png")])
     assert result.exit_code != 0
     assert "toy density" in str(result.output) + str(result.exception)
