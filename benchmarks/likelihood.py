@@ -34,10 +34,12 @@ from scorezoo.likelihood import bin_scale, evaluate_likelihood
 NAME = "likelihood"
 
 
-def bits(model: scorezoo.ScoreModel, images: ImageData, count: int, folder: Path) -> dict[str, Any]:
+def bits(
+    model: scorezoo.ScoreModel, images: ImageData, count: int, folder: Path, batch: int
+) -> dict[str, Any]:
     """Bits per dimension of the first ``count`` test images at a tolerance of 1e-5."""
     result = evaluate_likelihood(
-        model, images, count, divergence=ss.Hutchinson(1), batch_size=16, folder=folder
+        model, images, count, divergence=ss.Hutchinson(1), batch_size=batch, folder=folder
     )
     mean, half = result.mean()
     nfe = result.values["nfe"].double()
@@ -53,7 +55,7 @@ def bits(model: scorezoo.ScoreModel, images: ImageData, count: int, folder: Path
         "seconds_per_image": result.seconds / count,
         "prior_mismatch_bits": result.bits(result.values["prior_mismatch"]).mean().item(),
         "range": [result.bits_per_dim.min().item(), result.bits_per_dim.max().item()],
-        "machine": record.machine(),
+        "machine": record.machine(device=str(model.device)),
     }
 
 
@@ -167,14 +169,18 @@ def main() -> None:
     parser.add_argument("--model", default="fashion-mnist", help="network")
     parser.add_argument("--data", default="zalando-datasets/fashion_mnist")
     parser.add_argument("--count", type=int, default=256, help="images of the bits")
+    parser.add_argument("--batch", type=int, default=16, help="images at a time, of the bits")
+    parser.add_argument("--device", default="cpu", help="of the bits; cuda: faster, other probes")
     parser.add_argument("--few", type=int, default=4, help="images of the speed")
     parser.add_argument("--folder", type=Path, default=Path("runs/likelihood"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model = scorezoo.load(arguments.model)
+    device = arguments.device if arguments.part == "bits" else "cpu"
+    model = scorezoo.load(arguments.model, device=device)
     images = load_images(arguments.data, "test")
     if arguments.part == "bits":
-        part = bits(model, images, arguments.count, arguments.folder / arguments.model)
+        folder = arguments.folder / arguments.model
+        part = bits(model, images, arguments.count, folder, arguments.batch)
     else:
         part = speed(model, images, arguments.few)
     result = record.read(NAME)

@@ -28,12 +28,14 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def machine(*packages: str) -> dict[str, Any]:
+def machine(*packages: str, device: str = "cpu") -> dict[str, Any]:
     """Who measured: command, date, processor, threads, versions of torch and ``packages``."""
+    card = torch.device(device).type == "cuda"
     return {
         "command": " ".join(["python -m", _module(), *map(_anywhere, sys.argv[1:])]),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "processor": _processor(),
+        **({"device": torch.cuda.get_device_name(device)} if card else {}),
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", *packages)},
     }

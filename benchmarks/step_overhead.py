@@ -6,6 +6,7 @@ in one process; a loaded machine disturbs the fastest run least. The difference 
 calls is what a call costs, the rest what a run costs once: tables, grids.
 
     python -m benchmarks.step_overhead
+    python -m benchmarks.step_overhead --device cuda --solvers exponential UniPC heun 2m
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def contenders(x: Tensor, nfe: int) -> dict[str, Run]:
         solver = ss.solver(name)
         if isinstance(solver, ss.Solver) and "additive" in solver.noise_types:
             found[f"ours {name}"] = _ours(solver, x, nfe)
-    data = torch.randn(500, *IMAGE, generator=torch.Generator().manual_seed(1))
+    data = torch.randn(500, *IMAGE, generator=torch.Generator().manual_seed(1)).to(x)
     images = x.reshape(len(x), *IMAGE)
     principal, cosine = ss.GaussianReference.from_data, ss.SpectralReference.from_data(data)
     found["ours exponential, isotropic"] = _ours(ss.ExponentialAdams(), images, nfe)
@@ -113,9 +114,9 @@ def contenders(x: Tensor, nfe: int) -> dict[str, Run]:
     return found
 
 
-def measure(repeats: int, wanted: list[str] | None) -> dict[str, object]:
+def measure(repeats: int, wanted: list[str] | None, device: str = "cpu") -> dict[str, object]:
     """Milliseconds a call, in ratio to diffusers' DPMSolverMultistep too, and once a run."""
-    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0)) * ENDS[0]
+    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0)).to(device) * ENDS[0]
     runs = {nfe: contenders(x, nfe) for nfe in CALLS}
     names = [
         name
@@ -127,6 +128,7 @@ def measure(repeats: int, wanted: list[str] | None) -> dict[str, object]:
         for name, nfe in fastest:
             start = time.perf_counter()
             runs[nfe][name]()
+            x[0, 0].item()  # waits for the device
             fastest[name, nfe] = min(fastest[name, nfe], time.perf_counter() - start)
     few, many = CALLS
     call = {n: 1e3 * (fastest[n, many] - fastest[n, few]) / (many - few) for n in names}
@@ -134,7 +136,8 @@ def measure(repeats: int, wanted: list[str] | None) -> dict[str, object]:
     base = call.get(BASE, float("nan"))
     return {
         **record.machine(
-            *(n for n in ("diffusers", "k-diffusion", "azula") if n not in peers.absent())
+            *(n for n in ("diffusers", "k-diffusion", "azula") if n not in peers.absent()),
+            device=device,
         ),
         "shape": SHAPE,
         "calls": CALLS,
@@ -155,9 +158,11 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--solvers", nargs="+", help="parts of names; diffusers' 2M always runs")
+    parser.add_argument("--device", default="cpu", help="cuda: results/step_overhead_cuda.json")
     arguments = parser.parse_args()
-    result = measure(arguments.repeats, arguments.solvers)
-    record.write("step_overhead", result)
+    result = measure(arguments.repeats, arguments.solvers, arguments.device)
+    on = "" if arguments.device == "cpu" else f"_{torch.device(arguments.device).type}"
+    record.write(f"step_overhead{on}", result)
     ratios, once = result["over_dpm_multistep"], result["ms_once"]
     assert isinstance(ratios, dict) and isinstance(once, dict)
     for name, ratio in ratios.items():

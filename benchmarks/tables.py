@@ -82,7 +82,7 @@ def zoo() -> str:
         "model",
         "parameters",
         "samples seen",
-        "wall hours (2 shared cores)",
+        "wall hours",
         "summed loss",
         "distance to the data (floor)",
         "bits/dim",
@@ -139,6 +139,22 @@ def _gain(solver: ss.Tuned) -> str:
         return f"{solver.gain:.2f}*"
     low, high = solver.gain_interval
     return f"{solver.gain:.2f} ({low:.2f} to {high:.2f})"
+
+
+def on_a_gpu() -> str:
+    """What a call costs beside the network on a GPU, ours and diffusers' in one run."""
+    result = record.read("step_overhead_cuda")
+    ratios, times = result["over_dpm_multistep"], result["ms_per_call"]
+    body = [
+        [name, f"{1e3 * times[name]:.0f}", f"{ratio:.2f}"]
+        for name, ratio in sorted(ratios.items(), key=lambda item: item[1])
+    ]
+    versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items())
+    note = (
+        f"`{result['command']}`, {result['date']}, {result['device']}, {versions}, "
+        f"{'x'.join(map(str, result['shape']))} values in float32."
+    )
+    return record.table(["sampler", "us a call", "ratio"], body) + "\n\n" + note
 
 
 def speed() -> str:
@@ -262,12 +278,13 @@ def likelihood() -> str:
 
 def _bits_in_words(name: str, bits: dict[str, Any]) -> str:
     low, high = bits["nfe_range"]
+    place = bits["machine"].get("device", "one busy core")
     return (
         f"`{name}`: **{bits['bits_per_dim']:.3f} ± {bits['half_interval_95']:.3f} bits/dim**, "
         f"{bits['count']} images, density at t = {bits['eps']:g}, rtol = atol = {bits['rtol']:g}; "
         f"NFE {bits['nfe_mean']:.0f} ({low} to {high}), {bits['failed']} failures, "
-        f"{bits['seconds_per_image']:.1f} s an image on one busy core; the default prior costs at "
-        f"most {bits['prior_mismatch_bits']:.4f} bits/dim"
+        f"{bits['seconds_per_image']:.1f} s an image on {place}; the default prior costs at most "
+        f"{bits['prior_mismatch_bits']:.4f} bits/dim"
     )
 
 
@@ -278,6 +295,7 @@ def main() -> None:
     record.update_section(readme, "zoo", zoo())
     record.update_section(readme, "tuned", tuned())
     record.update_section(readme, "speed", speed())
+    record.update_section(readme, "gpu", on_a_gpu())
     record.update_section(readme, "likelihood", likelihood())
 
 

@@ -40,7 +40,7 @@ def measure(
     model: scorezoo.ScoreModel, solver: str, nfe: int, labels: bool, count: int, judge: Reference
 ) -> dict[str, Any]:
     """One row."""
-    cond = {"label": torch.arange(count) % model.classes} if labels else None
+    cond = {"label": (torch.arange(count) % model.classes).to(model.device)} if labels else None
     solution = ss.sample(
         model.process,
         model.score,
@@ -50,8 +50,9 @@ def measure(
         nfe=nfe,
         batch_size=125,
         cond=cond,
+        device=model.device,
     )
-    mine, floor = judge.judge(model.to_pixels(solution.x))
+    mine, floor = judge.judge(model.to_pixels(solution.x).cpu())
     return {
         "solver": solver,
         "nfe": int(solution.nfe.max()),
@@ -62,13 +63,13 @@ def measure(
     }
 
 
-def picture(name: str) -> None:
+def picture(name: str, device: str) -> None:
     """Rows of ten samples at 20 evaluations."""
     strips = []
     for network, weights in PICTURES[name].items():
         if network not in scorezoo.pretrained_names():
             return
-        model = scorezoo.load(network)
+        model = scorezoo.load(network, device=device)
         for row, weight in enumerate(weights):
             score = model.score
             if weight not in (None, 1.0):
@@ -81,9 +82,10 @@ def picture(name: str) -> None:
                 grid=ss.Karras(),
                 nfe=20,
                 first=row * SHOWN,
-                cond=None if weight is None else {"label": torch.arange(SHOWN)},
+                cond=None if weight is None else {"label": torch.arange(SHOWN, device=device)},
+                device=device,
             )
-            strips.append(model.to_pixels(solution.x))
+            strips.append(model.to_pixels(solution.x).cpu())
     path = record.ROOT / "docs" / f"{name}.png"
     save_png(path, grid(torch.cat(strips), columns=SHOWN), scale=2)
 
@@ -95,11 +97,12 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=1000, help="images of a row")
     parser.add_argument("--again", nargs="+", default=[], choices=MODELS)
+    parser.add_argument("--device", default="cpu", help="cuda: faster, other noise")
     arguments = parser.parse_args()
     rows = [row for row in record.read(NAME).get("rows", []) if row["model"] not in arguments.again]
     known = {(r["model"], r["solver"], r["nfe"], r["labels"], r["count"]) for r in rows}
     for name in (m for m in MODELS if m in scorezoo.pretrained_names()):
-        model = scorezoo.load(name)
+        model = scorezoo.load(name, device=arguments.device)
         _, judge = shipped_reference(model.shape)
         kinds = (False, True) if model.classes else (False,)
         jobs = [(solver, nfe, labels) for labels in kinds for solver, nfe in SETTINGS]
@@ -108,9 +111,10 @@ def main() -> None:
                 continue
             row = measure(model, solver, nfe, labels, arguments.count, judge)
             rows.append({"model": name} | row)
-            record.write(NAME, {"machine": record.machine(), "rows": rows})
+            machine = record.machine(device=arguments.device)
+            record.write(NAME, {"machine": machine, "rows": rows})
     for name in PICTURES:
-        picture(name)
+        picture(name, arguments.device)
     tables.main()
 
 

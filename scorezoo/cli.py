@@ -16,6 +16,7 @@ from sdesolve.solvers.default import DEFAULT_NFE
 
 from . import sharding
 from .commands.classifier import classifier
+from .commands.export import export
 from .commands.latent import encode, interpolate
 from .commands.likelihood import likelihood
 from .commands.tune import tune
@@ -349,5 +350,5 @@ def list_models() -> None:
     typer.echo(f"recipes: {', '.join(recipe_names())}")
 
 
-for command in (likelihood, encode, interpolate, tune, classifier):
+for command in (likelihood, encode, interpolate, tune, classifier, export):
     app.command()(_clear_errors(command))

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 import sdesolve as ss
 
+from . import kernels
 from .data import ImageData, write_atomically
 from .model import ScoreModel
 
@@ -140,7 +141,8 @@ def evaluate_likelihood(
     with _place(folder) as place:
         store = _Store(Path(place), settings)
         done = store.done(count)
-        with tqdm(total=count, initial=int(done.sum()), unit="image", disable=not progress) as bar:
+        bar = tqdm(total=count, initial=int(done.sum()), unit="image", disable=not progress)
+        with bar, kernels.exact():
             for rows in _missing(done, batch_size):
                 x = images.batch(rows, model.data_range).to(model.device)
                 start = time.perf_counter()

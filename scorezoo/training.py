@@ -35,12 +35,17 @@ from tqdm import tqdm
 
 from sdesolve.noise import stream_seed
 
+from . import kernels
 from .data import Data
 from .model import ScoreModel
 from .objectives import OBJECTIVES, Objective
+from .prefetch import prefetch
 from .runs import Run
 
 __all__ = ["Compute", "TrainingConfig", "train"]
+
+Part = tuple[Tensor, ...]
+"""Images, times, noise and, for a network with classes, labels."""
 
 
 @dataclass(frozen=True)
@@ -205,15 +210,20 @@ def train(
         disable=not (progress and accelerator.is_main_process),
     )
     losses: list[Tensor] = []
+
+    def draw(step: int) -> list[Part]:
+        return list(_draw(data, model, plan, objective, step, accelerator, compute))
+
     clock = time.perf_counter()
-    for step in range(start, last):
+    for step, parts in enumerate(prefetch(draw, range(start, last)), start):
         for group in optimizer.param_groups:
             group["lr"] = plan.learning_rate * plan.rate(step, steps)
         optimizer.zero_grad()
         loss = torch.zeros((), device=accelerator.device)
-        parts = _draw(data, model, plan, objective, step, accelerator, compute)
-        with _dropout_of(step, plan.seed, accelerator):
-            for number, (x0, t, noise, cond) in enumerate(parts):
+        with _dropout_of(step, plan.seed, accelerator), kernels.fastest():
+            for number, host in enumerate(parts):
+                x0, t, noise, *label = (v.to(accelerator.device, non_blocking=True) for v in host)
+                cond = {"label": label[0]} if label else {}
                 last_part = number == compute.accumulate - 1
                 with nullcontext() if last_part else accelerator.no_sync(score):
                     with accelerator.autocast():
@@ -322,7 +332,7 @@ def _identity(
     return model_config | {"training": training, "objective": repr(objective)}
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)  # threads may be in two epochs
 def _order(seed: int, epoch: int, count: int) -> Tensor:
     """Order of the data in an epoch; kept, because drawing it costs as much as a small step."""
     generator = torch.Generator().manual_seed(stream_seed(seed, epoch, "order"))
@@ -337,11 +347,11 @@ def _draw(
     step: int,
     accelerator: Accelerator,
     compute: Compute,
-) -> Iterator[tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]]:
-    """Share of this process in step ``step``, in parts: images, times, noise and labels.
+) -> Iterator[Part]:
+    """Share of this process in step ``step``, in parts.
 
     All are functions of (seed, step); a batch is drawn whole, so that it does not depend on how
-    many processes share it.
+    many processes share it. They are on the host, for a GPU in memory that it can fetch by itself.
     """
     per_epoch = len(data) // plan.batch_size
     epoch, position = divmod(step, per_epoch)
@@ -355,17 +365,18 @@ def _draw(
         more = [torch.randn(noise.shape, generator=generator) for _ in range(1, objective.draws)]
         noise = torch.stack([noise, *more], dim=1)
     t = objective.times(uniform, model.process)
-    device = accelerator.device
     stride = accelerator.num_processes * compute.accumulate
     for part in range(compute.accumulate):
         mine = slice(accelerator.process_index + part * accelerator.num_processes, None, stride)
         x0 = data.batch(everyone[mine], model.data_range)
         if plan.flip:
             x0 = torch.where((mirrored[mine] < 0.5)[:, None, None, None], x0.flip(-1), x0)
-        cond = {}
-        if model.classes:
-            label = data.labels[everyone[mine]]
-            cond["label"] = label.where(unlabelled[mine] >= plan.label_dropout, -1).to(device)
         if compute.channels_last:
             x0 = x0.contiguous(memory_format=torch.channels_last)
-        yield x0.to(device), t[mine].to(device), noise[mine].to(device), cond
+        host = [x0, t[mine], noise[mine]]
+        if model.classes:
+            label = data.labels[everyone[mine]]
+            host.append(label.where(unlabelled[mine] >= plan.label_dropout, -1))
+        if accelerator.device.type == "cuda":
+            host = [tensor.pin_memory() for tensor in host]
+        yield tuple(host)

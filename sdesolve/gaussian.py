@@ -84,6 +84,7 @@ class GaussianMixture:
         self.covariances = covariances.expand(components) if covariances.ndim == 0 else covariances
         self._means = means.reshape(components, d)
         self._vectors: Tensor | None = None
+        self._moved: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
         shape = tuple(self.covariances.shape)
         if shape == (components,):
             self._values = self.covariances[:, None]
@@ -121,7 +122,7 @@ class GaussianMixture:
             responsibility = torch.softmax(log_prob, dim=1)
             pull = -delta / v
             if self._vectors is not None:
-                pull = torch.einsum("kij,bkj->bki", self._vectors.to(x), pull)
+                pull = torch.einsum("kij,bkj->bki", self._beside(x, "_vectors"), pull)
             return torch.einsum("bk,bki->bi", responsibility, pull).reshape(x.shape)
 
         return score
@@ -183,6 +184,14 @@ class GaussianMixture:
             x = x + sigma * draw("noise", d)
         return x.reshape(n, *self.event_shape)
 
+    def _beside(self, x: Tensor, name: str) -> Tensor:
+        """One of the mixture's tensors in the dtype and on the device of x, moved there once."""
+        key = name, x.dtype, x.device
+        if key not in self._moved:
+            value: Tensor = getattr(self, name)
+            self._moved[key] = value.to(x.dtype).to(x.device)
+        return self._moved[key]
+
     def _components(
         self, x: Tensor, process: Process | None, t: float | Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -194,19 +203,19 @@ class GaussianMixture:
         if isinstance(t, Tensor) and process is not None:
             alpha = process.alpha(t).to(x).reshape(-1, 1, 1)
             sigma = process.sigma(t).to(x).reshape(-1, 1, 1)
-            v = alpha**2 * self._values.to(x) + sigma**2
-            centres = alpha * self._means.to(x)
+            v = alpha**2 * self._beside(x, "_values") + sigma**2
+            centres = alpha * self._beside(x, "_means")
         else:
             a, s = _scales(process, t)
             v = (a**2 * self._values + s**2).to(x)[None]
             centres = (a * self._means).to(x)[None]
         delta = x.reshape(len(x), 1, -1) - centres
         if self._vectors is not None:
-            delta = torch.einsum("kij,bki->bkj", self._vectors.to(x), delta)
+            delta = torch.einsum("kij,bki->bkj", self._beside(x, "_vectors"), delta)
         d = delta.shape[2]
         log_det = v.log().sum(2) * (d / v.shape[2])
         square = (delta**2 / v).sum(2)
-        log_weight = self.weights.log().to(x)
+        log_weight = self._beside(x, "weights").log()
         return delta, v, log_weight - 0.5 * (square + log_det + d * math.log(2 * math.pi))
 
 
@@ -251,7 +260,7 @@ class Gaussian(GaussianMixture):
         v1 = (alpha**2 * self._values + sigma**2).to(x)
         delta = torch.sqrt(v1 / v0) * delta
         if self._vectors is not None:
-            delta = torch.einsum("kij,bkj->bki", self._vectors.to(x), delta)
+            delta = torch.einsum("kij,bkj->bki", self._beside(x, "_vectors"), delta)
         return (delta.squeeze(1) + (alpha * self._means).to(x)).reshape(x.shape)
 
 

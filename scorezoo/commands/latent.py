@@ -12,6 +12,7 @@ from torch import Tensor
 
 import sdesolve as ss
 
+from .. import kernels
 from ..data import write_atomically
 from ..model import ScoreModel, load
 from ..pictures import grid, save_png
@@ -59,8 +60,9 @@ def encode(
             process, net.score, y, t_span, solver=solver, batch_size=batch_size, progress=True
         )
 
-    there = flow(x, (process.eps, process.T))
-    back = flow(there.x, (process.T, process.eps))
+    with kernels.exact():
+        there = flow(x, (process.eps, process.T))
+        back = flow(there.x, (process.T, process.eps))
     tensors = {"latents": there.x.cpu(), "status": there.status, "nfe": there.nfe}
     write_atomically(output, lambda path: save_file(tensors, path))
     scale = process.prior_std(process.T)
@@ -96,17 +98,18 @@ def interpolate(
         raise ValueError(f"--start names {len(first)} images and --end {len(last)}; give pairs")
     net = load(model, device=device)
     x0, x1 = _images(net, model, data, split, first + last).chunk(2)
-    path = ss.interpolate(
-        net.process,
-        net.score,
-        x0,
-        x1,
-        points,
-        kind="linear" if kind == "linear" else "spherical",
-        solver=ss.AdaptiveODE(rtol=tolerance, atol=tolerance),
-        batch_size=batch_size,
-        progress=True,
-    )
+    with kernels.exact():
+        path = ss.interpolate(
+            net.process,
+            net.score,
+            x0,
+            x1,
+            points,
+            kind="linear" if kind == "linear" else "spherical",
+            solver=ss.AdaptiveODE(rtol=tolerance, atol=tolerance),
+            batch_size=batch_size,
+            progress=True,
+        )
     rows = path.transpose(0, 1).flatten(0, 1)
     save_png(output, grid(net.to_pixels(rows), columns=points))
     typer.echo(f"wrote {output}: {len(first)} rows of {points} images, {kind}")

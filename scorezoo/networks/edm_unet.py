@@ -79,9 +79,12 @@ class _Attention(nn.Module):
         batch, channels, height, width = x.shape
         qkv = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1))
         q, k, v = qkv.transpose(3, 4).unbind(1)
-        # Written out: on processors the backward pass of torch's fused kernel takes ten times as
-        # long at the few tokens of a small image.
-        h = torch.softmax(q @ k.transpose(2, 3) * q.shape[-1] ** -0.5, dim=-1) @ v
+        if x.device.type == "cpu":
+            # Written out: on processors the backward pass of torch's fused kernel takes ten times
+            # as long at the few tokens of a small image.
+            h = torch.softmax(q @ k.transpose(2, 3) * q.shape[-1] ** -0.5, dim=-1) @ v
+        else:
+            h = F.scaled_dot_product_attention(q, k, v)
         h = h.transpose(2, 3).reshape(batch, channels, height, width)
         out: Tensor = (x + self.out(h)) * math.sqrt(0.5)
         return out

@@ -1,8 +1,11 @@
-"""Likelihood, encode and interpolate from the command line, on five images made here."""
+"""Likelihood, encode, interpolate and export from the command line, on five images made here."""
+
+from pathlib import Path
 
 import matplotlib.image
 import pytest
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import scorezoo
@@ -90,3 +93,25 @@ def test_a_toy_is_tuned_to_its_own_points_and_to_no_images(folder, tmp_path):
     result = run.invoke(app, ["likelihood", "toy-moons", "--output", str(tmp_path / "bits.png")])
     assert result.exit_code != 0
     assert "toy density" in str(result.output) + str(result.exception)
+
+
+def test_an_export_is_half_as_large_and_refuses_what_does_not_fit(model, tmp_path):
+    half = tmp_path / "half"
+    result = run.invoke(app, ["export", model, "--output", str(half)])
+    assert result.exit_code == 0, result.output
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (Path(model), half)]
+    assert sizes[1] < 0.6 * sizes[0]
+    weights, kept = scorezoo.load(model).state_dict(), scorezoo.load(str(half)).state_dict()
+    for name, value in weights.items():
+        assert kept[name].dtype == value.dtype
+        assert torch.allclose(kept[name], value, rtol=1e-3, atol=1e-7)
+
+    tensors = load_file(Path(model) / "model.safetensors")
+    first = next(iter(tensors))
+    save_file(tensors | {first: torch.full_like(tensors[first], 1e5)}, half / "model.safetensors")
+    before = (half / "model.safetensors").read_bytes()
+    result = run.invoke(app, ["export", str(half), "--output", str(half)])
+    assert result.exit_code == 2 and "half precision cannot hold" in result.output
+    assert (half / "model.safetensors").read_bytes() == before
+    result = run.invoke(app, ["export", str(tmp_path / "none"), "--output", str(half)])
+    assert result.exit_code == 2 and len(result.output.splitlines()) == 1
