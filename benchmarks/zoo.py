@@ -99,7 +99,8 @@ def main() -> None:
     parser.add_argument("--again", nargs="+", default=[], choices=MODELS)
     parser.add_argument("--device", default="cpu", help="cuda: faster, other noise")
     arguments = parser.parse_args()
-    rows = [row for row in record.read(NAME).get("rows", []) if row["model"] not in arguments.again]
+    result = record.read(NAME) or {"machines": {}, "rows": []}
+    rows = [row for row in result["rows"] if row["model"] not in arguments.again]
     known = {(r["model"], r["solver"], r["nfe"], r["labels"], r["count"]) for r in rows}
     for name in (m for m in MODELS if m in scorezoo.pretrained_names()):
         model = scorezoo.load(name, device=arguments.device)
@@ -111,8 +112,8 @@ def main() -> None:
                 continue
             row = measure(model, solver, nfe, labels, arguments.count, judge)
             rows.append({"model": name} | row)
-            machine = record.machine(device=arguments.device)
-            record.write(NAME, {"machine": machine, "rows": rows})
+            result["machines"][name] = record.machine(device=arguments.device)
+            record.write(NAME, result | {"rows": rows})
     for name in PICTURES:
         picture(name, arguments.device)
     tables.main()
