@@ -27,6 +27,7 @@ import sdesolve as ss
 
 from .data import Data, ImageData, read_tensors
 from .networks.unet import FourierFeatures
+from .seeding import seeded
 
 __all__ = ["NoisyClassifier", "load_classifier", "noisy_accuracy", "train_noisy_classifier"]
 
@@ -136,8 +137,7 @@ def train_noisy_classifier(
     if len(data) < batch_size:
         raise ValueError(f"{len(data)} images do not fill a batch of {batch_size}; lower it")
     low, high = (math.log(level) for level in levels)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         sigma_data = float(f"{data.root_mean_square(data_range):.4g}")
         model = NoisyClassifier(data.shape, int(data.labels.max()) + 1, sigma_data, data_range)
         steps = epochs * (len(data) // batch_size)

@@ -1,34 +1,47 @@
-"""Which of cuDNN's convolutions a computation may use; on other devices nothing changes."""
+"""Which kernels a GPU may compute with; on other devices nothing changes."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 __all__ = ["exact", "fastest"]
 
 
-def fastest() -> AbstractContextManager[None]:
+@contextmanager
+def fastest() -> Iterator[None]:
     """For batches of one shape: measure once which convolution is the fastest."""
-    return _flags(benchmark=True, allow_tf32=torch.backends.cudnn.allow_tf32)
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark
+    cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        cudnn.benchmark = before
 
 
-def exact() -> AbstractContextManager[None]:
+@contextmanager
+def exact() -> Iterator[None]:
     """Single precision throughout.
 
     By default a GPU rounds what enters a convolution to 11 bits (TF32). A solver that is asked for
-    an error of 1e-5 takes that rounding for structure: 817 evaluations of an image's likelihood
-    instead of 180 (the CIFAR-10 network, benchmarks/results/likelihood.json).
+    an error of 1e-5 takes that rounding for structure, which costs several times the evaluations
+    (README, "On a GPU").
     """
-    return _flags(benchmark=torch.backends.cudnn.benchmark, allow_tf32=False)
-
-
-def _flags(benchmark: bool, allow_tf32: bool) -> AbstractContextManager[None]:
-    known = torch.backends.cudnn
-    return known.flags(
-        enabled=known.enabled,
-        benchmark=benchmark,
-        deterministic=known.deterministic,
-        allow_tf32=allow_tf32,
-    )
+    conv, matmul = getattr(torch.backends.cudnn, "conv", None), torch.backends.cuda.matmul
+    settings: list[tuple[Any, str, object]]
+    if hasattr(conv, "fp32_precision"):
+        settings = [(conv, "fp32_precision", "ieee"), (matmul, "fp32_precision", "ieee")]
+    else:  # torch before 2.9
+        settings = [(torch.backends.cudnn, "allow_tf32", False), (matmul, "allow_tf32", False)]
+    before = [getattr(place, name) for place, name, _ in settings]
+    try:
+        for place, name, value in settings:
+            setattr(place, name, value)
+        yield
+    finally:
+        for (place, name, _), value in zip(settings, before, strict=True):
+            setattr(place, name, value)

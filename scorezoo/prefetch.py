@@ -26,13 +26,12 @@ def prefetch(make: Callable[[int], T], steps: Iterable[int]) -> Iterator[T]:
         [0, 1, 4, 9]
     """
     remaining = iter(steps)
-    with ThreadPoolExecutor(THREADS) as pool:
+    pool = ThreadPoolExecutor(THREADS)
+    try:
         made: deque[Future[T]] = deque(pool.submit(make, s) for s in islice(remaining, THREADS))
-        try:
-            while made:
-                result = made.popleft().result()
-                made.extend(pool.submit(make, step) for step in islice(remaining, 1))
-                yield result
-        finally:
-            for future in made:
-                future.cancel()
+        while made:
+            result = made.popleft().result()
+            made.extend(pool.submit(make, step) for step in islice(remaining, 1))
+            yield result
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from .data import ImageData, read_tensors, write_atomically
 from .model import pretrained_folder
+from .seeding import seeded
 
 __all__ = [
     "Classifier",
@@ -114,8 +115,7 @@ def train_classifier(
     """
     if data.labels.min() < 0:
         raise ValueError("the images have no labels; a feature extractor learns to tell classes")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = Classifier(data.shape[0], data.shape[1], classes=int(data.labels.max()) + 1)
         optimizer = torch.optim.Adam(model.parameters(), weight_decay=1e-5)
         steps = epochs * (len(data) // batch_size)
@@ -213,8 +213,7 @@ def distances(real: Tensor, other: Tensor, *, seed: int = 0) -> Distances:
     for values, is_real in ((real, True), (other, False)):
         frechet.update(values.double(), real=is_real)
         kernel.update(values.double(), real=is_real)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # torchmetrics draws its subsets from the global state
+    with seeded(seed):  # torchmetrics draws its subsets from the global state
         mean, std = kernel.compute()
     return Distances(frechet.compute().item(), mean.item(), std.item(), count)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 from torch.optim.swa_utils import AveragedModel
 
@@ -50,27 +51,39 @@ class Run:
         Raises:
             ValueError: If it cannot be read or belongs to another recipe.
         """
-        path = self.output / "checkpoint.pt"
+        state = self._shared()
         step = 0
-        if path.exists():
-            state = self._read(path)
+        if state:
             model.load_state_dict(state["model"])
             average.load_state_dict(state["average"])
             optimizer.load_state_dict(state["optimizer"])
             if self.accelerator.scaler is not None and state.get("scaler"):
                 self.accelerator.scaler.load_state_dict(state["scaler"])
             step = state["step"]
-        # Nobody may write before everybody has read.
-        self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self._rewind(step)
         return step
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _shared(self) -> dict[str, Any] | None:
+        """What the main process reads, for all of them: others may not see its disk."""
+        found: list[Any] = [None, None]
+        if self.accelerator.is_main_process:
+            try:
+                found[0] = self._read(self.output / "checkpoint.pt")
+            except ValueError as error:
+                found[1] = str(error)
+        if self.accelerator.num_processes > 1:
+            broadcast_object_list(found)
+        if found[1]:
+            raise ValueError(found[1])
+        state: dict[str, Any] | None = found[0]
+        return state
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        if not path.exists():
+            return None
         try:
-            state: dict[str, Any] = torch.load(
-                path, map_location=self.accelerator.device, weights_only=True
-            )
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             theirs = state["identity"]
         except Exception as error:
             raise ValueError(
@@ -78,8 +91,10 @@ class Run:
                 f"move it away to begin at step 0. The last export is {self.output / 'model'}"
             ) from error
         if theirs != self.identity:
+            differing = [key for key in self.identity if theirs.get(key) != self.identity[key]]
             raise ValueError(
-                f"{path} belongs to another recipe; give another --output or remove that folder"
+                f"{path} belongs to another recipe or other data ({', '.join(differing)} differ); "
+                "give another --output or remove that folder"
             )
         return state
 
@@ -149,8 +164,12 @@ class Run:
         averaged = average.module
         assert isinstance(averaged, ScoreModel)
         averaged.save_pretrained(fresh)
-        shutil.rmtree(folder, ignore_errors=True)
+        old = self.output / ".model.old"
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
         fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _step(line: str) -> float:

@@ -20,7 +20,7 @@ import functools
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from .model import ScoreModel
 from .objectives import OBJECTIVES, Objective
 from .prefetch import prefetch
 from .runs import Run
+from .seeding import seeded
 
 __all__ = ["Compute", "TrainingConfig", "train"]
 
@@ -164,6 +165,8 @@ def train(
     """
     compute = compute or Compute()
     accelerator = Accelerator(mixed_precision=compute.mixed_precision)
+    if compute.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise ValueError("fp16 is for GPUs; on a processor write bf16 or no")
     plan = TrainingConfig(**config["training"])
     steps = _count_steps(plan, len(data), accelerator.num_processes * compute.accumulate)
     model_config: dict[str, Any] = {
@@ -178,9 +181,7 @@ def train(
         preconditioning["sigma_data"] = float(f"{measured:.4g}")
     if preconditioning:
         model_config["preconditioning"] = preconditioning
-    # The one place that seeds the global state: torch initialises weights from it.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan.seed)
+    with seeded(plan.seed):
         model = ScoreModel(**model_config)
     _check_labels(data, model.classes)
     objective = _objective(config, plan, preconditioning)
@@ -197,7 +198,7 @@ def train(
     )
     score, optimizer = accelerator.prepare(model, optimizer)
 
-    run = Run(accelerator, output, _identity(model_config, plan, objective))
+    run = Run(accelerator, output, _identity(model_config, plan, objective, data))
     start = run.resume(model, average, optimizer)
     if start:
         run.export(average)  # a run may have ended between its checkpoint and this
@@ -214,13 +215,16 @@ def train(
     def draw(step: int) -> list[Part]:
         return list(_draw(data, model, plan, objective, step, accelerator, compute))
 
+    def dropout(step: int) -> int:
+        return stream_seed(plan.seed, step, "dropout") + int(accelerator.process_index)
+
     clock = time.perf_counter()
     for step, parts in enumerate(prefetch(draw, range(start, last)), start):
         for group in optimizer.param_groups:
             group["lr"] = plan.learning_rate * plan.rate(step, steps)
         optimizer.zero_grad()
         loss = torch.zeros((), device=accelerator.device)
-        with _dropout_of(step, plan.seed, accelerator), kernels.fastest():
+        with seeded(dropout(step), accelerator.device), kernels.fastest():
             for number, host in enumerate(parts):
                 x0, t, noise, *label = (v.to(accelerator.device, non_blocking=True) for v in host)
                 cond = {"label": label[0]} if label else {}
@@ -300,15 +304,6 @@ def _forward_flops(model: ScoreModel, data: Data) -> int:
     return int(counter.get_total_flops())
 
 
-@contextmanager
-def _dropout_of(step: int, seed: int, accelerator: Accelerator) -> Iterator[None]:
-    """Dropout draws from the global state: give it a state of this step's own, then the old one."""
-    device = accelerator.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(stream_seed(seed, step, "dropout") + accelerator.process_index)
-        yield
-
-
 def _objective(
     config: dict[str, Any], plan: TrainingConfig, preconditioning: dict[str, Any]
 ) -> Objective:
@@ -324,12 +319,16 @@ def _objective(
 
 
 def _identity(
-    model_config: dict[str, Any], plan: TrainingConfig, objective: Objective
+    model_config: dict[str, Any], plan: TrainingConfig, objective: Objective, data: Data
 ) -> dict[str, Any]:
     """What a checkpoint must agree with: everything but the length of the run."""
     training = asdict(plan)
     del training["epochs"]
-    return model_config | {"training": training, "objective": repr(objective)}
+    return model_config | {
+        "training": training,
+        "objective": repr(objective),
+        "data": [len(data), float(f"{data.root_mean_square((0.0, 1.0)):.6g}")],
+    }
 
 
 @functools.lru_cache(maxsize=2)  # threads may be in two epochs

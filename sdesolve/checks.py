@@ -21,6 +21,7 @@ __all__ = [
     "check_equation",
     "check_solver",
     "check_state",
+    "check_stream",
 ]
 
 AnySolver = Solver | Adaptive | Delegate
@@ -76,6 +77,10 @@ def check_delegated(solver: Delegate, *unsupported: object) -> None:
 
 def check_cond(cond: Mapping[str, Tensor] | None, batch: int) -> None:
     """Raise if a condition has not one entry for each sample."""
+    if cond is not None and not isinstance(cond, Mapping):
+        raise TypeError(
+            f'cond is a dict of tensors such as {{"label": y}}, got {type(cond).__name__}'
+        )
     for name, value in (cond or {}).items():
         if not isinstance(value, Tensor) or value.ndim < 1 or len(value) != batch:
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
@@ -89,6 +94,15 @@ def check_count(name: str, value: object) -> None:
     """Raise a TypeError for what is no whole number."""
     if value is not None and not isinstance(value, Integral):
         raise TypeError(f"{name} is a whole number, got {value!r}; write {name}=int(...)")
+
+
+def check_stream(seed: object, first: object) -> None:
+    """Raise if a seed is no whole number, or an index no whole number from 0 on."""
+    for name, value in (("seed", seed), ("first", first)):
+        if not isinstance(value, Integral):
+            raise TypeError(f"{name} is a whole number, got {value!r}; write {name}=0")
+    if not 0 <= first < 2**62:  # type: ignore[operator]
+        raise ValueError(f"first is the index of a sample, 0 or more and below 2^62, got {first}")
 
 
 def check_batch_size(batch_size: int | None) -> None:

@@ -8,6 +8,7 @@ By the same rule a score that knows both laws needs no classifier:
 .. math:: \nabla \log p_t(y \mid x) = \nabla \log p_t(x \mid y) - \nabla \log p_t(x).
 
 For w other than 0 and 1 these scores are of no diffusion: the law at t is not the noised law at 0.
+What a score brings of its data (``score.reference``) is passed on; solvers tuned to it are not.
 
 References:
     Song et al. 2021, section 5 and appendix I; Dhariwal & Nichol 2021, section 4; Ho & Salimans
@@ -21,7 +22,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .scores import Score
+from .scores import Score, keep_reference
 
 __all__ = ["classifier_free_guidance", "classifier_guidance"]
 
@@ -67,7 +68,7 @@ def classifier_guidance(
             (gradient,) = torch.autograd.grad(value.sum(), y)
         return score(x, t) + weight * gradient
 
-    return guided
+    return keep_reference(score, guided)
 
 
 def classifier_free_guidance(score: Score, weight: float = 1.0) -> Score:
@@ -104,4 +105,4 @@ def classifier_free_guidance(score: Score, weight: float = 1.0) -> Score:
         free = score(x, t)
         return torch.lerp(free, score(x, t, **cond), weight)
 
-    return guided
+    return keep_reference(score, guided)

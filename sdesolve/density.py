@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .divergence import Divergence
+from .divergence import UNFIT, Divergence
 from .noise import Streams
 from .problem import Problem
 from .process import Process
@@ -129,7 +129,10 @@ class DensityFlow(Equation):
         score_scale, state_scale = expand_like(sigma2 / v.sqrt(), u), expand_like(sigma2 / v, u)
 
         def field(u: Tensor) -> Tensor:
-            return score_scale * self.score(root * u, t, **cond) + state_scale * u
+            score = self.score(root * u, t, **cond)
+            if u.requires_grad and not score.requires_grad:  # the linear part would hide it
+                raise TypeError(UNFIT.format("its result does not depend on x for autograd"))
+            return score_scale * score + state_scale * u
 
         value, trace = self.divergence(field, u, probes)
         return torch.cat([value.flatten(1), trace / self.size], dim=1)

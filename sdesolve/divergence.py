@@ -44,7 +44,7 @@ Distribution = Literal["rademacher", "gaussian", "sphere"]
 
 # Room that one product takes in units of the state: a U-Net holds some dozens of feature maps.
 _ROOM = 64
-_UNFIT = (
+UNFIT = (
     "the score cannot be differentiated with respect to x: {}; compute it from x in torch, without "
     "no_grad, inference_mode or detach inside"
 )
@@ -267,7 +267,7 @@ def _linearise(field: Field, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tens
         y = x.detach().requires_grad_()
         value = field(y)
     if not value.requires_grad:
-        raise TypeError(_UNFIT.format("its result does not depend on x for autograd"))
+        raise TypeError(UNFIT.format("its result does not depend on x for autograd"))
 
     def pull(v: Tensor) -> Tensor:
         # Without vmap where there is nothing to batch: it wants a rule for every operation.
@@ -292,5 +292,5 @@ def _jvp(field: Field, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
             return value, product[None]
         value, product = torch.func.vmap(push, out_dims=(None, 0))(v)  # type: ignore[arg-type]
     except RuntimeError as error:
-        raise TypeError(_UNFIT.format(error) + '; or write mode="reverse"') from error
+        raise TypeError(UNFIT.format(error) + '; or write mode="reverse"') from error
     return value, product

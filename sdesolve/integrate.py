@@ -6,6 +6,7 @@ before the first network call and never waits for the device.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from .checks import (
     check_delegated,
     check_equation,
     check_state,
+    check_stream,
 )
 from .clocks import Clocked
 from .grids import Grid, Uniform
@@ -110,6 +112,7 @@ def solve(
     check_cond(cond, len(x))
     check_count("steps", steps)
     check_count("nfe", nfe)
+    check_stream(seed, first)
     if isinstance(solver, Solver):
         solver = solver.rows(x.shape, 0, len(x))
     t_span = within(_process(sde), t_span[0]), within(_process(sde), t_span[1])
@@ -284,12 +287,16 @@ def _times(
         assert nfe is not None
         steps = solver.steps(nfe + spared)
         if steps < 1:
+            least = next(n for n in itertools.count(nfe + 1) if solver.steps(n + spared) >= 1)
             raise ValueError(
-                f"nfe={nfe} does not pay for one step of {solver}, which takes "
-                f"{solver.nfe(1) - spared}"
+                f"nfe={nfe} does not pay for the shortest run of {solver}, which takes {least}"
             )
     if steps < 1:
         raise ValueError(f"steps must be 1 or more, got {steps}")
+    if not (grid is None or isinstance(grid, Grid)):
+        raise TypeError(
+            f"a grid is an object such as Karras() or a 1-d tensor of times, got {grid!r}"
+        )
     if grid is None:
         grid = Uniform() if process is None else solver.default_grid(process, sde.noise != "none")
     return grid(process, t0, t1, steps)

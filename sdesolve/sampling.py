@@ -8,7 +8,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .checks import AnySolver, check_batch_size, check_cond, check_count, check_solver
+from .checks import (
+    AnySolver,
+    check_batch_size,
+    check_cond,
+    check_count,
+    check_solver,
+    check_stream,
+)
 from .grids import Grid
 from .integrate import Callback, solve, within
 from .process import Process
@@ -56,7 +63,9 @@ def sample(
         score: Callable ``(x, t, **cond) -> like x``.
         shape: ``(batch, *event)``.
         solver: A solver object; by default the best known rule for the budget. A score with an
-            attribute ``reference`` (:class:`sdesolve.Reference`) gets the spectral one.
+            attribute ``reference`` (:class:`sdesolve.Reference`) gets the spectral one; without it
+            the data are taken to be of order one (standard deviation 1/2), so for others set
+            ``score.reference``, or take :class:`sdesolve.ExponentialAdams` with one.
         steps: Number of steps; the first step of adaptive solvers is the span over ``steps``.
         nfe: Budget of network calls per sample, never exceeded; 20 if neither is given.
         grid: A grid object, or a decreasing 1-d tensor of times.
@@ -94,22 +103,29 @@ def sample(
         >>> ss.sample(process, score, (4, 2), steps=10).nfe
         tensor([10, 10, 10, 10])
     """
+    if not isinstance(shape, Sequence):
+        raise TypeError(f"shape is (batch, *event), got {shape!r}; write (16, 3, 32, 32)")
     shape = tuple(shape)
     if len(shape) < 1 or any(n < 1 for n in shape):
         raise ValueError(f"shape is (batch, *event) with positive sizes, got {shape}")
+    if x is not None and not isinstance(x, Tensor):
+        raise TypeError(f"x is a tensor, got {type(x).__name__}; write torch.as_tensor(x)")
     if x is not None and tuple(x.shape) != shape:
         raise ValueError(f"x must have the shape that was asked for, {shape}, got {tuple(x.shape)}")
     check_batch_size(batch_size)
     check_cond(cond, shape[0])
     check_count("steps", steps)
     check_count("nfe", nfe)
+    check_stream(seed, first)
+    if denoise and nfe is not None and nfe < 2:
+        raise ValueError(f"denoise=True takes one of the calls; nfe={nfe} leaves none for a step")
     if solver is None:
         budget = next((n for n in (nfe, steps) if n is not None), DEFAULT_NFE)
         # A tuned solver runs on its own grid, for which a count of steps or a grid leaves no room.
         free = grid is None and steps is None
         # Exponential integrators have a clock of their own.
         solver = (
-            default_solver(budget - denoise, bool(stochasticity), score, tuned=free)
+            default_solver(budget - denoise, bool(stochasticity), score, process if free else None)
             if clock is None
             else Heun()
         )
@@ -125,6 +141,11 @@ def sample(
     nfe = nfe - denoise if nfe is not None else None
     if isinstance(grid, Tensor):
         ends = grid.flatten()
+        if ends.numel() > 1 and float(ends[0]) < float(ends[-1]):
+            raise ValueError(
+                f"a grid of sample runs from noise to data, its times decrease; this one goes from "
+                f"{float(ends[0]):g} to {float(ends[-1]):g}: write grid.flip(0)"
+            )
         t_span = (within(process, float(ends[0])), within(process, float(ends[-1])))
     else:
         t_span = (process.T, process.eps)

@@ -47,6 +47,20 @@ Score = Callable[..., Tensor]
 """Callable ``(x, t, **cond) -> tensor like x``; x ``(batch, *event)``, t ``(batch,)``."""
 
 
+def _like(x: Tensor, out: Tensor) -> Tensor:
+    """What a network returned, if it is like x; it would be broadcast in silence."""
+    if out.shape != x.shape:
+        raise ValueError(
+            f"the network must return a tensor like x, {tuple(x.shape)}, got {tuple(out.shape)}"
+            + ("; a learned variance beside the mean? keep out[:, :c]" if _doubled(x, out) else "")
+        )
+    return out
+
+
+def _doubled(x: Tensor, out: Tensor) -> bool:
+    return x.ndim > 1 and out.shape == (len(x), 2 * x.shape[1], *x.shape[2:])
+
+
 def from_noise(net: Callable[..., Tensor], process: Process) -> Score:
     """Score of a network that predicts the noise z.
 
@@ -62,7 +76,7 @@ def from_noise(net: Callable[..., Tensor], process: Process) -> Score:
     """
 
     def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        return -net(x, t, **cond) / expand_like(process.sigma(t), x)
+        return -_like(x, net(x, t, **cond)) / expand_like(process.sigma(t), x)
 
     return score
 
@@ -77,7 +91,7 @@ def from_data(net: Callable[..., Tensor], process: Process) -> Score:
 
     def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         alpha = expand_like(process.alpha(t), x)
-        return (alpha * net(x, t, **cond) - x) / expand_like(process.sigma(t), x) ** 2
+        return (alpha * _like(x, net(x, t, **cond)) - x) / expand_like(process.sigma(t), x) ** 2
 
     return score
 
@@ -93,7 +107,8 @@ def from_velocity(net: Callable[..., Tensor], process: Process) -> Score:
     def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         alpha = expand_like(process.alpha(t), x)
         sigma = expand_like(process.sigma(t), x)
-        noise = (sigma * x + alpha * net(x, t, **cond)) / (alpha**2 + sigma**2)
+        velocity = _like(x, net(x, t, **cond))
+        noise = (sigma * x + alpha * velocity) / (alpha**2 + sigma**2)
         return -noise / sigma
 
     return score
@@ -110,7 +125,7 @@ def from_denoiser(net: Callable[..., Tensor], process: Process) -> Score:
     def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         alpha, sigma = process.alpha(t), process.sigma(t)
         scale = expand_like(alpha, x)
-        data = net(x / scale, sigma / alpha, **cond)
+        data = _like(x, net(x / scale, sigma / alpha, **cond))
         return (scale * data - x) / expand_like(sigma, x) ** 2
 
     return score
@@ -201,7 +216,7 @@ def threshold(
 
     Large guidance scales push D out of the range of pixels; every solver may be given the score
     that this returns. Where D is in the range the score is unchanged, to the last bit. The result
-    is another score: what the old one brought, a reference or tuned solvers, is not passed on.
+    is another score: the reference that the old one brought is passed on, tuned solvers are not.
 
     Args:
         score: Callable ``(x, t, **cond) -> like x``; guidance first, then this.
@@ -253,7 +268,15 @@ def threshold(
             kept = torch.where(size > 1, smaller, kept)
         return value + alpha * (kept - data) / sigma**2
 
-    return thresholded
+    return keep_reference(score, thresholded)
+
+
+def keep_reference(score: Score, made: Score) -> Score:
+    """Give ``made`` the reference that ``score`` brought: it is about the same data."""
+    reference = getattr(score, "reference", None)
+    if reference is not None:
+        made.reference = reference  # type: ignore[attr-defined]
+    return made
 
 
 def _starts_blurred(process: Process) -> bool:

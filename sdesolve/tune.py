@@ -25,6 +25,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -183,7 +184,8 @@ class Tuner:
             raise ValueError(f"nfe must be 2 or more, got {nfe}; one call leaves nothing to choose")
         file = self._file(nfe) if self._cache else None
         if file is not None and file.exists():
-            return Tuned.load(file)
+            with suppress(ValueError):  # a file that cannot be read is written anew
+                return Tuned.load(file)
         if self._stochasticity == 0:
             sample = self._data if self._data is not None else self._known.path[-1]
             linear = self._reference or _reference(sample)

@@ -37,6 +37,17 @@ class _Given(Grid):
         raise ValueError("the times of a tuned solver are no clock; use LogSNR()")
 
     def __call__(self, process: Process | None, t0: float, t1: float, steps: int) -> Tensor:
+        own = self.times[0], self.times[-1]
+        if any(abs(a - b) > 1e-6 * abs(own[0]) for a, b in zip((t0, t1), own, strict=True)):
+            raise ValueError(
+                f"this solver was tuned to run from t = {own[0]:g} to {own[1]:g}, not from {t0:g} "
+                f"to {t1:g}; tune for that, or take another solver"
+            )
+        if steps != len(self.times) - 1:
+            raise ValueError(
+                f"this solver was tuned for {len(self.times) - 1} steps, not for {steps}; leave "
+                "steps out"
+            )
         return torch.tensor(self.times, dtype=torch.float64, device="cpu")
 
 
@@ -103,6 +114,8 @@ class Tuned(LinearMultistep):
 
     def default_grid(self, process: Process | None, stochastic: bool) -> Grid:
         """The times of the table."""
+        if process is not None:
+            self._check(process)
         return _Given(tuple(self.table.t))
 
     def plan(self, problem: Problem, grid: Tensor) -> Table:
@@ -118,12 +131,15 @@ class Tuned(LinearMultistep):
                 f"this solver was tuned for stochasticity {self.tau:g}, not for "
                 f"{equation.stochasticity:g}: leave stochasticity out, or tune for it"
             )
-        if repr(process) != self.process:
-            raise ValueError(f"this solver was tuned for {self.process}, not for {process!r}")
+        self._check(process)
         times = torch.tensor(self.table.t, dtype=torch.float64, device="cpu")
         if grid.shape != times.shape or not torch.allclose(grid, times, rtol=1e-9, atol=0):
             raise ValueError("a tuned solver runs on its own grid: leave grid and steps out")
         return self.table
+
+    def _check(self, process: Process) -> None:
+        if repr(process) != self.process:
+            raise ValueError(f"this solver was tuned for {self.process}, not for {process!r}")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a file, atomically."""
@@ -150,8 +166,15 @@ class Tuned(LinearMultistep):
 
         Raises:
             FileNotFoundError: If there is no such file.
+            ValueError: If it holds no tuned solver.
         """
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            content["rows"], content["process"]
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{path} holds no tuned solver that can be read: {error}") from error
         table = Table(
             content["t"],
             content["alpha"],

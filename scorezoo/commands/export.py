@@ -21,13 +21,17 @@ def export(
 
     It computes in single precision as before; weights beyond 65504 are refused.
     """
+    if output.resolve() == model.resolve():
+        raise ValueError(f"--output is the model's own folder, {model}; give another")
+    config = (model / "config.json").read_text()
     weights = read_tensors(model / "model.safetensors")
     half = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
-    broken = [name for name, value in half.items() if not value.isfinite().all()]
-    if broken:
-        raise ValueError(f"{broken[0]} has values that half precision cannot hold")
+    for name, value in weights.items():
+        if not value.isfinite().all():
+            raise ValueError(f"{name} holds NaN or infinity")
+        if not half[name].isfinite().all():
+            raise ValueError(f"{name} holds values that half precision cannot (beyond 65504)")
     path = output / "model.safetensors"
     write_atomically(path, lambda temporary: save_file(half, temporary))
-    config = (model / "config.json").read_text()
     write_atomically(output / "config.json", lambda temporary: temporary.write_text(config))
     typer.echo(f"wrote {path}, {path.stat().st_size / 1e6:.3g} MB")

@@ -10,6 +10,7 @@ import typer
 
 import sdesolve as ss
 
+from .. import kernels
 from ..data import Data as Examples
 from ..data import load_data
 from ..model import load, save_reference
@@ -78,7 +79,8 @@ def tune(
         progress=True,
     )
     for budget in nfe:
-        tuned = tuner.tune(budget)
+        with kernels.exact():
+            tuned = tuner.tune(budget)
         save_reference(output / "reference.safetensors", reference)
         name = f"stochastic-{stochasticity:g}" if stochasticity else "tuned"
         tuned.save(output / f"{name}-{budget}.pt")

@@ -84,7 +84,8 @@ class _Attention(nn.Module):
             # as long at the few tokens of a small image.
             h = torch.softmax(q @ k.transpose(2, 3) * q.shape[-1] ** -0.5, dim=-1) @ v
         else:
-            h = F.scaled_dot_product_attention(q, k, v)
+            # Torch's fused kernels want what belongs together to lie together.
+            h = F.scaled_dot_product_attention(*(part.contiguous() for part in (q, k, v)))
         h = h.transpose(2, 3).reshape(batch, channels, height, width)
         out: Tensor = (x + self.out(h)) * math.sqrt(0.5)
         return out

@@ -76,6 +76,10 @@ class Corrector(ABC):
         sizes, and evaluations to use again if ``x`` is the very tensor that was returned.
         """
 
+    def close(self, problem: Problem, plan: Any, i: int, x: Tensor, noise: NoiseSource) -> Tensor:  # noqa: ANN401
+        """What is left to do at the last grid point ``i``, where nothing is corrected; no call."""
+        return x
+
     def rows(self, shape: Sequence[int], low: int, high: int) -> Corrector:
         """The same corrector for some samples of a run; as :meth:`sdesolve.solvers.Solver.rows`."""
         return self

@@ -1,8 +1,8 @@
 r"""Inpainting with a corrector: known values are set to their own noised law after every move.
 
 With a mask m, 1 where the values y are known, each noise level draws one y_t = alpha y + sigma z,
-and every move is followed by x <- (1 - m) x + m y_t. The unknown values are then drawn given the
-known ones as far as the moves at each level equilibrate.
+and every move is followed by x <- (1 - m) x + m y_t; so is the last step of a predictor. The
+unknown values are then drawn given the known ones as far as the moves at each level equilibrate.
 
 References:
     Song & Ermon 2019, appendix B.3 and algorithm 2.
@@ -89,12 +89,23 @@ class Inpainting(Corrector):
         noise: NoiseSource,
     ) -> Correction:
         """``steps`` corrections at grid point ``i``, each followed by a replacement."""
-        known, mask = self.known.to(x.dtype).to(x.device), self.mask.to(x.device).bool()
-        values = (plan.alpha[i] * known).add(noise.normal(), alpha=plan.sigma[i])
+        values, mask = self._values(plan, i, x, noise)
         for _ in range(self.steps):
             x, state, info = self.corrector.correct(problem, plan.moves, i, x, state, noise)
             x = values.where(mask, x)
         return Correction(x, state, info)
+
+    def close(
+        self, problem: Problem, plan: _Table, i: int, x: Tensor, noise: NoiseSource
+    ) -> Tensor:
+        """The last replacement: a predictor's last step has moved what is known."""
+        values, mask = self._values(plan, i, x, noise)
+        return values.where(mask, x)
+
+    def _values(self, plan: _Table, i: int, x: Tensor, noise: NoiseSource) -> tuple[Tensor, Tensor]:
+        """Known values, noised as at grid point ``i``, and where they are."""
+        known, mask = self.known.to(x.dtype).to(x.device), self.mask.to(x.device).bool()
+        return (plan.alpha[i] * known).add(noise.normal(), alpha=plan.sigma[i]), mask
 
     def rows(self, shape: Sequence[int], low: int, high: int) -> Inpainting:
         """With the values and masks of some samples."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ..process import Process
 from ..references import Isotropic, Reference
 from .base import Solver
 from .exponential import ExponentialAdams
@@ -14,7 +15,9 @@ DEFAULT_NFE = 20
 _FEW = 12
 
 
-def default_solver(nfe: int, stochastic: bool, score: object, *, tuned: bool = True) -> Solver:
+def default_solver(
+    nfe: int, stochastic: bool, score: object, process: Process | None = None
+) -> Solver:
     """Best known rule for a budget, by the tables of ``benchmarks.nfe_quality``.
 
     What the score brings comes first: a solver tuned for this budget (``score.tuned``, a dict), or
@@ -26,14 +29,14 @@ def default_solver(nfe: int, stochastic: bool, score: object, *, tuned: bool = T
         nfe: Network calls of each sample.
         stochastic: Whether the equation has noise.
         score: The score, for what it brings.
-        tuned: Whether a tuned solver, which has its own grid, will do.
+        process: The process, where a solver tuned for it, which has its own grid, will do.
     """
     reference: Reference | None = getattr(score, "reference", None)
-    fitted: dict[int, Solver] = getattr(score, "tuned", {}) if tuned else {}
+    fitted: Solver | None = getattr(score, "tuned", {}).get(nfe)
     if stochastic:
         return ExponentialAdams(2, None, reference=reference or Isotropic(0.0))
-    if nfe in fitted:
-        return fitted[nfe]
+    if fitted is not None and getattr(fitted, "process", None) == repr(process):
+        return fitted
     if reference is None and nfe <= _FEW:
         return ExponentialAdams(3, None, reference=Isotropic(math.inf))
     return ExponentialAdams(3, 4, reference=reference or Isotropic(0.25))

@@ -85,11 +85,16 @@ class ExponentialAdams(ExponentialMultistep):
     teleport: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.reference, Reference):
+            raise TypeError(
+                f"reference is one such as Isotropic(0.25), got {self.reference!r}; for a variance "
+                "write Isotropic(variance)"
+            )
         if not (isinstance(self.order, int) and 1 <= self.order <= 4):
             raise ValueError(f"order is 1, 2, 3 or 4, got {self.order}")
         if self.corrector == -1:
             object.__setattr__(self, "corrector", self.order)
-        if self.corrector is not None and not 0 <= self.corrector <= self.order + 1:
+        if self.corrector is not None and self.corrector not in range(self.order + 2):
             raise ValueError(
                 f"corrector is None or 1 to order + 1 = {self.order + 1} nodes, got "
                 f"{self.corrector}"

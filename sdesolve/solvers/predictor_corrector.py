@@ -132,18 +132,21 @@ class PredictorCorrector(Solver):
             corrector=self.corrector.rows(shape, low, high),
         )
 
-    def plan(self, problem: Problem, grid: Tensor) -> tuple[Any, Any]:
-        """Both plans."""
-        return self.predictor.plan(problem, grid), self.corrector.plan(problem, grid)
+    def plan(self, problem: Problem, grid: Tensor) -> tuple[Any, Any, int]:
+        """Both plans, and the number of steps."""
+        plans = self.predictor.plan(problem, grid), self.corrector.plan(problem, grid)
+        return *plans, len(grid) - 1
 
-    def init(self, problem: Problem, plan: tuple[Any, Any], x: Tensor) -> tuple[object, object]:
+    def init(
+        self, problem: Problem, plan: tuple[Any, Any, int], x: Tensor
+    ) -> tuple[object, object]:
         """The states of both."""
         return self.predictor.init(problem, plan[0], x), None
 
     def step(
         self,
         problem: Problem,
-        plan: tuple[Any, Any],
+        plan: tuple[Any, Any, int],
         i: int,
         x: Tensor,
         state: Any,  # noqa: ANN401
@@ -153,4 +156,6 @@ class PredictorCorrector(Solver):
         predictor, corrector = state
         x, corrector, _ = self.corrector.correct(problem, plan[1], i, x, corrector, noise)
         step = self.predictor.step(problem, plan[0], i, x, predictor, noise)
+        if i + 1 == plan[2]:
+            step = step._replace(x=self.corrector.close(problem, plan[1], i + 1, step.x, noise))
         return step._replace(state=(step.state, corrector))

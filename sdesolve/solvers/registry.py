@@ -248,6 +248,8 @@ def solver(name: str) -> Solver | Adaptive:
         >>> solver("unipc-3")
         UniPC(order=3, b='bh2', final_order=1)
     """
+    if not isinstance(name, str):
+        raise TypeError(f'a name is a string such as "heun", got {name!r}')
     if name not in _SOLVERS:
         near = difflib.get_close_matches(name, _SOLVERS, n=3, cutoff=0.4) or solver_names()
         raise ValueError(f"unknown solver {name!r}; did you mean {', '.join(near)}?")

@@ -108,10 +108,13 @@ def test_an_export_is_half_as_large_and_refuses_what_does_not_fit(model, tmp_pat
 
     tensors = load_file(Path(model) / "model.safetensors")
     first = next(iter(tensors))
-    save_file(tensors | {first: torch.full_like(tensors[first], 1e5)}, half / "model.safetensors")
     before = (half / "model.safetensors").read_bytes()
-    result = run.invoke(app, ["export", str(half), "--output", str(half)])
-    assert result.exit_code == 2 and "half precision cannot hold" in result.output
+    for value, words in ((1e5, "half precision cannot"), (float("nan"), "NaN or infinity")):
+        wrong = {first: torch.full_like(tensors[first], value)}
+        save_file(tensors | wrong, Path(model) / "model.safetensors")
+        result = run.invoke(app, ["export", model, "--output", str(half)])
+        assert result.exit_code == 2 and words in result.output
+    for source in (tmp_path / "none", half):
+        result = run.invoke(app, ["export", str(source), "--output", str(half)])
+        assert result.exit_code == 2 and len(result.output.splitlines()) == 1
     assert (half / "model.safetensors").read_bytes() == before
-    result = run.invoke(app, ["export", str(tmp_path / "none"), "--output", str(half)])
-    assert result.exit_code == 2 and len(result.output.splitlines()) == 1

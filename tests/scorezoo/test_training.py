@@ -140,6 +140,74 @@ def test_how_it_is_computed_does_not_change_the_run(compute, edm_recipe, images,
         assert (a - b).abs().max() < 1e-3, name
 
 
+def _saved(model, x, t):
+    """Values that autograd keeps for the gradient, and the layouts of what convolutions saw."""
+    kept, channels_last = 0, []
+
+    def pack(tensor):
+        nonlocal kept
+        kept += tensor.numel()
+        return tensor
+
+    def look(module, inputs):
+        channels_last.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_pre_hook(look)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model(x, t).sum().backward()
+    return kept, channels_last
+
+
+def test_memory_options_do_what_they_say(edm_recipe):
+    x, t = torch.randn(2, 1, 16, 16), torch.full((2,), 0.5)
+    network = edm_recipe["network"] | {"channels": [16, 32]}
+
+    def built(compute):
+        return compute.apply(scorezoo.ScoreModel(network, {"name": "EDM"}, (1, 16, 16)))
+
+    plain, layouts = _saved(built(Compute()), x, t)
+    assert not all(layouts)
+    assert _saved(built(Compute(recompute=True)), x, t)[0] < 0.5 * plain
+    model = built(Compute(channels_last=True))
+    assert all(
+        p.is_contiguous(memory_format=torch.channels_last)
+        for p in model.parameters()
+        if p.ndim == 4
+    )
+    assert all(_saved(model, x.contiguous(memory_format=torch.channels_last), t)[1])
+
+
+def test_parts_of_a_batch_are_computed_one_after_the_other(
+    edm_recipe, images, tmp_path, monkeypatch
+):
+    sizes = []
+    forward = NETWORKS["edm-unet"].forward
+
+    def counted(self, x, *args, **kwargs):
+        sizes.append(len(x))
+        return forward(self, x, *args, **kwargs)
+
+    monkeypatch.setattr(NETWORKS["edm-unet"], "forward", counted)
+    train(edm_recipe, images, tmp_path, compute=Compute(accumulate=4), max_steps=2, progress=False)
+    assert sizes[1:] == [2] * 8  # the first one counts operations
+
+
+@pytest.mark.parametrize("what", ["images", "fp16"])
+def test_what_cannot_be_meant_is_refused(what, edm_recipe, images, tmp_path, fresh_accelerate):
+    options = {"progress": False, "max_steps": 2}
+    train(edm_recipe, images, tmp_path, **options)
+    AcceleratorState._reset_state()
+    if what == "fp16":
+        with pytest.raises(ValueError, match="write bf16"):
+            train(edm_recipe, images, tmp_path, compute=Compute("fp16"), **options)
+    else:
+        other = ImageData(255 - images.pixels, images.labels)
+        with pytest.raises(ValueError, match="other data"):
+            train(edm_recipe, other, tmp_path, **options)
+
+
 @pytest.fixture
 def fresh_accelerate():
     """Accelerate keeps one precision for a process."""

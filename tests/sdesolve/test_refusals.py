@@ -35,6 +35,11 @@ GOOD = {"solver": ss.EulerMaruyama(), "steps": 4}
         ({"cond": {"y": torch.zeros(2)}}, ValueError, "first axis"),
         ({"solver": ss.EulerODE()}, ValueError, "stochasticity=0"),
         ({"solver": ss.AdaptiveODE()}, ValueError, "stochasticity=0"),
+        ({"seed": 1.5}, TypeError, "seed=0"),
+        ({"first": 2**64}, ValueError, "index of a sample"),
+        ({"grid": "karras"}, TypeError, r"Karras\(\)"),
+        ({"grid": ss.Karras}, TypeError, r"Karras\(\)"),
+        ({"cond": torch.zeros(3)}, TypeError, "dict of tensors"),
     ],
 )
 def test_bad_input_is_refused_before_any_network_call(change, error, message):
@@ -57,6 +62,11 @@ def test_bad_input_is_refused_before_any_network_call(change, error, message):
         ({"grid": torch.linspace(1.0, 1e-3, 5), "nfe": 3, "steps": None}, "take 4"),
         ({"solver": "heun"}, r"ss\.solver\(name\)"),
         ({"steps": 5.5}, "whole number"),
+        ({"shape": 4}, "write"),
+        ({"x": [[0.0, 0.0]]}, "as_tensor"),
+        ({"seed": None}, "seed=0"),
+        ({"grid": torch.linspace(1e-3, 1.0, 5)}, r"grid\.flip\(0\)"),
+        ({"denoise": True, "nfe": 1, "steps": None}, "leaves none"),
         ({"steps": None, "nfe": 5.5}, "whole number"),
         ({"solver": None, "steps": None, "nfe": 5.5}, "whole number"),
         ({"batch_size": 1.5}, "whole number"),
