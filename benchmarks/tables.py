@@ -15,6 +15,9 @@ from benchmarks import record, samplers
 from scorezoo.model import pretrained_folder
 from scorezoo.recipes import read_recipe
 
+SEEN = {"cifar10": " (JPEG-compressed images)"}
+"""What has to be said wherever figures of a network appear."""
+
 
 def _order(orders: dict[ss.sde.Noise, float]) -> str:
     """Orders, with the noise types that share one named together."""
@@ -69,7 +72,7 @@ def zoo() -> str:
         loss = sum(x["loss"] for x in tail) / len(tail)
         body.append(
             [
-                f"[{name}](scorezoo/recipes/{name}.toml)",
+                f"[{name}](scorezoo/recipes/{name}.toml){SEEN.get(name, '')}",
                 f"{sum(p.numel() for p in model.parameters()):,}",
                 f"{seen:,}",
                 f"{hours:.1f}",
@@ -130,7 +133,7 @@ def tuned() -> str:
     for name, solvers in models.items():
         if solvers:
             cells = [_gain(solvers[budget]) if budget in solvers else "-" for budget in budgets]
-            body.append([name, *cells])
+            body.append([name + SEEN.get(name, ""), *cells])
     return record.table(["model", *(f"NFE {budget}" for budget in budgets)], body)
 
 
@@ -280,7 +283,8 @@ def _bits_in_words(name: str, bits: dict[str, Any]) -> str:
     low, high = bits["nfe_range"]
     place = bits["machine"].get("device", "one busy core")
     return (
-        f"`{name}`: **{bits['bits_per_dim']:.3f} ± {bits['half_interval_95']:.3f} bits/dim**, "
+        f"`{name}`{SEEN.get(name, '')}: "
+        f"**{bits['bits_per_dim']:.3f} ± {bits['half_interval_95']:.3f} bits/dim**, "
         f"{bits['count']} images, density at t = {bits['eps']:g}, rtol = atol = {bits['rtol']:g}; "
         f"NFE {bits['nfe_mean']:.0f} ({low} to {high}), {bits['failed']} failures, "
         f"{bits['seconds_per_image']:.1f} s an image on {place}; the default prior costs at most "

@@ -9,6 +9,7 @@ velocity    -(sigma x + alpha F(x, t)) / (sigma (alpha^2 + sigma^2))
 score       F(x, t)
 sigma       F(x, log sigma) / sigma
 edm         (D(y, s) - y) / (alpha s^2), with D(y, s) = c_skip y + c_out F(c_in y, log(s) / 4)
+energy      -grad_x E, E(x, t) = |y|^2 / (2 (s^2 + d^2)) - (d/s) u . F(u, log(s) / 4), u = c_in y
 ==========  ==================================================================================
 
 EDM's coefficients keep the input, the target and the error of F at unit size at every noise level:
@@ -27,11 +28,16 @@ and the score simplifies to a form that does not subtract nearly equal images,
     \nabla \log p = \frac1\alpha \Big( -\frac{y}{s^2 + d^2}
         + \frac{d}{s \sqrt{s^2 + d^2}} F(c_{in}\, y, \tfrac14 \log s) \Big).
 
+"energy" has the same linear part, and the gradient of the scalar u . F(u) in the place of F: its
+score is a gradient, and Metropolis kernels (:class:`sdesolve.MALA`, :class:`sdesolve.HMC`) find the
+energy in it. Training differentiates it twice.
+
 "sigma" is the division of Song & Ermon 2020, who saw scores grow as 1 / sigma, with the input
 that NCSN++ embeds.
 
 References:
-    Karras et al. 2022, table 1 and appendix B.6; Salimans & Ho 2022 (velocity).
+    Karras et al. 2022, table 1 and appendix B.6; Salimans & Ho 2022 (velocity); Salimans & Ho 2021,
+    Should EBMs model the energy or the score? (energies from networks of images).
 """
 
 from __future__ import annotations
@@ -63,6 +69,20 @@ def _edm(net: Network, process: ss.Process, sigma_data: float) -> Score:
     return score
 
 
+def _energy(net: Network, process: ss.Process, sigma_data: float) -> Score:
+    def energy(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        alpha = process.alpha(t)
+        level = process.sigma(t) / alpha
+        y = x / expand_like(alpha, x)
+        variance = level**2 + sigma_data**2
+        u = y / expand_like(variance.sqrt(), y)
+        product = (u * net(u, level.log() / 4, **cond)).flatten(1).sum(1)
+        square = y.flatten(1).square().sum(1)
+        return square / (2 * variance) - sigma_data / level * product
+
+    return ss.scores.from_energy(energy)
+
+
 def _sigma(net: Network, process: ss.Process, _: float) -> Score:
     def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         sigma = process.sigma(t)
@@ -78,6 +98,7 @@ PRECONDITIONINGS: dict[str, Callable[[Network, ss.Process, float], Score]] = {
     "score": lambda net, process, _: net,
     "sigma": _sigma,
     "edm": _edm,
+    "energy": _energy,
 }
 
 
@@ -89,18 +110,18 @@ def precondition(
     Args:
         net: Callable ``(x, t, **cond) -> like x``.
         process: The process whose score it shall be.
-        kind: "noise", "data", "velocity", "score", "sigma" or "edm".
-        sigma_data: Root mean square of the data, in the units of x; "edm" needs it.
+        kind: "noise", "data", "velocity", "score", "sigma", "edm" or "energy".
+        sigma_data: Root mean square of the data, in the units of x; "edm" and "energy" need it.
 
     Raises:
-        ValueError: If the kind is not known, or "edm" lacks a positive ``sigma_data``.
+        ValueError: If the kind is not known, or "edm" or "energy" lacks a positive ``sigma_data``.
     """
     if kind not in PRECONDITIONINGS:
         known = ", ".join(PRECONDITIONINGS)
         raise ValueError(f"unknown preconditioning {kind!r}; known are {known}")
-    if kind == "edm" and not (sigma_data or 0) > 0:
+    if kind in ("edm", "energy") and not (sigma_data or 0) > 0:
         raise ValueError(
-            f"preconditioning 'edm' needs a positive sigma_data, got {sigma_data}; give the root "
-            "mean square of the data, about 0.5 for centred images in [-1, 1]"
+            f"preconditioning {kind!r} needs a positive sigma_data, got {sigma_data}; give the "
+            "root mean square of the data, about 0.5 for centred images in [-1, 1]"
         )
     return PRECONDITIONINGS[kind](net, process, sigma_data or 1.0)

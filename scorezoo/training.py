@@ -176,7 +176,7 @@ def train(
         "data_range": config["data"].get("range", [0.0, 1.0]),
     }
     preconditioning = dict(config.get("preconditioning", {}))
-    if preconditioning.get("name") == "edm" and "sigma_data" not in preconditioning:
+    if preconditioning.get("name") in ("edm", "energy") and "sigma_data" not in preconditioning:
         measured = data.root_mean_square(model_config["data_range"])
         preconditioning["sigma_data"] = float(f"{measured:.4g}")
     if preconditioning:

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .labels import add_label, label_table
 from .unet import FourierFeatures
 
 __all__ = ["EDMUNet"]
@@ -141,14 +142,12 @@ class EDMUNet(nn.Module):
     ) -> None:
         super().__init__()
         channels = tuple(channels)
-        self.classes = classes
         self.patch = patch
         self.stride = patch * 2 ** (len(channels) - 1)
         self.embed = nn.Sequential(
             FourierFeatures(embed_dim, scale=2.0), nn.Linear(embed_dim, embed_dim)
         )
-        # The last row is "no label".
-        self.label = nn.Embedding(classes + 1, embed_dim) if classes else None
+        self.label = label_table(classes, embed_dim)
         self.mix = nn.Linear(embed_dim, embed_dim)
         self.enter = nn.Conv2d(in_channels * patch**2, channels[0], 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -174,24 +173,13 @@ class EDMUNet(nn.Module):
         self.norm = _norm(width)
         self.leave = _zeroed(nn.Conv2d(width, in_channels * patch**2, 3, padding=1))
 
-    def _embedding(self, x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
-        embedding = self.embed(t)
-        if self.label is not None:
-            if label is None:
-                label = torch.full((len(x),), -1, device=x.device)
-            embedding = embedding + self.label(torch.where(label < 0, self.classes, label))
-        elif label is not None:
-            raise ValueError("this network was built without classes; leave the label out")
-        out: Tensor = F.silu(self.mix(F.silu(embedding)))
-        return out
-
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Network output at ``x`` and embedded times ``t``; what it means is its wrapper's."""
         if x.shape[-1] % self.stride or x.shape[-2] % self.stride:
             raise ValueError(
                 f"height and width must be divisible by {self.stride}, got {tuple(x.shape[-2:])}"
             )
-        embedding = self._embedding(x, t, label)
+        embedding = F.silu(self.mix(F.silu(add_label(self.embed(t), self.label, label))))
         h = self.enter(F.pixel_unshuffle(x, self.patch))
         skips = []
         for level, stage in enumerate(self.down):

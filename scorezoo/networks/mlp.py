@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .labels import add_label, label_table
 from .unet import FourierFeatures
 
 __all__ = ["MLP"]
@@ -42,23 +43,33 @@ class _Block(nn.Module):
 
 
 class MLP(nn.Module):
-    """Residual perceptron, conditional on the noise level.
+    """Residual perceptron, conditional on the noise level and, if asked, on a label.
 
     Args:
         dim: Number of values of a point.
         width: Hidden units.
         blocks: Residual blocks.
-        embed_dim: Size of the embedding of the noise level.
+        embed_dim: Size of the embedding of noise level and label.
+        classes: Number of labels; 0 for none.
 
     Shapes:
-        x ``(batch, dim)``, t ``(batch,)``; the result is like x.
+        x ``(batch, dim)``, t ``(batch,)``, label ``(batch,)`` int64, -1 for "no label"; without
+        ``label`` no sample has one. The result is like x.
+
+    Raises:
+        ValueError: When called, if a label is given to a network without classes.
     """
 
     recomputed: ClassVar = (_Block,)
     """Blocks that activation checkpointing computes twice."""
 
     def __init__(
-        self, dim: int = 2, width: int = 128, blocks: int = 3, embed_dim: int = 64
+        self,
+        dim: int = 2,
+        width: int = 128,
+        blocks: int = 3,
+        embed_dim: int = 64,
+        classes: int = 0,
     ) -> None:
         super().__init__()
         self.embed = nn.Sequential(
@@ -68,10 +79,11 @@ class MLP(nn.Module):
         self.blocks = nn.ModuleList(_Block(width, embed_dim) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
         self.leave = _zeroed(nn.Linear(width, dim))
+        self.label = label_table(classes, embed_dim)
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Network output at ``x`` and embedded times ``t``; what it means is its wrapper's."""
-        embedding = self.embed(t)
+        embedding = add_label(self.embed(t), self.label, label)
         h = self.enter(x)
         for block in self.blocks:
             h = block(h, embedding)

@@ -32,6 +32,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .labels import add_label, label_table
+
 __all__ = ["NCSN", "InstanceNormPlus"]
 
 
@@ -176,18 +178,27 @@ class NCSN(nn.Module):
         channels: Channels of the first stage; the others have twice as many.
         levels: Noise levels, geometric from t = 0 to t = 1 (:class:`sdesolve.VESDE`); 1 for the
             unconditional NCSNv2.
+        classes: Number of labels, each with a shift of the first stage's channels; 0 for none, as
+            published.
 
     Shapes:
         x ``(batch, in_channels, height, width)`` with even height and width, t ``(batch,)`` in
-        [0, 1]; the result is like x.
+        [0, 1], label ``(batch,)`` int64, -1 for "no label"; without ``label`` no sample has one.
+        The result is like x.
+
+    Raises:
+        ValueError: When called, if a label is given to a network without classes.
     """
 
     recomputed: ClassVar = (_Block, _Refine)
     """Blocks that activation checkpointing computes twice."""
 
-    def __init__(self, in_channels: int = 3, channels: int = 128, levels: int = 1) -> None:
+    def __init__(
+        self, in_channels: int = 3, channels: int = 128, levels: int = 1, classes: int = 0
+    ) -> None:
         super().__init__()
-        self.levels = levels
+        self.levels, self.channels = levels, channels
+        self.label = label_table(classes, channels)
         wide = 2 * channels
         self.enter = nn.Conv2d(in_channels, channels, 3, padding=1)
         widths, dilations = (channels, wide, wide, wide), (1, 1, 2, 4)
@@ -213,10 +224,11 @@ class NCSN(nn.Module):
         )
         self.leave = _Unit(channels, in_channels, levels)
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Network output at ``x`` and times ``t``; what it means is its wrapper's."""
         index = (t * (self.levels - 1)).round().long().clamp(0, self.levels - 1)
-        h = self.enter(x)
+        shift = add_label(x.new_zeros(len(x), self.channels), self.label, label)
+        h = self.enter(x) + shift[:, :, None, None]
         outputs = []
         for stage in self.stages:
             for block in stage.children():

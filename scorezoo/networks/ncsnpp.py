@@ -34,6 +34,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .labels import add_label, label_table
 from .resampling import FIRDownConv, fir_down, fir_up
 from .unet import FourierFeatures
 
@@ -222,7 +223,7 @@ class NCSNpp(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        self.classes, self.fir = classes, fir
+        self.fir = fir
         self.input_path, self.output_skip = progressive_input, progressive == "output_skip"
         self.scale = math.sqrt(0.5) if skip_rescale else 1.0
         embed_dim = 4 * channels
@@ -233,8 +234,7 @@ class NCSNpp(nn.Module):
             nn.SiLU(),
             _linear(embed_dim, embed_dim),
         )
-        # The last row is "no label".
-        self.label = nn.Embedding(classes + 1, embed_dim) if classes else None
+        self.label = label_table(classes, embed_dim)
 
         def make(entering: int, leaving: int, resample: Literal["", "up", "down"] = "") -> _Block:
             return _Block(entering, leaving, embed_dim, dropout, skip_rescale, resample, fir)
@@ -288,13 +288,7 @@ class NCSNpp(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Network output at ``x`` and embedded times ``t``; what it means is its wrapper's."""
-        embedding = self.embed(t)
-        if self.label is not None:
-            if label is None:
-                label = torch.full((len(x),), -1, device=x.device)
-            embedding = embedding + self.label(torch.where(label < 0, self.classes, label))
-        elif label is not None:
-            raise ValueError("this network was built without classes; leave the label out")
+        embedding = add_label(self.embed(t), self.label, label)
         h = self.enter(x)
         kept, pyramid = [h], x
         for level, stage in enumerate(self.down):

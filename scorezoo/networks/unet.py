@@ -23,6 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .labels import add_label, label_table
+
 __all__ = ["FourierFeatures", "UNet"]
 
 
@@ -58,11 +60,16 @@ class UNet(nn.Module):
     Args:
         in_channels: Colour channels of the images.
         channels: Channels of the levels, finest first; each a multiple of 32, or of 4 the first.
-        embed_dim: Size of the time embedding.
+        embed_dim: Size of the embedding of time and label.
+        classes: Number of labels; 0 for none, as in the tutorial.
 
     Shapes:
         x ``(batch, in_channels, height, width)`` with height and width of 15 pixels or more for
-        four levels, t ``(batch,)``; the result is like x.
+        four levels, t ``(batch,)``, label ``(batch,)`` int64, -1 for "no label"; without ``label``
+        no sample has one. The result is like x.
+
+    Raises:
+        ValueError: When called, if a label is given to a network without classes.
     """
 
     recomputed: ClassVar = (_Shift,)
@@ -73,9 +80,11 @@ class UNet(nn.Module):
         in_channels: int = 1,
         channels: Sequence[int] = (32, 64, 128, 256),
         embed_dim: int = 256,
+        classes: int = 0,
     ) -> None:
         super().__init__()
         channels = tuple(channels)
+        self.label = label_table(classes, embed_dim)
         self.embed = nn.Sequential(
             FourierFeatures(embed_dim), nn.Linear(embed_dim, embed_dim), nn.SiLU()
         )
@@ -97,9 +106,9 @@ class UNet(nn.Module):
             self.up_shift.append(_Shift(width, embed_dim, 32))
         self.out = nn.ConvTranspose2d(2 * channels[0], in_channels, 3)
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Estimate the noise in ``x`` at times ``t``."""
-        embedding = self.embed(t)
+        embedding = add_label(self.embed(t), self.label, label)
         skips = []
         h = x
         for conv, shift in zip(self.down, self.down_shift, strict=True):

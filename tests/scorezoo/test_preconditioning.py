@@ -44,7 +44,15 @@ def _raw(kind, process):
         data = parts(alpha * y, t)[3]
         return (data - y * SIGMA_DATA**2 / root**2) * root / (s * SIGMA_DATA)
 
-    return {"sigma": sigma_net, "edm": edm_net}.get(kind, net)
+    def energy_net(u, c_noise):
+        s = expand_like((4 * c_noise).exp(), u)
+        mine, theirs = s**2 + SIGMA_DATA**2, s**2 + 0.25
+        y, mean = u * mine.sqrt(), DATA.mean.to(u)
+        square = (y**2).sum(1, keepdim=True) / (2 * mine)
+        wanted = square - ((y - mean) ** 2).sum(1, keepdim=True) / (2 * theirs)
+        return s / SIGMA_DATA * wanted * u / (u**2).sum(1, keepdim=True)
+
+    return {"sigma": sigma_net, "edm": edm_net, "energy": energy_net}.get(kind, net)
 
 
 def _log_snr_of(process, sigma):
