@@ -20,7 +20,7 @@ from .divergence import Exact, Hutchinson, HutchPlusPlus
 from .empirical import EmpiricalScore
 from .evidence import LogLikelihood
 from .gaussian import Gaussian, GaussianMixture
-from .grids import Density, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
+from .grids import Cosine, Density, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
 from .integrate import solve
 from .interop import Torchdiffeq, Torchsde
 from .latent import decode, encode, interpolate, temperature
@@ -97,6 +97,7 @@ __all__ = [
     "BrownianPath",
     "Chain",
     "Corrector",
+    "Cosine",
     "DPMSolverMultistep",
     "Density",
     "DensityPath",

@@ -8,6 +8,7 @@ none, in one step from the process's eps.
 Uniform      u = t
 Quadratic    u = sqrt(t)
 LogSNR       u = log(alpha / sigma)
+Cosine       u = arctan(sigma / alpha), in which alpha is a cosine
 Karras       u = (sigma / alpha)^(1/rho); rho = 7 crowds the small noise levels
 Theta        u = integral of g^2, in which the diffusion is constant
 Sech         du/dlambda = floor + sech((lambda - lambda_0) / width), lambda the log-SNR
@@ -16,6 +17,7 @@ Density      du/dlambda = exp(interpolated knots)
 
 References:
     Song et al. 2021 (uniform); Song, Meng & Ermon 2021 (quadratic); Lu et al. 2022 (log-SNR);
+    Nichol & Dhariwal 2021, equation 17 without its offset (cosine);
     Karras et al. 2022, equation 5. Sech and Density are ours.
 """
 
@@ -32,6 +34,7 @@ from torch import Tensor
 from .process import Process
 
 __all__ = [
+    "Cosine",
     "Density",
     "Grid",
     "Karras",
@@ -130,6 +133,21 @@ class LogSNR(Grid):
         """Time of a log-SNR."""
         assert process is not None
         return process.time(u)
+
+
+@dataclass(frozen=True)
+class Cosine(Grid):
+    """Equal steps of the angle arctan(sigma / alpha): the cosine schedule."""
+
+    def clock(self, process: Process | None, t: Tensor) -> Tensor:
+        """The angle, from 0 at the data to pi / 2 at pure noise."""
+        assert process is not None
+        return torch.atan(torch.exp(-process.log_snr(t)))
+
+    def time(self, process: Process | None, u: Tensor) -> Tensor:
+        """Time of an angle."""
+        assert process is not None
+        return process.time(-torch.log(torch.tan(u)))
 
 
 @dataclass(frozen=True)

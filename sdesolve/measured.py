@@ -57,6 +57,8 @@ class MeasuredReference(Reference):
                 f"{tuple(weights.shape)}"
             )
         self.base, self.mean = base, base.mean
+        if not bool(torch.isfinite(weights).all()):
+            raise ValueError("the weights hold infinite or NaN values")
         self.variances = variances.double().expand(weights.shape).clone()
         self.weights = weights.double() / weights.double().sum(1, keepdim=True)
 

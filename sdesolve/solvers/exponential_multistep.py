@@ -53,7 +53,9 @@ def make_run(process: Process, times: Sequence[float], tau: Callable[[float], fl
         ValueError: If noise is to be added from the data to the prior.
     """
     t = torch.tensor(times, dtype=torch.float64, device="cpu")
-    lam, taus = process.log_snr(t).tolist(), [tau(u) for u in times[:-1]]
+    lam, taus = process.log_snr(t).tolist(), [float(tau(u)) for u in times[:-1]]
+    if not all(0 <= value < math.inf for value in taus):
+        raise ValueError(f"tau is 0 or more, and finite, at every time of the grid; got {taus}")
     if lam[-1] < lam[0] and any(taus):
         raise ValueError("noise is added from the prior to the data: give (t0, t1) with t0 > t1")
     return Run(process, list(times), process.alpha(t).tolist(), lam, taus)

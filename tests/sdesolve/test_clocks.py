@@ -13,7 +13,7 @@ from sdesolve.clocks import Clocked
 
 from .test_processes import PROCESSES
 
-CLOCKS = [ss.Uniform(), ss.Quadratic(), ss.LogSNR(), ss.Karras(), ss.Theta()]
+CLOCKS = [ss.Uniform(), ss.Quadratic(), ss.LogSNR(), ss.Karras(), ss.Cosine(), ss.Theta()]
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=str)

@@ -94,6 +94,36 @@ def test_order_with_its_own_start_and_end(name):
     assert math.log2(errors[0] / errors[1]) == pytest.approx(solver.orders[1], abs=0.2)
 
 
+SAMPLE = DATA.sample(300, seed=3)
+REFERENCES = {
+    "isotropic": ss.Isotropic(0.6),
+    "principal": ss.GaussianReference.from_data(SAMPLE),
+    "spectral": ss.SpectralReference.from_data(SAMPLE),
+    "measured": ss.MeasuredReference.from_score(PROCESS, DATA.score(PROCESS), SAMPLE),
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"weight": "noise"},
+        {"weight": "data"},
+        {"length": 0.8},
+        {"order": 2, "corrector": None},
+        {"order": 1, "corrector": 2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_order_with_every_reference_weight_and_length(reference, change):
+    solver = ss.ExponentialAdams(
+        **{"order": 2, "corrector": 3, "reference": REFERENCES[reference]} | change
+    )
+    errors = [run(solver, n, ss.LogSNR(), exact_start=True) for n in (128, 256)]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(solver.orders[0], abs=0.2)
+
+
 class Impulses:
     """Noise of one unit: sample k gets the k-th draw, sample 0 none."""
 

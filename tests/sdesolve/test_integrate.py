@@ -101,7 +101,10 @@ def test_path_times_callback_and_progress(capsys):
     assert "EulerMaruyama" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("grid", [ss.Uniform(), ss.Quadratic(), ss.LogSNR(), ss.Karras()], ids=str)
+GRIDS = [ss.Uniform(), ss.Quadratic(), ss.LogSNR(), ss.Cosine(), ss.Karras()]
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
 @given(steps=st.integers(1, 50))
 def test_grids_run_from_start_to_end(grid, steps):
     for process in (ss.VPSDE(), ss.VESDE(), ss.EDM()):

@@ -107,3 +107,29 @@ def test_bad_references_are_refused():
     score = ss.Gaussian([0.0, 0.0], 1.0).score(process)
     with pytest.raises(ValueError, match=r"made for events \(3,\)"):
         ss.sample(process, score, (2, 2), solver=ss.ExponentialAdams(reference=reference), nfe=3)
+
+
+def test_moments_come_from_the_score_where_there_are_no_data():
+    process, mix = ss.EDM(), ss.GaussianMixture([0.5, 0.5], [[-1.0, 0.5], [1.0, 0.5]], 0.04)
+    drawn = ss.GaussianReference.from_score(process, mix.score(process), (2,), samples=2000)
+    exact = ss.GaussianReference.from_data(mix.sample(2000, seed=1))
+    assert torch.allclose(drawn.mean, exact.mean, atol=0.1)
+    assert torch.allclose(drawn.variances, exact.variances, rtol=0.15, atol=0.01)
+    again = ss.GaussianReference.from_score(process, mix.score(process), (2,), samples=2000)
+    assert torch.equal(again.variances, drawn.variances)
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_a_stochasticity_without_meaning_is_refused(value):
+    process, mix = ss.EDM(), ss.GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], 0.04)
+    solver = ss.ExponentialAdams(2, None, tau=lambda t: value)
+    with pytest.raises(ValueError, match="tau is 0 or more"):
+        ss.sample(process, mix.score(process), (2, 1), solver=solver, nfe=3)
+
+
+def test_references_of_no_numbers_are_refused():
+    nan = torch.tensor([math.nan])
+    with pytest.raises(ValueError, match="weights hold"):
+        ss.MeasuredReference(ss.Isotropic(0.5), torch.tensor([0.1]), nan[None])
+    with pytest.raises(ValueError, match="mean holds"):
+        ss.GaussianReference(nan, torch.ones(1, 1), torch.ones(1), 0.0)
