@@ -138,8 +138,7 @@ def tuned() -> str:
 
 
 def _gain(solver: ss.Tuned) -> str:
-    if solver.gain_interval is None:
-        return f"{solver.gain:.2f}*"
+    assert solver.gain_interval is not None
     low, high = solver.gain_interval
     return f"{solver.gain:.2f} ({low:.2f} to {high:.2f})"
 

@@ -124,6 +124,17 @@ class Trajectories:
         return (sol.x - self.path[-1, part]).cpu().double().flatten(1).pow(2).mean(1).sqrt()
 
 
+def _mean(errors: Tensor) -> float:
+    """Mean error, which search and selection go by.
+
+    A few trajectories at the borders of modes carry most of the mean square, and how many of them
+    are met is chance: with 512 trajectories of a 64-d mixture, what the mean square chose at 10
+    calls had twice the RMSE, on other noise, of what the mean chose.
+    """
+    value = errors.mean().item()
+    return value if math.isfinite(value) else math.inf
+
+
 def _rms(errors: Tensor) -> float:
     value = errors.pow(2).mean().sqrt().item()
     return value if math.isfinite(value) else math.inf
@@ -198,7 +209,7 @@ def tune_paths(
                 errors = known.errors(table, known.unseen)
                 first.append(_Trial(f"{name} on {where}", solver, grid, table, errors))
         half = len(first[0].errors) // 2
-        first.sort(key=lambda trial: _rms(trial.errors[:half]))
+        first.sort(key=lambda trial: _mean(trial.errors[:half]))
         trials = [t._replace(errors=t.errors[half:]) for t in first]
         chosen: dict[ExponentialAdams, _Trial] = {}
         for trial in first:
@@ -208,7 +219,7 @@ def tune_paths(
             for teleport in (False, True):
                 moved = replace(solver, teleport=teleport)
                 trials.append(_refine(known, trial, moved, nfe, evaluations, bar))
-    report = {trial.label: _rms(trial.errors) for trial in trials}
+    report = {trial.label: _mean(trial.errors) for trial in trials}
     best = min(trials, key=lambda trial: report[trial.label])
     rival = min(
         (trial for trial in trials if trial.label.startswith("published")),
@@ -275,11 +286,11 @@ def _refine(
 
     def objective(values: Tensor) -> float:
         bar.update()
-        return _rms(known.errors(table(values, 1), known.search))
+        return _mean(known.errors(table(values, 1), known.search))
 
     values = pattern_search(objective, steps.near(trial.grid), evaluations - 2)
     tables = [table(values, groups) for groups in (1, 8)]
     bar.update(2)
-    final = min(tables, key=lambda t: _rms(known.errors(t, known.search)))
+    final = min(tables, key=lambda t: _mean(known.errors(t, known.search)))
     label = steps.label("fitted", trial.label)
     return _Trial(label, solver, trial.grid, final, known.errors(final, known.select))

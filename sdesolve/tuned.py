@@ -59,9 +59,10 @@ class Tuned(LinearMultistep):
         table: Coefficients of every step.
         process: The process it was tuned for, as text.
         choice: What was chosen, in words.
-        report: Selection errors of everything tried last, ``{label: error}``, RMSE or, with noise,
-            sliced distance; labels of published methods start with "published". The smallest of
-            them is too small: it was selected.
+        report: Selection errors of everything tried last, ``{label: error}``: the mean over the
+            trajectories of a value's root mean square error or, with noise, sliced distance; labels
+            of published methods start with "published". The smallest of them is too small: it was
+            selected.
         tau: Stochasticity it was tuned for.
         held_out: Error of the choice, and of the published method with the smallest selection
             error, on noise that took no part in search or selection; None in older files.
