@@ -94,6 +94,8 @@ def _noisy(problem: Problem, nfe: int) -> Any:
 
 
 TRAJECTORIES = 128
+MORE = 512
+"""Where an event has few values: cheap there, and a few noises at borders of modes tell little."""
 TUNE_SEED = 1000
 """Seed of the noises that tuning sees; those that judge have the first few."""
 
@@ -115,14 +117,16 @@ def _tuned(stochasticity: float, problem: Problem, nfe: int) -> Any:
 
 @lru_cache(maxsize=1)
 def _tuner(stochasticity: float, problem: Problem) -> ss.Tuner:
+    data = problem.training(SAMPLES)
+    trajectories = MORE if data[0].numel() <= 8 and not stochasticity else TRAJECTORIES
     return ss.Tuner(
         problem.process,
         problem.score,
-        problem.training(SAMPLES),
+        data,
         stochasticity=stochasticity,
-        trajectories=TRAJECTORIES,
+        trajectories=trajectories,
         seed=TUNE_SEED,
-        cond=problem.cond(TRAJECTORIES),
+        cond=problem.cond(trajectories),
     )
 
 
