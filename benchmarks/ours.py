@@ -118,7 +118,8 @@ def _tuned(stochasticity: float, problem: Problem, nfe: int) -> Any:
 @lru_cache(maxsize=1)
 def _tuner(stochasticity: float, problem: Problem) -> ss.Tuner:
     data = problem.training(SAMPLES)
-    trajectories = MORE if data[0].numel() <= 8 and not stochasticity else TRAJECTORIES
+    few = data is not None and data[0].numel() <= 8
+    trajectories = MORE if few and not stochasticity else TRAJECTORIES
     return ss.Tuner(
         problem.process,
         problem.score,
