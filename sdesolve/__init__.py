@@ -26,6 +26,7 @@ from .interop import Torchdiffeq, Torchsde
 from .latent import decode, encode, interpolate, temperature
 from .likelihood import log_likelihood
 from .measured import MeasuredReference
+from .moments import reference_from_score
 from .process import Process
 from .processes import EDM, VESDE, VPSDE, ExponentialVESDE, SubVPSDE
 from .references import GaussianReference, Isotropic, Reference
@@ -160,6 +161,7 @@ __all__ = [
     "log_density_path",
     "log_likelihood",
     "metrics",
+    "reference_from_score",
     "sample",
     "scores",
     "solve",

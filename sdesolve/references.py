@@ -27,17 +27,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .frames import Frame, Multiplier, Parts, Principal, Whole, combine
 from .grids import Grid, Karras, Sech
-
-if TYPE_CHECKING:
-    from .process import Process
-    from .scores import Score
 
 __all__ = [
     "Frame",
@@ -235,41 +230,6 @@ class GaussianReference(Reference):
             variances[:rank],
             left / (d - rank) if d > rank else 0.0,
         )
-
-    @classmethod
-    def from_score(
-        cls,
-        process: Process,
-        score: Score,
-        event: Sequence[int],
-        *,
-        samples: int = 200,
-        nfe: int = 20,
-        rank: int | None = None,
-        seed: int = 0,
-        device: torch.device | str | None = None,
-    ) -> GaussianReference:
-        """Moments of what a score draws, where there are no data.
-
-        Cost: ``nfe`` evaluations of each sample.
-
-        Args:
-            process: Process of the score.
-            score: Callable ``(x, t) -> like x``.
-            event: Event shape.
-            samples: Number of samples that are drawn, by the best known rule for the budget.
-            nfe: Budget of each.
-            rank: As in :meth:`from_data`.
-            seed: Seed of the samples.
-            device: Where the score computes.
-
-        Raises:
-            ValueError: As :meth:`from_data` and :func:`sdesolve.sample`.
-        """
-        from .sampling import sample  # which draws on solvers, and they on references
-
-        drawn = sample(process, score, (samples, *event), nfe=nfe, seed=seed, device=device)
-        return cls.from_data(drawn.x, rank)
 
     @property
     def scale(self) -> float:

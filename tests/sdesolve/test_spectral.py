@@ -111,11 +111,11 @@ def test_bad_references_are_refused():
 
 def test_moments_come_from_the_score_where_there_are_no_data():
     process, mix = ss.EDM(), ss.GaussianMixture([0.5, 0.5], [[-1.0, 0.5], [1.0, 0.5]], 0.04)
-    drawn = ss.GaussianReference.from_score(process, mix.score(process), (2,), samples=2000)
+    drawn = ss.reference_from_score(process, mix.score(process), (2,), samples=2000)
     exact = ss.GaussianReference.from_data(mix.sample(2000, seed=1))
     assert torch.allclose(drawn.mean, exact.mean, atol=0.1)
     assert torch.allclose(drawn.variances, exact.variances, rtol=0.15, atol=0.01)
-    again = ss.GaussianReference.from_score(process, mix.score(process), (2,), samples=2000)
+    again = ss.reference_from_score(process, mix.score(process), (2,), samples=2000)
     assert torch.equal(again.variances, drawn.variances)
 
 
