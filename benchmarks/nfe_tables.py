@@ -174,6 +174,19 @@ def _sections() -> Iterator[str]:
                 f"{it['floor_frechet']:.3g}, the exact end points {it['exact_frechet']:.3g}."
             )
             yield summary(rows, "frechet")
+            yield (
+                f"**Kernel feature distance**; {it['count']} test images have "
+                f"{it['floor_kernel']:.3g}, the exact end points {it['exact_kernel']:.3g}."
+            )
+            yield summary(rows, "kernel")
+        if "floor_gaussian" in about.get("deterministic", {}):
+            it = about["deterministic"]
+            yield (
+                "**Gaussian Wasserstein distance to truth**, between Gaussians of equal moments; "
+                f"{it['count']} samples of the truth have {it['floor_gaussian']:.3g}, the exact "
+                f"end points {it['exact_gaussian']:.3g}."
+            )
+            yield summary(rows, "gaussian")
         if "floor_sliced" in about.get("stochastic", {}):
             it = about["stochastic"]
             noisy = [row for row in rows if "sliced_ci" in row.cell]
@@ -191,6 +204,23 @@ def _measured(rows: Table) -> str:
     usual = [row for row in rows if not row.ours and "rmse" in row.cell and row.grid != TUNED_GRID]
     grids = sorted({row.grid for row in usual if row.nfe})
     return f"{len({row.solver for row in usual})} samplers of peers on {', '.join(grids)}"
+
+
+def _overhead() -> str:
+    """What a call costs beside the network, on a processor."""
+    result = record.read("step_overhead")
+    ratios, times = result["over_dpm_multistep"], result["ms_per_call"]
+    body = [
+        [name, _number(times[name]), f"{ratio:.2f}"]
+        for name, ratio in sorted(ratios.items(), key=lambda item: float(item[1]))
+    ]
+    shape = "x".join(map(str, result["shape"]))
+    note = (
+        f"What a call costs beside the network, {shape} values in float32, and the ratio to "
+        f"diffusers' DPMSolverMultistep. `{result['command']}`, {result['date']}, "
+        f"{result['processor']}, {result['threads']} thread(s)."
+    )
+    return f"## Time\n\n{note}\n\n{record.table(['sampler', 'ms a call', 'ratio'], body)}"
 
 
 HEAD = """# Error against the number of network calls
@@ -319,7 +349,7 @@ def main() -> None:
         "Where the gain comes from, term by term:\n\n![RMSE at 10 calls](nfe_terms.png)\n\n"
         "Fashion-MNIST by sampler and number of calls: [strips of pictures](nfe_strips.png)."
     )
-    text = "\n\n".join([HEAD + figures, *_sections()])
+    text = "\n\n".join([HEAD + figures, *_sections(), _overhead()])
     DOCUMENT.write_text(text + "\n")
     record.update_section(record.ROOT / "README.md", "network-calls", front())
     figure(DOCUMENT.with_suffix(".png"))
