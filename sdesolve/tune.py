@@ -51,7 +51,7 @@ _SAMPLES = 8  # of a law, for each trajectory
 _HELD_OUT = 4  # trajectories that measure the gain, for each trajectory
 _CHUNK = 1 << 17  # values of a state
 # Noise that nobody meets who samples with the same seed, from index 0.
-_RULE = 2
+_RULE = 3
 """Raised whenever search or selection change, so that what an older one kept is not found."""
 _FIRST = 1 << 24
 

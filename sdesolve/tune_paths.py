@@ -11,6 +11,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -261,8 +262,12 @@ def _methods(
     methods["spectral 3-4, polynomial"] = ExponentialAdams(
         3, 4, reference=reference, length=math.inf
     )
-    if isinstance(reference, GaussianReference | SpectralReference) and not known.cond:
-        measured = MeasuredReference.from_score(known.process, known.score, data[:128], reference)
+    if isinstance(reference, GaussianReference | SpectralReference):
+        score, x = known.score, data[:128]
+        if known.cond:  # end points are data whose conditions are known
+            score = partial(score, **{k: v[known.fit] for k, v in known.cond.items()})
+            x = known.path[-1, known.fit]
+        measured = MeasuredReference.from_score(known.process, score, x, reference)
         methods["measured 3-4"] = ExponentialAdams(3, 4, reference=measured, length=2.5)
     return methods
 

@@ -109,6 +109,34 @@ def test_known_values_are_known_at_the_end(steps):
     assert sol.x[:, 1].std() > 0.1
 
 
+def test_a_reference_is_measured_on_conditional_scores_too(monkeypatch):
+    """Every row under its own condition: what is measured is a class, not the whole data."""
+    monkeypatch.setattr("sdesolve.tune_paths.PUBLISHED", ("dpmpp-2m",))
+    monkeypatch.setattr("sdesolve.tune_paths.usual_grids", lambda scale: {"Karras": ss.Karras()})
+    classes = [ss.Gaussian([m, 0.0], 0.04).score(PROCESS) for m in (-1.0, 1.0)]
+
+    def score(x, t, label):
+        return torch.where(label[:, None] == 0, classes[0](x, t), classes[1](x, t))
+
+    seen = []
+    measure = ss.MeasuredReference.from_score.__func__
+
+    def measured(cls, process, score, x, base):
+        seen.append(measure(cls, process, score, x, base))
+        return seen[-1]
+
+    monkeypatch.setattr(ss.MeasuredReference, "from_score", classmethod(measured))
+    cond = {"label": torch.arange(16) % 2}
+    given = {"trajectories": 16, "quick": True, "cache": False, "cond": cond}
+    tuned = ss.tune(PROCESS, score, 3, MIX.sample(100), **given)
+    assert any("measured" in label for label in tuned.report)
+    (reference,) = seen
+    atoms = reference.variances[0]
+    gain = (reference.weights * (atoms / (atoms + 0.3))).sum(1)[0].item()
+    # Along the axis of the classes the data's variance is 1.04, that of a class 0.04.
+    assert abs(gain - 0.04 / 0.34) < 0.1 < abs(gain - 1.04 / 1.34)
+
+
 def test_a_broken_cache_is_written_anew(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("sdesolve.tune_paths.PUBLISHED", ("dpmpp-2m",))
