@@ -1,14 +1,15 @@
-"""Which kernels a GPU may compute with; on other devices nothing changes."""
+"""Which of torch's kernels may compute: the fastest, the exact, those with two derivatives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-__all__ = ["exact", "fastest"]
+__all__ = ["exact", "fastest", "twice_differentiable"]
 
 
 @contextmanager
@@ -21,6 +22,11 @@ def fastest() -> Iterator[None]:
         yield
     finally:
         cudnn.benchmark = before
+
+
+def twice_differentiable() -> AbstractContextManager[None]:
+    """Attention by products and softmax: torch's fused kernels have one derivative only."""
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 @contextmanager

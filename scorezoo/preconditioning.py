@@ -50,6 +50,8 @@ import sdesolve as ss
 from sdesolve.scores import Score
 from sdesolve.shapes import expand_like
 
+from .kernels import twice_differentiable
+
 __all__ = ["PRECONDITIONINGS", "precondition"]
 
 Network = Callable[..., Tensor]
@@ -76,7 +78,8 @@ def _energy(net: Network, process: ss.Process, sigma_data: float) -> Score:
         y = x / expand_like(alpha, x)
         variance = level**2 + sigma_data**2
         u = y / expand_like(variance.sqrt(), y)
-        product = (u * net(u, level.log() / 4, **cond)).flatten(1).sum(1)
+        with twice_differentiable():
+            product = (u * net(u, level.log() / 4, **cond)).flatten(1).sum(1)
         square = y.flatten(1).square().sum(1)
         return square / (2 * variance) - sigma_data / level * product
 

@@ -159,8 +159,9 @@ def train(
         The model with the averaged weights, as exported to ``output / "model"``.
 
     Raises:
-        ValueError: If the recipe is incomplete, a batch cannot be shared out evenly, or the
-            checkpoint cannot be read or belongs to another recipe.
+        ValueError: If the recipe is incomplete, fp16 is asked of a processor, a batch cannot be
+            shared out evenly, or the checkpoint cannot be read or belongs to another recipe or to
+            other data.
         OSError: If a checkpoint cannot be written; the one before is whole.
     """
     compute = compute or Compute()

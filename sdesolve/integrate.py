@@ -6,7 +6,6 @@ before the first network call and never waits for the device.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -100,8 +99,8 @@ def solve(
 
     Raises:
         ValueError: If an argument is out of range or a shape is wrong.
-        TypeError: If a dtype is not float32 or float64, a count is no whole number, or the solver
-            is none or cannot solve this equation.
+        TypeError: If a dtype is not float32 or float64, a count or the seed is no whole number, the
+            grid is none, or the solver is none or cannot solve this equation.
     """
     check_state(x)
     if not isinstance(sde, Equation):
@@ -287,7 +286,7 @@ def _times(
         assert nfe is not None
         steps = solver.steps(nfe + spared)
         if steps < 1:
-            least = next(n for n in itertools.count(nfe + 1) if solver.steps(n + spared) >= 1)
+            least = next((n for n in range(1, 10_000) if solver.steps(n + spared) >= 1), "more")
             raise ValueError(
                 f"nfe={nfe} does not pay for the shortest run of {solver}, which takes {least}"
             )

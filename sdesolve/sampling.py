@@ -93,8 +93,8 @@ def sample(
 
     Raises:
         ValueError: If an argument is out of range or a shape is wrong.
-        TypeError: If a dtype is not float32 or float64, a count is no whole number, or the solver
-            is none or cannot do this.
+        TypeError: If a dtype is not float32 or float64, a count or the seed is no whole number, the
+            shape, x or the grid is none, or the solver is none or cannot do this.
 
     Examples:
         >>> import sdesolve as ss

@@ -68,6 +68,9 @@ def from_noise(net: Callable[..., Tensor], process: Process) -> Score:
         net: Callable ``(x, t, **cond) -> like x``.
         process: The process the network was trained under.
 
+    Raises:
+        ValueError: When called, if the network's result is not like its input.
+
     Examples:
         >>> import sdesolve as ss
         >>> score = from_noise(lambda x, t: 0 * x, ss.VPSDE())
@@ -87,6 +90,9 @@ def from_data(net: Callable[..., Tensor], process: Process) -> Score:
     Args:
         net: Callable ``(x, t, **cond) -> like x``.
         process: The process the network was trained under.
+
+    Raises:
+        ValueError: When called, if the network's result is not like its input.
     """
 
     def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
@@ -102,6 +108,9 @@ def from_velocity(net: Callable[..., Tensor], process: Process) -> Score:
     Args:
         net: Callable ``(x, t, **cond) -> like x``.
         process: The process the network was trained under.
+
+    Raises:
+        ValueError: When called, if the network's result is not like its input.
     """
 
     def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
@@ -120,6 +129,9 @@ def from_denoiser(net: Callable[..., Tensor], process: Process) -> Score:
     Args:
         net: Callable ``(y, s, **cond) -> like y`` with s, ``(batch,)``, the noise level of y.
         process: Any process; the denoiser is asked at y = x/alpha, s = sigma/alpha.
+
+    Raises:
+        ValueError: When called, if the network's result is not like its input.
     """
 
     def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:

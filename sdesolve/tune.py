@@ -50,9 +50,8 @@ _LARGEST_PCA = 256
 _SAMPLES = 8  # of a law, for each trajectory
 _HELD_OUT = 4  # trajectories that measure the gain, for each trajectory
 _CHUNK = 1 << 17  # values of a state
+_RULE = 3  # raised whenever search or selection change: what an older one kept is not found
 # Noise that nobody meets who samples with the same seed, from index 0.
-_RULE = 3
-"""Raised whenever search or selection change, so that what an older one kept is not found."""
 _FIRST = 1 << 24
 
 

@@ -38,7 +38,7 @@ class _Given(Grid):
 
     def __call__(self, process: Process | None, t0: float, t1: float, steps: int) -> Tensor:
         own = self.times[0], self.times[-1]
-        if any(abs(a - b) > 1e-6 * abs(own[0]) for a, b in zip((t0, t1), own, strict=True)):
+        if not all(map(math.isclose, (t0, t1), own)):
             raise ValueError(
                 f"this solver was tuned to run from t = {own[0]:g} to {own[1]:g}, not from {t0:g} "
                 f"to {t1:g}; tune for that, or take another solver"

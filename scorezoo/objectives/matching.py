@@ -28,18 +28,17 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sdesolve.noise import rademacher
 from sdesolve.process import Process
 from sdesolve.scores import Score
 
+from ..kernels import twice_differentiable
 from .base import Objective
 from .times import uniform_times
 
@@ -86,11 +85,6 @@ def _product(s: Tensor, x: Tensor, v: Tensor) -> Tensor:
     return torch.zeros_like(x) if product is None else product
 
 
-def _twice_differentiable() -> AbstractContextManager[None]:
-    """Attention by products and softmax: torch's fused kernels have one derivative only."""
-    return sdpa_kernel(SDPBackend.MATH)
-
-
 def implicit_score_matching(score: Score, x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
     """Hyvarinen's objective with the exact trace.
 
@@ -105,7 +99,7 @@ def implicit_score_matching(score: Score, x: Tensor, t: Tensor, **cond: Tensor) 
     Returns:
         ``(batch,)``, in inverse units of x squared.
     """
-    with torch.enable_grad(), _twice_differentiable():
+    with torch.enable_grad(), twice_differentiable():
         x = _differentiable(x)
         s = score(x, t, **cond)
         trace = s.new_zeros(len(x))
@@ -132,7 +126,7 @@ def sliced_score_matching(
     Returns:
         ``(batch,)``, in inverse units of x squared.
     """
-    with torch.enable_grad(), _twice_differentiable():
+    with torch.enable_grad(), twice_differentiable():
         x = _differentiable(x)
         s = score(x, t, **cond)
         curvature = _sum(_product(s, x, v) * v)
