@@ -26,11 +26,11 @@ import torch
 from torch import Tensor
 
 import sdesolve as ss
-from sdesolve.noise import Streams
+from sdesolve.noise.streams import Streams
 
 if TYPE_CHECKING:
-    from sdesolve.process import Process
-    from sdesolve.scores import Score
+    from sdesolve.equations.process import Process
+    from sdesolve.scores.adapters import Score
 
 __all__ = ["TOYS", "Checkerboard", "toy"]
 

@@ -33,7 +33,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from sdesolve.noise import stream_seed
+from sdesolve.noise.streams import stream_seed
 
 from . import kernels
 from .data import Data

@@ -10,30 +10,33 @@ True
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import conditional, dequantise, grids, latent, metrics, scores
-from .brownian import BrownianPath
-from .chains import Chain, chain
+from . import grids, latent, metrics, scores
+from .closed_forms.empirical import EmpiricalScore
+from .closed_forms.mixture import Gaussian, GaussianMixture
 from .correctors import HMC, MALA, Corrector, Inpainting, Langevin, UnderdampedLangevin
-from .density_path import DensityPath, log_density_path
-from .discrete import DDPM, SMLD
-from .divergence import Exact, Hutchinson, HutchPlusPlus
-from .empirical import EmpiricalScore
-from .evidence import LogLikelihood
-from .gaussian import Gaussian, GaussianMixture
-from .grids import Cosine, Density, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
-from .integrate import solve
+from .equations.discrete import DDPM, SMLD
+from .equations.process import Process
+from .equations.processes import EDM, VESDE, VPSDE, ExponentialVESDE, SubVPSDE
+from .equations.reverse import ReverseSDE
+from .equations.sde import SDE
+from .grids.grids import Cosine, Density, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
 from .interop import Torchdiffeq, Torchsde
 from .latent import decode, encode, interpolate, temperature
-from .likelihood import log_likelihood
-from .measured import MeasuredReference
-from .moments import reference_from_score
-from .process import Process
-from .processes import EDM, VESDE, VPSDE, ExponentialVESDE, SubVPSDE
-from .references import GaussianReference, Isotropic, Reference
-from .reverse import ReverseSDE
+from .likelihood import dequantise
+from .likelihood.divergence import Exact, Hutchinson, HutchPlusPlus
+from .likelihood.estimate import log_likelihood
+from .likelihood.evidence import LogLikelihood
+from .likelihood.path import DensityPath, log_density_path
+from .likelihood.variational import variational_bound
+from .loop.chains import Chain, chain
+from .loop.integrate import solve
+from .noise.brownian import BrownianPath
+from .outcome import NotFiniteWarning, Solution, Status
+from .references.base import GaussianReference, Isotropic, Reference
+from .references.measured import MeasuredReference
+from .references.spectral import SpectralReference
 from .sampling import sample
-from .sde import SDE
-from .solution import NotFiniteWarning, Solution, Status
+from .scores import conditional
 from .solvers import (
     DRI1,
     ERSDE,
@@ -68,10 +71,9 @@ from .solvers import (
     solver,
     solver_names,
 )
-from .spectral import SpectralReference
-from .tune import Tuner, tune
-from .tuned import Tuned
-from .variational import variational_bound
+from .tuning.from_score import reference_from_score
+from .tuning.search import Tuner, tune
+from .tuning.tuned import Tuned
 
 __all__ = [
     "DDPM",

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 import torch
 from torch import Tensor
 
-from .checks import AnySolver, check_batch_size, check_cond
-from .grids import Grid, LogSNR
-from .integrate import solve
-from .process import Process
-from .scores import Score
+from .equations.process import Process
+from .grids.grids import Grid, LogSNR
+from .loop.checks import AnySolver, check_batch_size, check_cond
+from .loop.integrate import solve
+from .outcome import NotFiniteWarning, Solution, Status, concatenate
+from .scores.adapters import Score
 from .shapes import expand_like
-from .solution import NotFiniteWarning, Solution, Status, concatenate
 from .solvers import Adaptive, AdaptiveODE, PredictorCorrector, Solver
 
 if TYPE_CHECKING:

@@ -8,7 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .checks import (
+from .equations.process import Process
+from .grids.grids import Grid
+from .loop.checks import (
     AnySolver,
     check_batch_size,
     check_cond,
@@ -16,12 +18,10 @@ from .checks import (
     check_solver,
     check_stream,
 )
-from .grids import Grid
-from .integrate import Callback, solve, within
-from .process import Process
-from .scores import Score
+from .loop.integrate import Callback, solve, within
+from .outcome import Solution, Status, concatenate, warn_not_finite
+from .scores.adapters import Score
 from .shapes import column, expand_like
-from .solution import Solution, Status, concatenate, warn_not_finite
 from .solvers import Delegate, Heun, Solver
 from .solvers.default import DEFAULT_NFE, default_solver
 

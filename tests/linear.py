@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import sdesolve as ss
-from sdesolve.problem import Problem
+from sdesolve.equations.problem import Problem
 
 
 class Nodes:

@@ -7,7 +7,7 @@ import math
 import torch
 
 import sdesolve as ss
-from sdesolve.problem import Problem
+from sdesolve.equations.problem import Problem
 from tests.linear import gauss
 
 DATA = ss.GaussianMixture([0.4, 0.6], [[-1.0], [0.6]], 0.25)

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sdesolve.process import Process
-from sdesolve.scores import Score
+from sdesolve.equations.process import Process
+from sdesolve.scores.adapters import Score
 
 __all__ = ["Objective"]
 

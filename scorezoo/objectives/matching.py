@@ -34,9 +34,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from sdesolve.noise import rademacher
-from sdesolve.process import Process
-from sdesolve.scores import Score
+from sdesolve.equations.process import Process
+from sdesolve.noise.streams import rademacher
+from sdesolve.scores.adapters import Score
 
 from ..kernels import twice_differentiable
 from .base import Objective

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ..noise import NoiseSource
-from ..problem import Problem
+from ..equations.problem import Problem
+from ..noise.streams import NoiseSource
 
 __all__ = ["Correction", "Corrector", "Info", "Levels", "levels"]
 

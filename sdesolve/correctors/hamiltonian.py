@@ -39,8 +39,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ..noise import NoiseSource
-from ..problem import Problem
+from ..equations.problem import Problem
+from ..noise.streams import NoiseSource
 from ..shapes import column
 from .base import Correction, Corrector, Info, Levels, levels
 from .step_size import StepSize

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ..noise import NoiseSource
-from ..problem import Problem
+from ..equations.problem import Problem
+from ..noise.streams import NoiseSource
 from .base import Correction, Corrector
 
 __all__ = ["Inpainting"]

@@ -17,8 +17,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..noise import NoiseSource
-from ..problem import Problem
+from ..equations.problem import Problem
+from ..noise.streams import NoiseSource
 from .base import Correction, Corrector, Info
 
 __all__ = ["Langevin"]

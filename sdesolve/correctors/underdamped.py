@@ -28,8 +28,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..noise import NoiseSource
-from ..problem import Problem
+from ..equations.problem import Problem
+from ..noise.streams import NoiseSource
 from .base import Correction, Corrector, Info, Levels, levels
 
 __all__ = ["UnderdampedLangevin"]

@@ -5,7 +5,7 @@
 torchsde.
 """
 
-from .foreign import as_equation, from_torchsde
+from ..equations.foreign import as_equation, from_torchsde
 from .torchdiffeq import Torchdiffeq
 from .torchsde import Torchsde
 

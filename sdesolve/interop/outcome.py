@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..problem import Problem
-from ..solution import Solution, Status
+from ..equations.problem import Problem
+from ..outcome import Solution, Status
 
 __all__ = ["outcome"]
 

@@ -15,9 +15,9 @@ import torch
 import torchdiffeq
 from torch import Tensor
 
-from ..problem import Problem
-from ..sde import Noise
-from ..solution import Solution, Status
+from ..equations.problem import Problem
+from ..equations.sde import Noise
+from ..outcome import Solution, Status
 from ..solvers.delegate import Delegate
 from .outcome import outcome
 

@@ -20,9 +20,9 @@ import torch
 import torchsde
 from torch import Tensor
 
-from ..problem import Problem
-from ..sde import Calculus, Noise
-from ..solution import Solution
+from ..equations.problem import Problem
+from ..equations.sde import Calculus, Noise
+from ..outcome import Solution
 from ..solvers.delegate import Delegate
 from .outcome import outcome
 

@@ -11,9 +11,9 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..grids import Grid
-from ..problem import Problem
-from ..sde import Calculus, Noise
+from ..equations.problem import Problem
+from ..equations.sde import Calculus, Noise
+from ..grids.grids import Grid
 from ..shapes import column
 
 __all__ = ["Adaptive", "Attempt", "SampleTable", "Trial", "first_step"]

@@ -23,12 +23,12 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..clocks import Clocked
-from ..grids import Grid, LogSNR
-from ..problem import Problem
-from ..process import Process
-from ..references import Frame, Isotropic, Parts, Reference, combine
-from ..sde import Noise
+from ..equations.problem import Problem
+from ..equations.process import Process
+from ..equations.sde import Noise
+from ..grids.clocks import Clocked
+from ..grids.grids import Grid, LogSNR
+from ..references.base import Frame, Isotropic, Parts, Reference, combine
 from ..shapes import column
 from .adaptive import Adaptive, Attempt, Trial, rms
 from .quadrature import integrate_histories

@@ -13,8 +13,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ..problem import Problem
-from ..sde import Noise
+from ..equations.problem import Problem
+from ..equations.sde import Noise
 from ..shapes import column
 from .adaptive import Adaptive, Attempt, Trial, first_step
 

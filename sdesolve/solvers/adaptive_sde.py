@@ -17,8 +17,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..problem import Problem
-from ..sde import Calculus, Noise
+from ..equations.problem import Problem
+from ..equations.sde import Calculus, Noise
 from ..shapes import column
 from .adaptive import Adaptive, Attempt, SampleTable, Trial, first_step
 from .additive import ShARK

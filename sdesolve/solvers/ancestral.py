@@ -26,9 +26,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ..noise import NoiseSource
-from ..problem import Problem, Step
-from ..sde import Noise
+from ..equations.problem import Problem, Step
+from ..equations.sde import Noise
+from ..noise.streams import NoiseSource
 from .base import Solver
 
 __all__ = ["Ancestral", "ReverseDiffusion"]

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from ..correctors.base import Corrector
 from ..correctors.langevin import Langevin
-from ..noise import NoiseSource
-from ..problem import Problem, Step
-from ..sde import Noise
+from ..equations.problem import Problem, Step
+from ..equations.sde import Noise
+from ..noise.streams import NoiseSource
 from .base import Solver
 
 __all__ = ["Annealed"]

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ..grids import Grid, default_grid
-from ..noise import NoiseSource
-from ..problem import Problem, Step
-from ..process import Process
-from ..sde import Calculus, Noise
+from ..equations.problem import Problem, Step
+from ..equations.process import Process
+from ..equations.sde import Calculus, Noise
+from ..grids.grids import Grid, default_grid
+from ..noise.streams import NoiseSource
 
 __all__ = ["Drift", "Solver"]
 

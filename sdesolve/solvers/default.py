@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ..process import Process
-from ..references import Isotropic, Reference
+from ..equations.process import Process
+from ..references.base import Isotropic, Reference
 from .base import Solver
 from .exponential import ExponentialAdams
 

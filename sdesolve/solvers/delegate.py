@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..problem import Problem
-from ..sde import Calculus, Noise
-from ..solution import Solution
+from ..equations.problem import Problem
+from ..equations.sde import Calculus, Noise
+from ..outcome import Solution
 
 __all__ = ["Delegate"]
 

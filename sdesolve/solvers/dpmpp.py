@@ -32,7 +32,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..references import Isotropic, Reference
+from ..references.base import Isotropic, Reference
 from .exponential_multistep import ExponentialMultistep, Run, Tau
 
 __all__ = ["DPMSolverMultistep"]

@@ -27,7 +27,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..references import Isotropic, Reference
+from ..references.base import Isotropic, Reference
 from .exponential_multistep import ExponentialMultistep, Run
 from .quadrature import end, gauss_legendre
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..grids import Grid
-from ..process import Process
-from ..references import Isotropic, Reference
+from ..equations.process import Process
+from ..grids.grids import Grid
+from ..references.base import Isotropic, Reference
 from .exponential_multistep import ExponentialMultistep, Run, Tau
 from .quadrature import Weight, integrate_residual
 

@@ -22,11 +22,11 @@ from typing import ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from ..grids import Grid
-from ..problem import Problem
-from ..process import Process
-from ..references import Isotropic, Reference
-from ..sde import Noise
+from ..equations.problem import Problem
+from ..equations.process import Process
+from ..equations.sde import Noise
+from ..grids.grids import Grid
+from ..references.base import Isotropic, Reference
 from .linear_multistep import LinearMultistep, Row, Table
 from .quadrature import noise_variance, propagator
 

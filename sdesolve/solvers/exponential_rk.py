@@ -31,12 +31,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..grids import Grid
-from ..noise import NoiseSource
-from ..problem import Problem, Step
-from ..process import Process
-from ..references import Isotropic, Reference
-from ..sde import Noise
+from ..equations.problem import Problem, Step
+from ..equations.process import Process
+from ..equations.sde import Noise
+from ..grids.grids import Grid
+from ..noise.streams import NoiseSource
+from ..references.base import Isotropic, Reference
 from .exponential_multistep import Tau, make_row, make_run, tabulated
 from .linear_multistep import LinearMultistep, Row, Table
 from .quadrature import Weight, integrate_residual, noise_variance, propagator

@@ -17,8 +17,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..references import Isotropic, Reference
-from ..sde import Noise
+from ..equations.sde import Noise
+from ..references.base import Isotropic, Reference
 from .exponential_multistep import ExponentialMultistep, Run
 
 __all__ = ["IPNDM"]

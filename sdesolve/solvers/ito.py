@@ -25,9 +25,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..noise import NoiseSource
-from ..problem import Problem, Step
-from ..sde import Calculus, Noise
+from ..equations.problem import Problem, Step
+from ..equations.sde import Calculus, Noise
+from ..noise.streams import NoiseSource
 from .adaptive import SampleTable
 from .base import Solver
 from .runge_kutta import Row, StageTable, combine

@@ -40,10 +40,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..noise import NoiseSource
-from ..problem import Problem, Step
-from ..process import Process
-from ..references import Frame, Isotropic, Multiplier, Parts, Reference, combine
+from ..equations.problem import Problem, Step
+from ..equations.process import Process
+from ..noise.streams import NoiseSource
+from ..references.base import Frame, Isotropic, Multiplier, Parts, Reference, combine
 from .base import Solver
 
 __all__ = ["LinearMultistep", "Row", "Table"]

@@ -23,9 +23,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ..noise import NoiseSource
-from ..problem import Problem, Step
-from ..sde import Calculus, Noise
+from ..equations.problem import Problem, Step
+from ..equations.sde import Calculus, Noise
+from ..noise.streams import NoiseSource
 from .base import Drift, Solver
 
 __all__ = ["Milstein"]

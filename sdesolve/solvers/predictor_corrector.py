@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from ..correctors.base import Corrector
-from ..grids import Grid
-from ..noise import NoiseSource
-from ..problem import Problem, Step
-from ..process import Process
-from ..sde import Noise
+from ..equations.problem import Problem, Step
+from ..equations.process import Process
+from ..equations.sde import Noise
+from ..grids.grids import Grid
+from ..noise.streams import NoiseSource
 from .base import Solver
 
 __all__ = ["PredictorCorrector"]

@@ -41,7 +41,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..references import Reference
+from ..references.base import Reference
 
 __all__ = [
     "Weight",

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable
 
 from ..correctors import Langevin
-from ..grids import Karras, Uniform
-from ..references import Isotropic
+from ..grids.grids import Karras, Uniform
+from ..references.base import Isotropic
 from .adaptive import Adaptive
 from .adaptive_exponential import AdaptiveExponential
 from .adaptive_ode import AdaptiveODE

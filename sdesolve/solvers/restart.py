@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..grids import Grid, Karras
-from ..noise import NoiseSource
-from ..problem import Problem, Step
-from ..process import Process
-from ..sde import Noise
+from ..equations.problem import Problem, Step
+from ..equations.process import Process
+from ..equations.sde import Noise
+from ..grids.grids import Grid, Karras
+from ..noise.streams import NoiseSource
 from .base import Solver
 from .edm import HeunRow, heun_row, heun_step, lift
 

@@ -21,9 +21,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..noise import NoiseSource
-from ..problem import Problem, Step
-from ..sde import Calculus, Noise
+from ..equations.problem import Problem, Step
+from ..equations.sde import Calculus, Noise
+from ..noise.streams import NoiseSource
 from .base import Solver
 
 __all__ = ["RK4", "EulerHeun", "EulerODE", "Heun", "Midpoint", "Tableau"]

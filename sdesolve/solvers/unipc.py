@@ -20,8 +20,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ..references import Isotropic, Reference
-from ..sde import Noise
+from ..equations.sde import Noise
+from ..references.base import Isotropic, Reference
 from .exponential_multistep import ExponentialMultistep, Run
 from .quadrature import integrate_residual
 

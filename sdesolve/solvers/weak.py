@@ -24,9 +24,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..noise import NoiseSource, rademacher, three_point
-from ..problem import Problem, Step
-from ..sde import Calculus, Noise
+from ..equations.problem import Problem, Step
+from ..equations.sde import Calculus, Noise
+from ..noise.streams import NoiseSource, rademacher, three_point
 from .base import Solver
 from .runge_kutta import StageTable, combine
 

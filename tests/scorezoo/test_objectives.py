@@ -12,7 +12,7 @@ from scorezoo import objectives as ob
 from scorezoo.data import PointData
 from scorezoo.model import ScoreModel
 from scorezoo.training import train
-from sdesolve.noise import rademacher
+from sdesolve.noise.streams import rademacher
 from sdesolve.shapes import expand_like
 
 DATA = ss.Gaussian([0.3, -0.5], 0.25)

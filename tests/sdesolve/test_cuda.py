@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import sdesolve as ss
-from sdesolve.noise import Streams
+from sdesolve.noise.streams import Streams
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -112,8 +112,8 @@ def test_references_follow_the_data(reference):
 
 
 def test_tuning(monkeypatch):
-    monkeypatch.setattr("sdesolve.tune_paths.PUBLISHED", ("dpmpp-2m",))
-    monkeypatch.setattr("sdesolve.tune_paths.usual_grids", lambda scale: {"Karras": ss.Karras()})
+    monkeypatch.setattr("sdesolve.tuning.paths.PUBLISHED", ("dpmpp-2m",))
+    monkeypatch.setattr("sdesolve.tuning.paths.usual_grids", lambda scale: {"Karras": ss.Karras()})
     tuned = ss.tune(
         PROCESS, SCORE, 4, MIX.sample(200).float().cuda(), trajectories=16, quick=True, cache=False
     )

@@ -65,8 +65,8 @@ def test_other_functions_too(make):
 
 def test_tuning_too(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("sdesolve.tune_paths.PUBLISHED", ("dpmpp-2m",))
-    monkeypatch.setattr("sdesolve.tune_paths.usual_grids", lambda scale: {"Karras": ss.Karras()})
+    monkeypatch.setattr("sdesolve.tuning.paths.PUBLISHED", ("dpmpp-2m",))
+    monkeypatch.setattr("sdesolve.tuning.paths.usual_grids", lambda scale: {"Karras": ss.Karras()})
     given = {"surrogate": "mixture", "reference": ss.Isotropic(1.0), "quick": True}
     with torch.device("meta"):
         tuned = ss.tune(PROCESS, None, 2, DATA, trajectories=16, **given)

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 import sdesolve as ss
-
-from .test_integrate import DATA, PROCESS, Counted
+from tests.sdesolve.loop.test_integrate import DATA, PROCESS, Counted
 
 GOOD = {"solver": ss.EulerMaruyama(), "steps": 4}
 

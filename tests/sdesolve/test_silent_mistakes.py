@@ -29,8 +29,8 @@ def test_the_likelihood_of_a_score_without_gradient_is_refused(score, divergence
 @pytest.fixture(scope="module")
 def tuned():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sdesolve.tune_paths.PUBLISHED", ("dpmpp-2m",))
-        patch.setattr("sdesolve.tune_paths.usual_grids", lambda scale: {"Karras": ss.Karras()})
+        patch.setattr("sdesolve.tuning.paths.PUBLISHED", ("dpmpp-2m",))
+        patch.setattr("sdesolve.tuning.paths.usual_grids", lambda scale: {"Karras": ss.Karras()})
         return ss.tune(PROCESS, SCORE, 4, X, trajectories=16, quick=True, cache=False)
 
 
@@ -111,8 +111,8 @@ def test_known_values_are_known_at_the_end(steps):
 
 def test_a_reference_is_measured_on_conditional_scores_too(monkeypatch):
     """Every row under its own condition: what is measured is a class, not the whole data."""
-    monkeypatch.setattr("sdesolve.tune_paths.PUBLISHED", ("dpmpp-2m",))
-    monkeypatch.setattr("sdesolve.tune_paths.usual_grids", lambda scale: {"Karras": ss.Karras()})
+    monkeypatch.setattr("sdesolve.tuning.paths.PUBLISHED", ("dpmpp-2m",))
+    monkeypatch.setattr("sdesolve.tuning.paths.usual_grids", lambda scale: {"Karras": ss.Karras()})
     classes = [ss.Gaussian([m, 0.0], 0.04).score(PROCESS) for m in (-1.0, 1.0)]
 
     def score(x, t, label):
@@ -139,8 +139,8 @@ def test_a_reference_is_measured_on_conditional_scores_too(monkeypatch):
 
 def test_a_broken_cache_is_written_anew(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("sdesolve.tune_paths.PUBLISHED", ("dpmpp-2m",))
-    monkeypatch.setattr("sdesolve.tune_paths.usual_grids", lambda scale: {"Karras": ss.Karras()})
+    monkeypatch.setattr("sdesolve.tuning.paths.PUBLISHED", ("dpmpp-2m",))
+    monkeypatch.setattr("sdesolve.tuning.paths.usual_grids", lambda scale: {"Karras": ss.Karras()})
 
     def tune():
         return ss.tune(PROCESS, SCORE, 2, X, trajectories=16, quick=True)

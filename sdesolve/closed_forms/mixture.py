@@ -1,0 +1,272 @@
+r"""Closed forms: Gaussians and Gaussian mixtures, and what they become under a linear process.
+
+If x_0 ~ sum_k w_k N(m_k, C_k) and x_t = alpha x_0 + sigma z, then
+
+.. math::
+
+    p_t = \sum_k w_k\, N(\alpha m_k,\; \alpha^2 C_k + \sigma^2 I).
+
+With C_k = U diag(c) U^T everything is diagonal in the basis U: the variances are
+v = alpha^2 c + sigma^2, the score of one component is -U diag(1/v) U^T (x - alpha m), and the score
+of the mixture is the average of these under the posterior weights of the components.
+
+For one Gaussian the probability-flow ODE has the exact solution
+x_t = alpha_t m + U diag(sqrt(v_t / v_s)) U^T (x_s - alpha_s m).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..noise.streams import Streams
+
+if TYPE_CHECKING:
+    from ..equations.process import Process
+    from ..scores.adapters import Score
+
+__all__ = ["Gaussian", "GaussianMixture"]
+
+
+def _as_double(value: Tensor | Sequence[Any] | float) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.cpu().double()  # in this order: MPS has no float64
+    return torch.tensor(value, dtype=torch.float64, device="cpu")
+
+
+class GaussianMixture:
+    """A mixture of Gaussians with exact diffused density, score and samples.
+
+    Args:
+        weights: Positive weights, ``(components,)``; they are normalised.
+        means: ``(components, *event)``.
+        covariances: A number or ``(components,)`` for isotropic components (variances),
+            ``(components, *event)`` for diagonal ones, ``(components, d, d)`` for full ones, with d
+            the number of values in an event.
+
+    Raises:
+        ValueError: If shapes do not agree, a weight is not positive or a covariance is not
+            symmetric and positive semi-definite.
+
+    Examples:
+        >>> mix = GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], 0.04)
+        >>> mix.sample(3, seed=0).shape
+        torch.Size([3, 1])
+    """
+
+    def __init__(
+        self,
+        weights: Tensor | Sequence[float],
+        means: Tensor | Sequence[Any],
+        covariances: Tensor | Sequence[float] | float,
+    ) -> None:
+        weights, means = _as_double(weights), _as_double(means)
+        covariances = _as_double(covariances)
+        if means.ndim < 2:
+            raise ValueError(
+                f"means must have shape (components, *event), got {tuple(means.shape)}; for "
+                "one-dimensional data write means[:, None]"
+            )
+        components = len(means)
+        if weights.shape != (components,) or not bool((weights > 0).all()):
+            raise ValueError(
+                f"weights must be {components} positive numbers, one for each mean, "
+                f"got {weights.tolist()}"
+            )
+        self.weights = weights / weights.sum()
+        self.means = means
+        self.event_shape = tuple(means.shape[1:])
+        d = math.prod(self.event_shape)
+        self.covariances = covariances.expand(components) if covariances.ndim == 0 else covariances
+        self._means = means.reshape(components, d)
+        self._vectors: Tensor | None = None
+        self._moved: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
+        shape = tuple(self.covariances.shape)
+        if shape == (components,):
+            self._values = self.covariances[:, None]
+        elif shape == tuple(means.shape):
+            self._values = self.covariances.reshape(components, d)
+        elif shape == (components, d, d):
+            if not torch.allclose(self.covariances, self.covariances.mT, rtol=1e-8, atol=1e-12):
+                raise ValueError("full covariances must be symmetric; write (c + c.mT) / 2")
+            self._values, self._vectors = torch.linalg.eigh(self.covariances)
+            # eigh may return -1e-17 for a variance that is exactly zero.
+            floor = -1e-10 * self._values.abs().amax()
+            self._values = torch.where(
+                self._values >= floor, self._values.clamp(min=0), self._values
+            )
+        else:
+            raise ValueError(
+                f"covariances must have shape ({components},) for isotropic, "
+                f"{tuple(means.shape)} for diagonal or {(components, d, d)} for full "
+                f"components, got {shape}"
+            )
+        if bool((self._values < 0).any()):
+            raise ValueError("covariances must be positive semi-definite: a variance is negative")
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the whole mixture, ``event``."""
+        mean: Tensor = torch.tensordot(self.weights, self.means, 1)
+        return mean
+
+    def score(self, process: Process) -> Score:
+        """Exact score of the mixture noised by ``process``: callable ``(x, t) -> like x``."""
+
+        def score(x: Tensor, t: float | Tensor) -> Tensor:
+            delta, v, log_prob = self._components(x, process, t)
+            responsibility = torch.softmax(log_prob, dim=1)
+            pull = -delta / v
+            if self._vectors is not None:
+                pull = torch.einsum("kij,bkj->bki", self._beside(x, "_vectors"), pull)
+            return torch.einsum("bk,bki->bi", responsibility, pull).reshape(x.shape)
+
+        return score
+
+    def log_prob(
+        self, x: Tensor, process: Process | None = None, t: float | Tensor | None = None
+    ) -> Tensor:
+        """Log-density in nats, of the data or of the data noised to time ``t``.
+
+        Args:
+            x: Points, ``(batch, *event)``.
+            process: Noising process; without it the data's own density is returned.
+            t: One time, or times ``(batch,)``.
+
+        Returns:
+            ``(batch,)``, in the dtype of ``x``.
+        """
+        return torch.logsumexp(self._components(x, process, t)[2], dim=1)
+
+    def sample(
+        self,
+        n: int,
+        process: Process | None = None,
+        t: float | None = None,
+        seed: int = 0,
+        *,
+        first: int = 0,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """Draw samples ``first .. first + n - 1`` of the data, or of the data at time ``t``.
+
+        Sample i depends on (seed, i) only.
+
+        Returns:
+            ``(n, *event)``.
+        """
+        alpha, sigma = _scales(process, t)
+        d = self._means.shape[1]
+
+        def draw(purpose: str, size: int) -> Tensor:
+            stream = Streams(
+                seed, first, n, (size,), dtype=dtype, device=device, purpose=purpose, steps=1
+            )
+            return stream.normal()
+
+        def cast(value: Tensor) -> Tensor:
+            return value.to(dtype).to(device)
+
+        k = torch.zeros(n, dtype=torch.int64, device=device)
+        if len(self.weights) > 1:
+            edges = cast(self.weights.cumsum(0)[:-1])
+            k = torch.searchsorted(edges, torch.special.ndtr(draw("component", 1)).squeeze(1))
+        x = cast(self._values.sqrt())[k] * draw("data", d)
+        if self._vectors is not None:
+            x = torch.einsum("bij,bj->bi", cast(self._vectors)[k], x)
+        x = alpha * (cast(self._means)[k] + x)
+        if sigma > 0:
+            x = x + sigma * draw("noise", d)
+        return x.reshape(n, *self.event_shape)
+
+    def _beside(self, x: Tensor, name: str) -> Tensor:
+        """One of the mixture's tensors in the dtype and on the device of x, moved there once."""
+        key = name, x.dtype, x.device
+        if key not in self._moved:
+            value: Tensor = getattr(self, name)
+            self._moved[key] = value.to(x.dtype).to(x.device)
+        return self._moved[key]
+
+    def _components(
+        self, x: Tensor, process: Process | None, t: float | Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Per component: displacement and variances in its eigenbasis, and log(w p)."""
+        if tuple(x.shape[1:]) != self.event_shape:
+            raise ValueError(
+                f"x must have shape (batch, *{self.event_shape}), got {tuple(x.shape)}"
+            )
+        if isinstance(t, Tensor) and process is not None:
+            alpha = process.alpha(t).to(x).reshape(-1, 1, 1)
+            sigma = process.sigma(t).to(x).reshape(-1, 1, 1)
+            v = alpha**2 * self._beside(x, "_values") + sigma**2
+            centres = alpha * self._beside(x, "_means")
+        else:
+            a, s = _scales(process, t)
+            v = (a**2 * self._values + s**2).to(x)[None]
+            centres = (a * self._means).to(x)[None]
+        delta = x.reshape(len(x), 1, -1) - centres
+        if self._vectors is not None:
+            delta = torch.einsum("kij,bki->bkj", self._beside(x, "_vectors"), delta)
+        d = delta.shape[2]
+        log_det = v.log().sum(2) * (d / v.shape[2])
+        square = (delta**2 / v).sum(2)
+        log_weight = self._beside(x, "weights").log()
+        return delta, v, log_weight - 0.5 * (square + log_det + d * math.log(2 * math.pi))
+
+
+class Gaussian(GaussianMixture):
+    """A Gaussian with exact diffused density, score, samples and probability flow.
+
+    Args:
+        mean: ``event``.
+        covariance: A number (isotropic variance), ``event`` (variances) or ``(d, d)``.
+
+    Raises:
+        ValueError: As :class:`GaussianMixture`.
+
+    Examples:
+        >>> import sdesolve as ss
+        >>> data = Gaussian(torch.zeros(2), 0.25)
+        >>> x = data.flow(torch.ones(1, 2, dtype=torch.float64), ss.EDM(), 2.0, 1.0)
+        >>> [round(v, 4) for v in x[0].tolist()]
+        [0.5423, 0.5423]
+    """
+
+    def __init__(
+        self, mean: Tensor | Sequence[float], covariance: Tensor | Sequence[float] | float
+    ) -> None:
+        mean, covariance = _as_double(mean), _as_double(covariance)
+        if mean.ndim == 0:
+            raise ValueError("mean must have the shape of an event, at least (1,), got a number")
+        super().__init__([1.0], mean[None], covariance[None])
+        self.covariance = covariance
+
+    def flow(self, x: Tensor, process: Process, t0: float, t1: float) -> Tensor:
+        """Exact solution at ``t1`` of the probability-flow ODE from ``x`` at ``t0``.
+
+        Args:
+            x: States at ``t0``, ``(batch, *event)``.
+            process: Noising process.
+            t0: Time of ``x``.
+            t1: Time of the result; earlier or later than ``t0``.
+        """
+        delta, v0, _ = self._components(x, process, t0)
+        alpha, sigma = _scales(process, t1)
+        v1 = (alpha**2 * self._values + sigma**2).to(x)
+        delta = torch.sqrt(v1 / v0) * delta
+        if self._vectors is not None:
+            delta = torch.einsum("kij,bkj->bki", self._beside(x, "_vectors"), delta)
+        return (delta.squeeze(1) + (alpha * self._means).to(x)).reshape(x.shape)
+
+
+def _scales(process: Process | None, t: float | Tensor | None) -> tuple[float, float]:
+    if process is None and t is None:
+        return 1.0, 0.0
+    if process is None or t is None:
+        raise ValueError("process and t go together: give both, or neither for the data itself")
+    return process.alpha(float(t)), process.sigma(float(t))

@@ -1,0 +1,242 @@
+"""One run of a solver on one batch: the equation, its counter, the checks of its first call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..scores.adapters import EnergyScore
+from ..shapes import column
+from .reverse import ReverseSDE
+from .sde import Equation
+
+__all__ = ["Problem", "Step"]
+
+
+class Step(NamedTuple):
+    """What one step of a solver returns."""
+
+    x: Tensor
+    state: object = None
+    error: Tensor | None = None
+
+
+class Problem:
+    """An equation with the condition of a batch, counting the evaluations of its costly term.
+
+    Args:
+        equation: What is integrated.
+        cond: Tensors with a leading batch axis, passed to the term.
+        error: Whether an estimate of the error is wanted, of solvers that have one.
+    """
+
+    def __init__(
+        self, equation: Equation, cond: Mapping[str, Tensor] | None = None, error: bool = False
+    ) -> None:
+        self.equation = equation
+        self.error = error
+        self.cond = dict(cond or {})
+        self.calls = 0
+        self._spread_checked = False
+        self._times: dict[float, tuple[Tensor, int]] = {}
+        self._spreads: dict[float, tuple[Tensor, int]] = {}
+        self._padding: tuple[Tensor, Tensor] | None = None
+
+    def reverse(self, user: str) -> ReverseSDE:
+        """The equation, for solvers that need the process behind it.
+
+        Raises:
+            TypeError: If the equation is not the reversal of a process.
+        """
+        if not isinstance(self.equation, ReverseSDE):
+            raise TypeError(
+                f"{user} reverses a noising process and cannot solve a generic "
+                f"{type(self.equation).__name__}; pass process.reverse(score), or use "
+                "EulerMaruyama"
+            )
+        return self.equation
+
+    def restrict(self, cond: Mapping[str, Tensor]) -> None:
+        """Replace the condition, when samples leave the batch."""
+        self.cond = dict(cond)
+
+    def pad(self, full: Tensor, rows: Tensor) -> None:
+        """Evaluate whole batches from now on, for terms that close over one entry per sample.
+
+        Args:
+            full: A state for every sample, ``(batch, *event)``.
+            rows: Which samples of the batch are running, ``(running,)``.
+        """
+        self._padding = (full, rows)
+
+    def _time(self, x: Tensor, t: float) -> Tensor:
+        """One time for the whole batch, as the equation wants it; made once for term and spread."""
+        made = _recall(self._times, x, t)
+        if made is None:
+            shape = (x.shape[0], *[1] * (x.ndim - 1)) if self.equation.columns else x.shape[:1]
+            made = x.new_full(shape, t)
+            _remember(self._times, t, made)
+        return made
+
+    def term(self, x: Tensor, t: float) -> Tensor:
+        """Costly term at one time for the whole batch; one call."""
+        return self.term_at(x, self._time(x, t))
+
+    def term_at(self, x: Tensor, t: Tensor) -> Tensor:
+        """Costly term at times ``(batch,)``; one call."""
+        if self._padding is None:
+            value = self.equation.term(x, t, **self.cond)
+        else:
+            full, rows = self._padding
+            t = t.flatten()
+            times = torch.full(full.shape[:1], t[0].item(), dtype=t.dtype, device=t.device)
+            times[rows] = t
+            value = self.equation.term(full.index_copy(0, rows, x), times, **self.cond)[rows]
+        if self.calls == 0:
+            _check_like(value, x, "the score or drift")
+        self.calls += 1
+        return value
+
+    def energy(self, x: Tensor, t: float, user: str) -> tuple[Tensor, Tensor]:
+        """Energies ``(batch,)`` and score at one time for the whole batch; one call.
+
+        Raises:
+            TypeError: If the score of the equation is not that of an energy.
+        """
+        score = self.reverse(user).score
+        if not isinstance(score, EnergyScore):
+            raise TypeError(
+                f"{user} accepts by the energy, which this score does not tell; write "
+                f'ss.scores.from_energy(energy), or {user}(acceptance="line") to integrate the '
+                "score"
+            )
+        energy, value = score.with_energy(x, self._time(x, t), **self.cond)
+        if self.calls == 0:
+            _check_like(value, x, "the score")
+        self.calls += 1
+        return energy, value
+
+    def drift_at(self, x: Tensor, t: Tensor) -> Tensor:
+        """Whole drift at times ``(batch,)`` held in float64 on the CPU; one call."""
+        term = self.term_at(x, t.to(x.device, x.dtype))
+        gain = column(self.equation.gain(t), x)
+        linear = self.equation.linear(t)
+        if bool((linear == 0).all()):
+            return gain * term
+        return torch.addcmul(gain * term, column(linear, x), x)
+
+    def spread(self, x: Tensor, t: float) -> Tensor:
+        """Diffusion at one time for the whole batch."""
+        return self.spread_at(x, self._time(x, t))
+
+    def spread_once(self, x: Tensor, t: float) -> Tensor:
+        """The same; if additive, made once where a step ends and the next one starts."""
+        if self.equation.noise != "additive":
+            return self.spread(x, t)
+        b = _recall(self._spreads, x, t)
+        if b is None:
+            b = self.spread(x, t)
+            _remember(self._spreads, t, b)
+        return b
+
+    def spread_at(self, x: Tensor, t: Tensor) -> Tensor:
+        """Diffusion at times ``(batch,)``, shaped as its noise type says."""
+        value = self.equation.spread(x, t)
+        if not self._spread_checked:
+            _check_spread(value, x, self.equation)
+            self._spread_checked = True
+        return value
+
+    def times_noise(self, b: Tensor, w: Tensor) -> Tensor:
+        """Product of a diffusion and Brownian increments, like x."""
+        if self.equation.channels is None:
+            return b * w
+        return (b * w.reshape(len(w), *[1] * (b.ndim - 2), -1)).sum(-1)
+
+    def add_noise(
+        self, y: Tensor, x: Tensor, t: float, amplitude: float | None, z: Tensor, scale: float
+    ) -> Tensor:
+        """Add b(x, t) scale z to ``y``, in place.
+
+        Args:
+            y: A fresh tensor like x.
+            x: Where the diffusion is evaluated.
+            t: When it is evaluated.
+            amplitude: The diffusion, if it was tabulated as a number.
+            z: Standard normal values, shaped as the Brownian increments.
+            scale: Square root of the time step, or 1 where the amplitude includes it.
+        """
+        if amplitude is not None:
+            return y.add_(z, alpha=amplitude * scale)
+        b = self.spread(x, t)
+        if self.equation.channels is None:
+            return y.addcmul_(b, z, value=scale)
+        return y.add_(self.times_noise(b, z), alpha=scale)
+
+
+_REMEMBERED = 4
+
+
+def _recall(memory: dict[float, tuple[Tensor, int]], x: Tensor, t: float) -> Tensor | None:
+    """What was made at time ``t`` for a batch like ``x``, if nobody has changed it since."""
+    found = memory.get(t)
+    if found is None or found[0].shape[0] not in (1, x.shape[0]):
+        return None
+    return found[0] if found[0]._version == found[1] else None
+
+
+def _remember(memory: dict[float, tuple[Tensor, int]], t: float, made: Tensor) -> None:
+    if made.is_inference():  # such tensors tell no version
+        return
+    if len(memory) == _REMEMBERED:
+        del memory[next(iter(memory))]
+    memory[t] = (made, made._version)
+
+
+def _check_like(value: object, x: Tensor, what: str) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{what} must return a tensor, got {type(value).__name__}")
+    if value.shape != x.shape:
+        raise ValueError(
+            f"{what} must return the shape of x, {tuple(x.shape)}, got {tuple(value.shape)}"
+        )
+    _check_kind(value, x, what)
+
+
+def _check_kind(value: Tensor, x: Tensor, what: str) -> None:
+    if value.dtype != x.dtype:
+        raise TypeError(
+            f"{what} must return the dtype of x, {x.dtype}, got {value.dtype}; end it with "
+            ".to(x.dtype)"
+        )
+    if value.device != x.device:
+        raise ValueError(
+            f"{what} must return a tensor on the device of x, {x.device}, got {value.device}; "
+            f"move the network with .to({str(x.device)!r})"
+        )
+
+
+def _check_spread(value: object, x: Tensor, equation: Equation) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"the diffusion must return a tensor, got {type(value).__name__}")
+    shape = tuple(x.shape)
+    if equation.channels is not None:
+        if tuple(value.shape) != (*shape, equation.channels):
+            raise ValueError(
+                f"the diffusion of {equation.noise} noise with channels={equation.channels} must "
+                f"have shape {(*shape, equation.channels)}, got {tuple(value.shape)}"
+            )
+    else:
+        try:
+            fits = value.expand_as(x).shape == x.shape
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"the diffusion of {equation.noise} noise must broadcast against x, {shape}, got "
+                f'{tuple(value.shape)}; for a matrix write noise="general", channels=m'
+            )
+    _check_kind(value, x, "the diffusion")

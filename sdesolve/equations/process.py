@@ -1,0 +1,156 @@
+r"""What a linear noising process is: dx = f(t) x dt + g(t) dw, x_t = alpha x_0 + sigma z.
+
+The concrete processes, with their closed forms, are in ``processes.py``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from ..closed_forms.mixture import Gaussian
+from ..shapes import expand_like
+
+if TYPE_CHECKING:
+    from ..scores.adapters import Score
+    from .reverse import ReverseSDE
+
+__all__ = ["Process"]
+
+Time = TypeVar("Time", float, Tensor)
+
+
+def _apply(function: Callable[[Tensor], Tensor], t: Time) -> Time:
+    """Evaluate on a tensor in its own dtype, or on a number in float64."""
+    if isinstance(t, Tensor):
+        return function(t)
+    return function(torch.tensor(float(t), dtype=torch.float64, device="cpu")).item()
+
+
+class Process(ABC):
+    """A linear noising process; time runs from 0 (data) to ``T`` (prior).
+
+    Functions of time take a number and return a number (float64), or take a tensor of any shape
+    and return a tensor of that shape, dtype and device.
+
+    Solvers keep their tables for a process that has a hash: its values do not change.
+    """
+
+    eps: float
+    """Smallest time: where sampling stops."""
+
+    time_is_noise_level: ClassVar[bool] = False
+    """Whether t is a noise level; a grid uniform in t is then of no use."""
+
+    @property
+    @abstractmethod
+    def T(self) -> float:
+        """Largest time: where the prior stands."""
+
+    @abstractmethod
+    def _log_alpha(self, t: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _sigma(self, t: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _rate(self, t: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _diffusion(self, t: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _total_noise(self, t: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _noise_time(self, total: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _log_snr(self, t: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _time(self, log_snr: Tensor) -> Tensor: ...
+
+    def alpha(self, t: Time) -> Time:
+        """Signal scale alpha(t)."""
+        return _apply(lambda u: self._log_alpha(u).exp(), t)
+
+    def sigma(self, t: Time) -> Time:
+        """Noise standard deviation sigma(t), in the units of x."""
+        return _apply(self._sigma, t)
+
+    def log_snr(self, t: Time) -> Time:
+        """Half log signal-to-noise ratio, lambda = log(alpha / sigma)."""
+        return _apply(self._log_snr, t)
+
+    def time(self, log_snr: Time) -> Time:
+        """Time at which ``log_snr`` is reached: the inverse of :meth:`log_snr`."""
+        return _apply(self._time, log_snr)
+
+    def rate(self, t: Time) -> Time:
+        """Drift coefficient f(t) = d log alpha / dt, so that the drift is f(t) x."""
+        return _apply(self._rate, t)
+
+    def diffusion(self, t: Time) -> Time:
+        """Diffusion coefficient g(t)."""
+        return _apply(self._diffusion, t)
+
+    def total_noise(self, t: Time) -> Time:
+        """Integral of g^2 from 0 to t."""
+        return _apply(self._total_noise, t)
+
+    def noise_time(self, total: Time) -> Time:
+        """Time at which the integral of g^2 is ``total``: the inverse of :meth:`total_noise`."""
+        return _apply(self._noise_time, total)
+
+    def drift(self, x: Tensor, t: float | Tensor) -> Tensor:
+        """Forward drift f(t) x.
+
+        Args:
+            x: States, ``(batch, *event)``.
+            t: One time, or times ``(batch,)``.
+        """
+        return self._rate_like(t, x) * x
+
+    def _rate_like(self, t: float | Tensor, x: Tensor) -> float | Tensor:
+        return expand_like(self.rate(t), x) if isinstance(t, Tensor) else self.rate(t)
+
+    def perturb(self, x0: Tensor, t: float | Tensor, noise: Tensor) -> Tensor:
+        """Noised data x_t = alpha(t) x0 + sigma(t) noise.
+
+        Args:
+            x0: Data, ``(batch, *event)``.
+            t: One time, or times ``(batch,)``.
+            noise: Standard normal values, ``(batch, *event)``.
+        """
+        if isinstance(t, Tensor):
+            return expand_like(self.alpha(t), x0) * x0 + expand_like(self.sigma(t), x0) * noise
+        return self.alpha(t) * x0 + self.sigma(t) * noise
+
+    def prior_std(self, t: float) -> float:
+        """Standard deviation of the prior that stands for p_t when sampling starts at time t."""
+        return self.sigma(t)
+
+    def prior(self, event_shape: Sequence[int], t: float | None = None) -> Gaussian:
+        """Prior at time ``t`` (by default ``T``), N(0, prior_std(t)^2 I), over ``event_shape``.
+
+        The object has ``sample(n, seed=...)`` and ``log_prob(x)`` (nats, per sample).
+        """
+        mean = torch.zeros(tuple(event_shape), dtype=torch.float64, device="cpu")
+        return Gaussian(mean, self.prior_std(self.T if t is None else t) ** 2)
+
+    def reverse(self, score: Score, stochasticity: float = 1.0) -> ReverseSDE:
+        """Time reversal driven by a score: see :class:`sdesolve.ReverseSDE`.
+
+        Args:
+            score: Callable ``(x, t) -> tensor like x``.
+            stochasticity: 1 for Anderson's reverse-time SDE, 0 for the probability-flow ODE, any
+                other non-negative number for that member of the family.
+        """
+        from .reverse import ReverseSDE
+
+        return ReverseSDE(self, score, stochasticity)

@@ -1,0 +1,251 @@
+"""The adaptive loop: time, step, error and status per sample.
+
+Only samples that are still running are evaluated; a sample that is done, or has failed, leaves the
+batch with its last good state. A rejected step of a stochastic method keeps its Brownian
+increments: the next, shorter step takes its share of them by the bridge, so that the path is the
+same whatever the steps (redrawing prefers paths that are easy, a bias).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..equations.problem import Problem
+from ..noise.brownian import BrownianStack
+from ..outcome import Solution, Status
+from ..shapes import column
+from ..solvers import Adaptive
+from ..solvers.adaptive import Attempt, Trial, rms
+
+__all__ = ["integrate_adaptively"]
+
+Callback = Callable[[int, float, Tensor], None]
+
+
+def integrate_adaptively(
+    problem: Problem,
+    solver: Adaptive,
+    x: Tensor,
+    times: Tensor,
+    *,
+    first_step: float | None,
+    budget: int | None,
+    seed: int,
+    first: int,
+    progress: bool,
+    callback: Callback | None,
+    save_path: bool,
+) -> Solution:
+    """Integrate from ``times[0]`` to ``times[-1]``.
+
+    Args:
+        problem: The run.
+        solver: The method.
+        x: Initial states, ``(batch, *event)``.
+        times: Requested output times, ``(n,)``, float64 on the CPU.
+        first_step: Signed first step; None lets the method choose.
+        budget: Most evaluations of a sample.
+        seed: Seed of the noise.
+        first: Index of the first sample.
+        progress: Show a bar of the time done, averaged over samples.
+        callback: Called as ``callback(attempt, mean time, x)``.
+        save_path: Keep the states at ``times``.
+    """
+    run = _Run(problem, solver, x, times, seed, first, save_path)
+    run.start(first_step)
+    t0, t1 = times[0].item(), times[-1].item()
+    bar = tqdm(total=100, desc=type(solver).__name__, unit="%", disable=not progress)
+    attempts = 0
+    while len(run.index):
+        run.advance(budget)
+        attempts += 1
+        mean = run.reached.mean().item()
+        bar.update(int(100 * (mean - t0) / (t1 - t0)) - bar.n)
+        if callback is not None:
+            callback(attempts, mean, run.out)
+    bar.close()
+    if run.path is not None:
+        done = (run.status == Status.DONE).to(x.device)
+        run.path[-1, done] = run.out[done]
+    return Solution(
+        x=run.out,
+        t=times,
+        nfe=run.nfe,
+        calls=problem.calls,
+        status=run.status,
+        reached=run.reached,
+        accepted=run.accepted,
+        rejected=run.rejected,
+        path=run.path,
+    )
+
+
+class _Run:
+    """The samples that are still running, and what is known of all."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        solver: Adaptive,
+        x: Tensor,
+        times: Tensor,
+        seed: int,
+        first: int,
+        save_path: bool,
+    ) -> None:
+        batch = len(x)
+        self.problem, self.solver, self.times = problem, solver, times
+        self.cond = dict(problem.cond)
+        self.t1 = times[-1].item()
+        self.direction = 1.0 if self.t1 > times[0].item() else -1.0
+        # What all samples have: final state, time, status and counts.
+        self.out = x.clone()
+        self.reached = torch.full((batch,), times[0].item(), dtype=torch.float64, device="cpu")
+        self.status = torch.zeros(batch, dtype=torch.int64, device="cpu")
+        self.nfe = torch.zeros(batch, dtype=torch.int64, device="cpu")
+        self.accepted = torch.zeros(batch, dtype=torch.int64, device="cpu")
+        self.rejected = torch.zeros(batch, dtype=torch.int64, device="cpu")
+        self.path: Tensor | None = None
+        if save_path:
+            # What a failed sample did not reach stays NaN.
+            self.path = x.new_full((len(times), *x.shape), torch.nan)
+            self.path[0] = x
+        # What the running ones have.
+        self.index = torch.arange(batch, device="cpu")
+        self.x = x
+        self.carry: tuple[Tensor, ...] = ()
+        self.t = self.reached.clone()
+        self.h = torch.zeros(batch, dtype=torch.float64, device="cpu")
+        self.previous = torch.ones(batch, dtype=torch.float64, device="cpu")
+        self.target = torch.ones(batch, dtype=torch.int64, device="cpu")
+        self.smallest = 16 * torch.finfo(torch.float64).eps * times.abs().max().item()
+        self.noise: BrownianStack | None = None
+        if problem.equation.noise != "none":
+            shape = problem.equation.noise_shape(x.shape[1:])
+            self.noise = BrownianStack(seed, first, batch, shape, dtype=x.dtype, device=x.device)
+
+    def start(self, first_step: float | None) -> None:
+        span = self.t1 - self.t
+        self.carry = self.solver.start(self.problem, self.x, self.t)
+        if first_step is None:
+            trial = Trial(self.x, self.t, span, self.carry, None)
+            self.h = self.solver.first_step(self.problem, trial)
+        else:
+            self.h = torch.full_like(span, first_step)
+        self.nfe += self.problem.calls
+        broken = ~torch.isfinite(self.h)
+        for part in self.carry:
+            broken |= ~torch.isfinite(rms(part))
+        self._end(broken, Status.NOT_FINITE)
+
+    def advance(self, budget: int | None) -> None:
+        """Attempt one step of every running sample and drop those that ended."""
+        solver = self.solver
+        attempts = self.accepted[self.index] + self.rejected[self.index]
+        exhausted = attempts >= solver.max_steps
+        if budget is not None:
+            exhausted |= self.nfe[self.index] + solver.evaluations > budget
+        self._end(exhausted, Status.TOO_MANY_STEPS)
+        if not len(self.index):
+            return
+        h, pair = self._step()
+        stop = self._stop()
+        last = (self.t + h - stop) * self.direction >= -self.smallest
+        calls = self.problem.calls
+        brownian = None if pair is None else (pair[:, 0], pair[:, 1])
+        trial = Trial(self.x, self.t, h, self.carry, brownian)
+        attempt = solver.attempt(self.problem, trial)
+        self.nfe[self.index] += self.problem.calls - calls
+        size = rms(attempt.error / solver.scale(trial, attempt))
+        finite = torch.isfinite(size) & torch.isfinite(rms(attempt.x))
+        accept = finite & (size <= 1)
+        self.accepted[self.index] += accept
+        self.rejected[self.index] += ~accept
+        if self.noise is not None and pair is not None and solver.bridges:
+            rejected = torch.nonzero(~accept).flatten()
+            rows = pair.index_select(0, rejected.to(pair.device))
+            self.noise.put_back(self.index[rejected], h[rejected], rows)
+        new_t = torch.where(last, stop, self.t + h)
+        if self.path is not None:
+            self._record(trial, attempt, new_t, accept)
+        keep = column(accept, self.x)
+        self.x = torch.where(keep, attempt.x, self.x)
+        self.carry = tuple(
+            torch.where(column(accept, old), new, old)
+            for new, old in zip(attempt.carry, self.carry, strict=True)
+        )
+        self.t = torch.where(accept, new_t, self.t)
+        self.target += accept & (self.t == self.times[self.target]) & (self.t != self.t1)
+        self.reached[self.index] = self.t
+        self.out[self.index.to(self.out.device)] = self.x
+        factor = torch.where(finite, solver.factor(size, accept, self.previous), 0.1)
+        # A step that was cut short, by a stop or by the noise at hand, must not shrink the next.
+        wanted = torch.where(accept & (h.abs() < 0.5 * self.h.abs()), self.h.abs(), 0.0)
+        self.h = self.direction * torch.maximum(factor * h.abs(), wanted)
+        self.previous = torch.where(accept, size.clamp(min=1e-4), self.previous)
+        tiny = ~accept & (self.h.abs() < self.smallest)
+        done = accept & (self.t == self.t1)
+        failed = torch.where(finite, int(Status.STEP_TOO_SMALL), int(Status.NOT_FINITE))
+        self.status[self.index] = torch.where(tiny, failed, self.status[self.index])
+        self._keep(~(done | tiny))
+
+    def _stop(self) -> Tensor:
+        """Time that the next step must not pass."""
+        if self.solver.interpolates:
+            return torch.full_like(self.t, self.t1)
+        return self.times[self.target]
+
+    def _step(self) -> tuple[Tensor, Tensor | None]:
+        """Signed step of every running sample, cut at the next stop, with its (W, H)."""
+        remaining = (self._stop() - self.t).abs()
+        h = torch.minimum(self.h.abs().clamp(max=self.solver.longest_step), remaining)
+        # Not a sliver before the stop.
+        h = torch.where(remaining - h < 1e-3 * h, remaining, h)
+        if self.noise is None:
+            return self.direction * h, None
+        h, pair = self.noise.take(self.index, h)
+        return self.direction * h, pair
+
+    def _record(self, trial: Trial, attempt: Attempt, new_t: Tensor, accept: Tensor) -> None:
+        """Write the requested times that an accepted step has passed."""
+        assert self.path is not None
+        target = self.target.clone()
+        while True:
+            wanted = self.times[target.clamp(max=len(self.times) - 1)]
+            passed = accept & (target < len(self.times)) & ((wanted - new_t) * self.direction <= 0)
+            if not bool(passed.any()):
+                break
+            state = attempt.x
+            if self.solver.interpolates:
+                theta = ((wanted - trial.t) / trial.h).clamp(0, 1)
+                state = self.solver.interpolate(trial, attempt, theta)
+            rows = passed.to(state.device)
+            self.path[target[passed].to(state.device), self.index[passed].to(state.device)] = state[
+                rows
+            ]
+            target = target + passed.long()
+        if self.solver.interpolates:
+            self.target = target.clamp(max=len(self.times) - 1)
+
+    def _end(self, ended: Tensor, status: Status) -> None:
+        if bool(ended.any()):
+            self.status[self.index[ended]] = int(status)
+            self._keep(~ended)
+
+    def _keep(self, keep: Tensor) -> None:
+        if bool(keep.all()):
+            return
+        rows = keep.to(self.x.device)
+        self.index = self.index[keep]
+        self.x = self.x[rows]
+        self.carry = tuple(part[keep.to(part.device)] for part in self.carry)
+        self.t, self.h, self.previous = self.t[keep], self.h[keep], self.previous[keep]
+        self.target = self.target[keep]
+        if self.solver.compact:
+            self.problem.restrict({k: v[self.index.to(v.device)] for k, v in self.cond.items()})
+        else:
+            self.problem.pad(self.out, self.index.to(self.out.device))

@@ -1,0 +1,9 @@
+"""Random numbers that belong to a sample, and the Brownian paths made of them.
+
+May import from ``shapes`` alone. Read ``streams.py``, then ``brownian.py``.
+"""
+
+from .brownian import BrownianPath
+from .streams import NoiseSource, Streams, rademacher, three_point
+
+__all__ = ["BrownianPath", "NoiseSource", "Streams", "rademacher", "three_point"]

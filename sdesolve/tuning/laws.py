@@ -1,0 +1,295 @@
+r"""Stochastic tuning: judged by the law of the end points.
+
+The path of an SDE has no end point of its own to miss, so a method is judged by how far the law of
+its samples is from the truth. With the samples in m groups and F_g^{-1} the empirical quantiles of
+group g along a direction, and G^{-1} the mean of the same over groups of the truth of that size,
+
+.. math::
+
+    D^2 = E_{\text{directions}} \int \Big(\frac1m \sum_g d_g\Big)^2 - \frac1m \widehat{Var}(d_g),
+    \qquad d_g = F_g^{-1} - G^{-1},
+
+less the variance of G^{-1}, is an unbiased estimate of a sliced 2-Wasserstein distance (of laws of
+groups): zero in the mean for the truth, where the plain distance of two finite sets is not. Every
+trial has the same initial noise, Brownian path and directions, also on another grid: what differs
+between trials is what they do, and hardly which component of the data a sample happens to fall to.
+Search, selection and the measurement of the chosen have noises of their own; the samples of the
+truth are the same for all three. How the search goes: ``tune.py``.
+
+No trajectory is fitted: ``calibrate.py`` needs end points.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..equations.problem import Problem
+from ..equations.process import Process
+from ..equations.reverse import ReverseSDE
+from ..grids.grids import Grid
+from ..noise.streams import Streams
+from ..references.base import GaussianReference, Isotropic, Reference
+from ..references.measured import MeasuredReference
+from ..references.spectral import SpectralReference
+from ..scores.adapters import Score
+from ..solvers.exponential import ExponentialAdams
+from ..solvers.linear_multistep import LinearMultistep, Table
+from ..solvers.registry import solver as preset
+from .grids import Steps, pattern_search, usual_grids
+from .tuned import Tuned
+
+__all__ = ["Law", "Runs", "tune_laws"]
+
+_GROUPS, _DIRECTIONS, _CELLS = 8, 128, 64
+_MEMORY = 1 << 28
+
+_PUBLISHED = (
+    "ddpm", "dpmpp-2m-sde", "dpmpp-3m-sde", "sa-solver", "seeds-2", "er-sde-2", "er-sde-3",
+)  # fmt: skip
+"""Presets at the stochasticity that was asked for, except that ER-SDE has a noise of its own.
+SA-Solver lowers the order to one in the last step, the others go on with theirs."""
+
+
+class Law:
+    """Distance of sets of samples to a law that is known by samples.
+
+    Args:
+        truth: ``(m, *event)``; at least two groups.
+        count: Size of the smallest sets that will be judged.
+    """
+
+    def __init__(self, truth: Tensor, count: int) -> None:
+        generator = torch.Generator("cpu").manual_seed(0)
+        d = truth[0].numel()
+        v = torch.randn(d, _DIRECTIONS, generator=generator, dtype=torch.float64, device="cpu")
+        self._directions, self._size = v / v.norm(dim=0), count // _GROUPS
+        q = self._quantiles(truth)
+        self._mean, variance = q.mean(0), q.var(0).mean().item()
+        self._variance, self._bias = variance, variance / len(q)
+
+    def floor(self, n: int) -> float:
+        """Mean square of the plain distance of ``n`` true samples."""
+        return self._variance * self._size / n + self._bias
+
+    def _quantiles(self, x: Tensor) -> Tensor:
+        along = x.flatten(1).cpu().double() @ self._directions
+        groups = len(along) // self._size
+        along = along[: groups * self._size]
+        values: Tensor = along.reshape(groups, self._size, -1).sort(dim=1).values
+        return values
+
+    def __call__(self, x: Tensor) -> float:
+        """Squared distance without bias; infinite where a sample is not finite."""
+        if not bool(torch.isfinite(x).all()):
+            return math.inf
+        d = self._quantiles(x) - self._mean
+        own = d.var(0).mean().item() / len(d)
+        return d.mean(0).square().mean().item() - own - self._bias
+
+
+class _Shared:
+    """Noise of the steps of a grid, read off one Brownian path over the log-SNR.
+
+    A step's noise is the increment of the path over it, in units of its standard deviation. Ends of
+    steps are moved to the nearest free cell of the path: normals of disjoint cells are independent
+    wherever these lie, so that the law is exact, and grids differ in little but their errors.
+
+    Args:
+        path: At the ends of the cells, ``(cells + 1, batch, *event)``.
+        position: Of the grid, from 0 to 1, increasing.
+    """
+
+    def __init__(self, path: Tensor, position: Tensor) -> None:
+        cells, steps = len(path) - 1, len(position) - 1
+        at = [0]
+        for i, u in enumerate(position[1:].tolist(), 1):
+            at.append(min(max(round(u * cells), at[-1] + 1), cells - (steps - i)))
+        self._path, self._at, self._i = path, at, 0
+
+    def normal(self) -> Tensor:
+        """Noise of the next step."""
+        a, b = self._at[self._i : self._i + 2]
+        self._i += 1
+        return (self._path[b] - self._path[a]) / math.sqrt(b - a)
+
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """Not for methods that take several steps at once."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A stochastic equation, and the samples every method is run on."""
+
+    process: Process
+    score: Score
+    stochasticity: float
+    seed: int
+    first: int
+    count: int
+    """Samples of the search; the selection and the measurement have twice as many each."""
+    chunk: int
+    noise: Callable[[int, int], Tensor]
+    """``(first, n) -> (n, *event)``, initial noise."""
+    cond: Callable[[int, int], Mapping[str, Tensor]]
+    _paths: dict[int, Tensor] = field(default_factory=dict)
+
+    @property
+    def equation(self) -> ReverseSDE:
+        """What is solved."""
+        return self.process.reverse(self.score, self.stochasticity)
+
+    def __call__(self, table: Table, part: Literal["search", "select", "held out"]) -> Tensor:
+        """End points on the noise of one part."""
+        begin, size = {"search": (0, 1), "select": (1, 2), "held out": (3, 2)}[part]
+        low = self.first + begin * self.count
+        chunks = range(low, low + size * self.count, self.chunk)
+        return torch.cat([self._run(table, low) for low in chunks])
+
+    def _run(self, table: Table, low: int) -> Tensor:
+        n, steps = self.chunk, len(table.rows)
+        problem, x = Problem(self.equation, self.cond(low, n)), self.noise(low, n)
+        lam = self.process.log_snr(torch.tensor(table.t, dtype=torch.float64, device="cpu"))
+        position = (lam - lam[0]) / (lam[-1] - lam[0])
+        noise = _Shared(self._path(x, low, _CELLS + steps), position)
+        solver = Tuned(table, repr(self.process), "", {}, self.stochasticity)
+        state: object = solver.init(problem, table, x)
+        for i in range(steps):
+            x, state, _ = solver.step(problem, table, i, x, state, noise)
+        return x
+
+    def _path(self, x: Tensor, low: int, cells: int) -> Tensor:
+        if low in self._paths and len(self._paths[low]) >= cells:
+            return self._paths[low]
+        event = x.shape[1:]
+        noise = Streams(self.seed, low, len(x), event, dtype=x.dtype, device=x.device)
+        steps = torch.stack([torch.zeros_like(x), *(noise.normal() for _ in range(cells))])
+        path = steps.cumsum_(0)
+        if path.nbytes * 3 * self.count <= _MEMORY * len(x):
+            self._paths[low] = path
+        return path
+
+
+class _Trial(NamedTuple):
+    label: str
+    solver: LinearMultistep
+    grid: Grid
+    table: Table
+    value: float
+
+
+def tune_laws(
+    runs: Runs, law: Law, nfe: int, reference: Reference, data: Tensor, quick: bool, progress: bool
+) -> Tuned:
+    """Search, select on noise that the search has not seen, and measure on fresh noise."""
+    process = runs.process
+    evaluations, keep, finalists = (10, 1, 3) if quick else (35, 2, 6)
+    published, ours = _published(), _methods(runs, reference, data)
+    grids = usual_grids(reference.scale)
+    total = (len(published) + len(ours)) * len(grids) + len(published) + finalists
+    total += (2 if reference.explains else 1) * keep * (evaluations + 1)
+    first: list[_Trial] = []
+    with tqdm(total=total, desc="tune", unit="trial", disable=not progress) as bar:
+        for name, solver in [*published.items(), *ours.items()]:
+            for where, grid in grids.items():
+                bar.update()
+                if solver.steps(nfe) > 0:
+                    times = grid(process, process.T, process.eps, solver.steps(nfe))
+                    table = solver.plan(Problem(runs.equation), times)
+                    value = law(runs(table, "search"))
+                    first.append(_Trial(f"{name} on {where}", solver, grid, table, value))
+        first.sort(key=lambda t: t.value)
+        chosen: dict[ExponentialAdams, _Trial] = {}
+        for t in first:
+            if isinstance(t.solver, ExponentialAdams):
+                chosen.setdefault(t.solver, t)
+        grouped: dict[LinearMultistep, _Trial] = {}
+        for t in first:
+            grouped.setdefault(t.solver, t)
+        theirs = set(published.values())
+        trials = [t for t in grouped.values() if t.solver in theirs]
+        trials += [t for t in first if t.solver not in theirs][:finalists]
+        for solver, t in list(chosen.items())[:keep]:
+            for teleport in (False, True) if reference.explains else (False,):
+                moved = replace(solver, teleport=teleport)
+                trials.append(_refine(runs, law, t, moved, nfe, evaluations, bar))
+        squares = {}
+        for t in trials:
+            squares[t.label] = law(runs(t.table, "select"))
+            bar.update()
+    floor = law.floor(2 * runs.count)
+
+    def distance(square: float) -> float:
+        return math.sqrt(max(square + floor, 0.0))
+
+    report = {k: distance(v) for k, v in squares.items()}
+    # A method with a noise of its own does not keep the one that was asked for.
+    mine = [t for t in trials if not t.solver.own_noise]
+    best = min(mine, key=lambda t: squares[t.label])
+    rival = min(
+        (t for t in trials if t.label.startswith("published")), key=lambda t: squares[t.label]
+    )
+    a, b = (distance(law(runs(t.table, "held out"))) for t in (best, rival))
+    return Tuned(best.table, repr(process), best.label, report, runs.stochasticity, (a, b))
+
+
+def _published() -> dict[str, LinearMultistep]:
+    out: dict[str, LinearMultistep] = {}
+    for name in _PUBLISHED:
+        solver: Any = preset(name)
+        if solver.own_noise:
+            out[f"own noise {name}"] = solver
+        else:
+            out[f"published {name}"] = replace(solver, tau=None)
+    return out
+
+
+def _methods(runs: Runs, reference: Reference, data: Tensor) -> dict[str, LinearMultistep]:
+    """Ours, by label."""
+    isotropic = Isotropic(reference.scale**2)
+    methods: dict[str, LinearMultistep] = {
+        "spectral 1": ExponentialAdams(1, None, reference=reference),
+        "spectral 2": ExponentialAdams(2, None, reference=reference, length=2.5),
+        "spectral 2, polynomial": ExponentialAdams(2, None, reference=reference, length=math.inf),
+        "spectral 2, noise weight": ExponentialAdams(2, None, None, reference, "noise", 2.5),
+        "spectral 3": ExponentialAdams(3, None, reference=reference, length=2.5),
+        "spectral 1-2, data weight": ExponentialAdams(1, 2, None, reference, "data", 1.25),
+        "spectral 2-3": ExponentialAdams(2, 3, reference=reference, length=1.25),
+        "isotropic 1": ExponentialAdams(1, None, reference=isotropic),
+        "isotropic 2": ExponentialAdams(2, None, reference=isotropic, length=2.5),
+    }
+    if isinstance(reference, GaussianReference | SpectralReference) and not runs.cond(0, 1):
+        measured = MeasuredReference.from_score(runs.process, runs.score, data[:128], reference)
+        methods["measured 2"] = ExponentialAdams(2, None, reference=measured, length=2.5)
+    return methods
+
+
+def _refine(
+    runs: Runs,
+    law: Law,
+    trial: _Trial,
+    solver: ExponentialAdams,
+    nfe: int,
+    evaluations: int,
+    bar: tqdm[None],
+) -> _Trial:
+    """Search the density of steps, and the start of a teleport, around a trial's grid."""
+    steps = Steps(runs.process, nfe, solver.teleport)
+
+    def table(values: Tensor) -> Table:
+        return solver.plan(Problem(runs.equation), steps.times(values))
+
+    def objective(values: Tensor) -> float:
+        bar.update()
+        return law(runs(table(values), "search"))
+
+    values = pattern_search(objective, steps.near(trial.grid), evaluations)
+    label = steps.label("searched", trial.label)
+    return _Trial(label, solver, trial.grid, table(values), math.nan)

@@ -1,0 +1,227 @@
+"""A multistep method tuned to one score and one budget: its table, and where it came from."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..equations.problem import Problem
+from ..equations.process import Process
+from ..equations.sde import Noise
+from ..grids.grids import Grid
+from ..references.base import GaussianReference, Isotropic, Reference
+from ..references.measured import MeasuredReference
+from ..references.spectral import SpectralReference
+from ..solvers.linear_multistep import LinearMultistep, Row, Table
+
+__all__ = ["Tuned", "pack"]
+
+
+@dataclass(frozen=True)
+class _Given(Grid):
+    """The times a table was made for."""
+
+    times: tuple[float, ...]
+    needs_process = False
+
+    def clock(self, process: Process | None, t: Tensor) -> Tensor:
+        raise ValueError("the times of a tuned solver are no clock; use LogSNR()")
+
+    def time(self, process: Process | None, u: Tensor) -> Tensor:
+        raise ValueError("the times of a tuned solver are no clock; use LogSNR()")
+
+    def __call__(self, process: Process | None, t0: float, t1: float, steps: int) -> Tensor:
+        own = self.times[0], self.times[-1]
+        if not all(map(math.isclose, (t0, t1), own)):
+            raise ValueError(
+                f"this solver was tuned to run from t = {own[0]:g} to {own[1]:g}, not from {t0:g} "
+                f"to {t1:g}; tune for that, or take another solver"
+            )
+        if steps != len(self.times) - 1:
+            raise ValueError(
+                f"this solver was tuned for {len(self.times) - 1} steps, not for {steps}; leave "
+                "steps out"
+            )
+        return torch.tensor(self.times, dtype=torch.float64, device="cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned(LinearMultistep):
+    """Result of :func:`sdesolve.tune`: pass it as ``solver=``; it brings its own grid.
+
+    Args:
+        table: Coefficients of every step.
+        process: The process it was tuned for, as text.
+        choice: What was chosen, in words.
+        report: Selection errors of everything tried last, ``{label: error}``: the mean over the
+            trajectories of a value's root mean square error or, with noise, sliced distance; labels
+            of published methods start with "published". The smallest of them is too small: it was
+            selected.
+        tau: Stochasticity it was tuned for.
+        held_out: Error of the choice, and of the published method with the smallest selection
+            error, on noise that took no part in search or selection; None in older files.
+        gain_interval: 95 % interval of their ratio, by bootstrap over the trajectories; None with
+            noise, and in older files.
+
+    Raises:
+        ValueError: When used with another process, grid or stochasticity.
+    """
+
+    table: Table
+    process: str
+    choice: str
+    report: dict[str, float]
+    tau: float = 0.0
+    held_out: tuple[float, float] | None = None
+    gain_interval: tuple[float, float] | None = None
+
+    @property
+    def gain(self) -> float:
+        """Error of the choice over that of the published method chosen by the same selection.
+
+        Of both on noise that neither has seen, so that it may be above one. Where few samples carry
+        most of the error it is still uncertain, and ``gain_interval`` too narrow if none of them
+        was met. Files older than ``held_out`` have the ratio of the selection errors, which favours
+        the choice.
+        """
+        if self.held_out is not None:
+            mine, theirs = self.held_out
+        else:
+            published = [v for k, v in self.report.items() if k.startswith("published")]
+            mine, theirs = self.report[self.choice], min(published)
+        if mine == theirs:
+            return 1.0
+        return mine / theirs if theirs > 0 else math.inf
+
+    @property
+    def noise_types(self) -> tuple[Noise, ...]:
+        """None, or the noise of the process it was tuned with."""
+        return ("additive",) if self.tau > 0 else ("none",)
+
+    def nfe(self, steps: int) -> int:
+        """Evaluations of ``steps`` steps."""
+        return steps - sum(row.free for row in self.table.rows)
+
+    def steps(self, nfe: int) -> int:
+        """The steps of the table, where the budget pays for them."""
+        steps = len(self.table.rows)
+        return steps if self.nfe(steps) <= nfe else 0
+
+    def default_grid(self, process: Process | None, stochastic: bool) -> Grid:
+        """The times of the table."""
+        if process is not None:
+            self._check(process)
+        return _Given(tuple(self.table.t))
+
+    def plan(self, problem: Problem, grid: Tensor) -> Table:
+        """The table.
+
+        Raises:
+            ValueError: If the process, the stochasticity or the grid is another one.
+        """
+        equation = problem.reverse("a tuned solver")
+        process = equation.process
+        if equation.stochasticity != self.tau:
+            raise ValueError(
+                f"this solver was tuned for stochasticity {self.tau:g}, not for "
+                f"{equation.stochasticity:g}: leave stochasticity out, or tune for it"
+            )
+        self._check(process)
+        times = torch.tensor(self.table.t, dtype=torch.float64, device="cpu")
+        if grid.shape != times.shape or not torch.allclose(grid, times, rtol=1e-9, atol=0):
+            raise ValueError("a tuned solver runs on its own grid: leave grid and steps out")
+        return self.table
+
+    def _check(self, process: Process) -> None:
+        if repr(process) != self.process:
+            raise ValueError(f"this solver was tuned for {self.process}, not for {process!r}")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a file, atomically."""
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        content = {
+            "t": self.table.t,
+            "alpha": self.table.alpha,
+            "rows": [row._asdict() for row in self.table.rows],
+            "reference": pack(self.table.reference),
+            "process": self.process,
+            "choice": self.choice,
+            "report": self.report,
+            "tau": self.tau,
+            "held_out": self.held_out,
+            "gain_interval": self.gain_interval,
+        }
+        torch.save(content, temporary)
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Tuned:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it holds no tuned solver.
+        """
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            content["rows"], content["process"]
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{path} holds no tuned solver that can be read: {error}") from error
+        table = Table(
+            content["t"],
+            content["alpha"],
+            [Row(**row) for row in content["rows"]],
+            _unpack(content["reference"]),
+        )
+        made = {k: content[k] for k in ("process", "choice", "report")}
+        new = {k: content.get(k) for k in ("held_out", "gain_interval")}
+        return cls(table, **made, tau=content.get("tau", 0.0), **new)
+
+    def __repr__(self) -> str:
+        return f"Tuned({self.choice!r}, nfe={self.nfe(len(self.table.rows))})"
+
+
+def pack(reference: Reference) -> dict[str, Any]:
+    """A reference as plain tensors; directions and spectra in single precision."""
+    if isinstance(reference, Isotropic):
+        return {"variance": reference.variances.item()}
+    if isinstance(reference, SpectralReference):
+        return {"mean": reference.mean, "spectrum": reference.spectrum, "bands": reference.bands}
+    if isinstance(reference, GaussianReference):
+        v = reference.variances[:, 0]
+        return {
+            "mean": reference.mean,
+            "directions": reference.directions,
+            "along": v[:-1].clone(),
+            "rest": v[-1].item(),
+        }
+    if isinstance(reference, MeasuredReference):
+        return {
+            "base": pack(reference.base),
+            "atoms": reference.variances[0].clone(),
+            "weights": reference.weights,
+        }
+    raise TypeError(
+        f"cannot save a {type(reference).__name__}: tune with cache=False, and keep what you need"
+    )
+
+
+def _unpack(content: dict[str, Any]) -> Reference:
+    if "variance" in content:
+        return Isotropic(content["variance"])
+    if "spectrum" in content:
+        return SpectralReference(content["mean"], content["spectrum"], content["bands"])
+    if "base" in content:
+        return MeasuredReference(_unpack(content["base"]), content["atoms"], content["weights"])
+    return GaussianReference(
+        content["mean"], content["directions"], content["along"], content["rest"]
+    )
