@@ -14,12 +14,13 @@ import sdesolve as ss
 from benchmarks import record, samplers
 from scorezoo.model import pretrained_folder
 from scorezoo.recipes import read_recipe
+from sdesolve.equations.sde import Noise
 
 SEEN = {"cifar10": " (JPEG-compressed images)"}
 """What has to be said wherever figures of a network appear."""
 
 
-def _order(orders: dict[ss.sde.Noise, float]) -> str:
+def _order(orders: dict[Noise, float]) -> str:
     """Orders, with the noise types that share one named together."""
     groups: dict[float, list[str]] = {}
     for noise, order in orders.items():

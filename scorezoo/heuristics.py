@@ -44,8 +44,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sdesolve.equations.process import Process
-from sdesolve.scores.adapters import Score
+from sdesolve import Process
+from sdesolve.scores import Score
 from sdesolve.shapes import expand_like
 
 __all__ = [

@@ -47,7 +47,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 import sdesolve as ss
-from sdesolve.scores.adapters import Score
+from sdesolve.scores import Score
 from sdesolve.shapes import expand_like
 
 from .kernels import twice_differentiable

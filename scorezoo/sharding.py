@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import sdesolve as ss
-from sdesolve.scores.adapters import Score
+from sdesolve.scores import Score
 
 __all__ = ["group", "is_main_process", "own_device", "sample"]
 

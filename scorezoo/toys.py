@@ -29,8 +29,8 @@ import sdesolve as ss
 from sdesolve.noise.streams import Streams
 
 if TYPE_CHECKING:
-    from sdesolve.equations.process import Process
-    from sdesolve.scores.adapters import Score
+    from sdesolve import Process
+    from sdesolve.scores import Score
 
 __all__ = ["TOYS", "Checkerboard", "toy"]
 

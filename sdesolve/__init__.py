@@ -12,14 +12,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 from . import grids, latent, metrics, scores
 from .closed_forms.empirical import EmpiricalScore
-from .closed_forms.mixture import Gaussian, GaussianMixture
+from .closed_forms.gaussian import Gaussian
+from .closed_forms.mixture import GaussianMixture
 from .correctors import HMC, MALA, Corrector, Inpainting, Langevin, UnderdampedLangevin
 from .equations.discrete import DDPM, SMLD
-from .equations.process import Process
+from .equations.process import Process, ReverseSDE
 from .equations.processes import EDM, VESDE, VPSDE, ExponentialVESDE, SubVPSDE
-from .equations.reverse import ReverseSDE
 from .equations.sde import SDE
-from .grids.grids import Cosine, Density, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
+from .grids import Cosine, Density, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
 from .interop import Torchdiffeq, Torchsde
 from .latent import decode, encode, interpolate, temperature
 from .likelihood import dequantise
@@ -32,8 +32,9 @@ from .loop.chains import Chain, chain
 from .loop.integrate import solve
 from .noise.brownian import BrownianPath
 from .outcome import NotFiniteWarning, Solution, Status
-from .references.base import GaussianReference, Isotropic, Reference
+from .references.base import Isotropic, Reference
 from .references.measured import MeasuredReference
+from .references.principal import GaussianReference
 from .references.spectral import SpectralReference
 from .sampling import sample
 from .scores import conditional

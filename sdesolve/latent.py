@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from .equations.process import Process
-from .grids.grids import Grid, LogSNR
+from .equations.score import Score
+from .grids import Grid, LogSNR
 from .loop.checks import AnySolver, check_batch_size, check_cond
 from .loop.integrate import solve
 from .outcome import NotFiniteWarning, Solution, Status, concatenate
-from .scores.adapters import Score
 from .shapes import expand_like
 from .solvers import Adaptive, AdaptiveODE, PredictorCorrector, Solver
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from .equations.process import Process
-from .grids.grids import Grid
+from .equations.score import Score
+from .grids import Grid
 from .loop.checks import (
     AnySolver,
     check_batch_size,
@@ -20,7 +21,6 @@ from .loop.checks import (
 )
 from .loop.integrate import Callback, solve, within
 from .outcome import Solution, Status, concatenate, warn_not_finite
-from .scores.adapters import Score
 from .shapes import column, expand_like
 from .solvers import Delegate, Heun, Solver
 from .solvers.default import DEFAULT_NFE, default_solver

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sdesolve.equations.process import Process
-from sdesolve.scores.adapters import Score
+from sdesolve import Process
+from sdesolve.scores import Score
 
 __all__ = ["Objective"]
 

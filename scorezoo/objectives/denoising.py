@@ -36,9 +36,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sdesolve import Process
 from sdesolve.equations.discrete import DiscreteChain
-from sdesolve.equations.process import Process
-from sdesolve.scores.adapters import Score
+from sdesolve.scores import Score
 from sdesolve.shapes import expand_like
 
 from .base import Objective

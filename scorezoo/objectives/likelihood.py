@@ -30,8 +30,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from sdesolve.equations.process import Process
-from sdesolve.scores.adapters import Score
+from sdesolve import Process
+from sdesolve.scores import Score
 
 from .base import Objective
 from .denoising import denoising_score_matching

@@ -34,9 +34,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from sdesolve.equations.process import Process
+from sdesolve import Process
 from sdesolve.noise.streams import rademacher
-from sdesolve.scores.adapters import Score
+from sdesolve.scores import Score
 
 from ..kernels import twice_differentiable
 from .base import Objective

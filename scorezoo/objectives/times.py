@@ -25,7 +25,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdesolve.equations.process import Process
+from sdesolve import Process
 
 __all__ = ["importance_times", "log_normal_times", "stratify", "uniform_times"]
 

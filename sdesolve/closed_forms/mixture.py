@@ -1,4 +1,4 @@
-r"""Closed forms: Gaussians and Gaussian mixtures, and what they become under a linear process.
+r"""Gaussian mixtures, and what they become under a linear process.
 
 If x_0 ~ sum_k w_k N(m_k, C_k) and x_t = alpha x_0 + sigma z, then
 
@@ -9,30 +9,26 @@ If x_0 ~ sum_k w_k N(m_k, C_k) and x_t = alpha x_0 + sigma z, then
 With C_k = U diag(c) U^T everything is diagonal in the basis U: the variances are
 v = alpha^2 c + sigma^2, the score of one component is -U diag(1/v) U^T (x - alpha m), and the score
 of the mixture is the average of these under the posterior weights of the components.
-
-For one Gaussian the probability-flow ODE has the exact solution
-x_t = alpha_t m + U diag(sqrt(v_t / v_s)) U^T (x_s - alpha_s m).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..equations.process import Process
+from ..equations.score import Score
 from ..noise.streams import Streams
 
-if TYPE_CHECKING:
-    from ..equations.process import Process
-    from ..scores.adapters import Score
-
-__all__ = ["Gaussian", "GaussianMixture"]
+__all__ = ["GaussianMixture", "as_double", "scales"]
 
 
-def _as_double(value: Tensor | Sequence[Any] | float) -> Tensor:
+def as_double(value: Tensor | Sequence[Any] | float) -> Tensor:
+    """Numbers or a tensor in float64 on the CPU."""
     if isinstance(value, Tensor):
         return value.cpu().double()  # in this order: MPS has no float64
     return torch.tensor(value, dtype=torch.float64, device="cpu")
@@ -64,8 +60,8 @@ class GaussianMixture:
         means: Tensor | Sequence[Any],
         covariances: Tensor | Sequence[float] | float,
     ) -> None:
-        weights, means = _as_double(weights), _as_double(means)
-        covariances = _as_double(covariances)
+        weights, means = as_double(weights), as_double(means)
+        covariances = as_double(covariances)
         if means.ndim < 2:
             raise ValueError(
                 f"means must have shape (components, *event), got {tuple(means.shape)}; for "
@@ -160,7 +156,7 @@ class GaussianMixture:
         Returns:
             ``(n, *event)``.
         """
-        alpha, sigma = _scales(process, t)
+        alpha, sigma = scales(process, t)
         d = self._means.shape[1]
 
         def draw(purpose: str, size: int) -> Tensor:
@@ -206,7 +202,7 @@ class GaussianMixture:
             v = alpha**2 * self._beside(x, "_values") + sigma**2
             centres = alpha * self._beside(x, "_means")
         else:
-            a, s = _scales(process, t)
+            a, s = scales(process, t)
             v = (a**2 * self._values + s**2).to(x)[None]
             centres = (a * self._means).to(x)[None]
         delta = x.reshape(len(x), 1, -1) - centres
@@ -219,52 +215,12 @@ class GaussianMixture:
         return delta, v, log_weight - 0.5 * (square + log_det + d * math.log(2 * math.pi))
 
 
-class Gaussian(GaussianMixture):
-    """A Gaussian with exact diffused density, score, samples and probability flow.
-
-    Args:
-        mean: ``event``.
-        covariance: A number (isotropic variance), ``event`` (variances) or ``(d, d)``.
+def scales(process: Process | None, t: float | Tensor | None) -> tuple[float, float]:
+    """Alpha and sigma of a process at t; 1 and 0 for the data themselves.
 
     Raises:
-        ValueError: As :class:`GaussianMixture`.
-
-    Examples:
-        >>> import sdesolve as ss
-        >>> data = Gaussian(torch.zeros(2), 0.25)
-        >>> x = data.flow(torch.ones(1, 2, dtype=torch.float64), ss.EDM(), 2.0, 1.0)
-        >>> [round(v, 4) for v in x[0].tolist()]
-        [0.5423, 0.5423]
+        ValueError: If only one of the two is given.
     """
-
-    def __init__(
-        self, mean: Tensor | Sequence[float], covariance: Tensor | Sequence[float] | float
-    ) -> None:
-        mean, covariance = _as_double(mean), _as_double(covariance)
-        if mean.ndim == 0:
-            raise ValueError("mean must have the shape of an event, at least (1,), got a number")
-        super().__init__([1.0], mean[None], covariance[None])
-        self.covariance = covariance
-
-    def flow(self, x: Tensor, process: Process, t0: float, t1: float) -> Tensor:
-        """Exact solution at ``t1`` of the probability-flow ODE from ``x`` at ``t0``.
-
-        Args:
-            x: States at ``t0``, ``(batch, *event)``.
-            process: Noising process.
-            t0: Time of ``x``.
-            t1: Time of the result; earlier or later than ``t0``.
-        """
-        delta, v0, _ = self._components(x, process, t0)
-        alpha, sigma = _scales(process, t1)
-        v1 = (alpha**2 * self._values + sigma**2).to(x)
-        delta = torch.sqrt(v1 / v0) * delta
-        if self._vectors is not None:
-            delta = torch.einsum("kij,bkj->bki", self._beside(x, "_vectors"), delta)
-        return (delta.squeeze(1) + (alpha * self._means).to(x)).reshape(x.shape)
-
-
-def _scales(process: Process | None, t: float | Tensor | None) -> tuple[float, float]:
     if process is None and t is None:
         return 1.0, 0.0
     if process is None or t is None:

@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 
 from ..equations.process import Process
-from ..references.base import centred
-from ..scores.adapters import Score
+from ..equations.score import Score
 from .mixture import GaussianMixture
+from .moments import centred
 
 __all__ = ["Surrogate", "fit_mixture"]
 

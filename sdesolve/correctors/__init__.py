@@ -1,4 +1,8 @@
-"""Moves at a fixed noise level, used between the steps of a solver, annealed, or on their own."""
+"""Correctors: Markov kernels that leave p_t as it is.
+
+May import from ``equations`` and below. Read ``base.py`` (what a corrector is), ``langevin.py``,
+``hamiltonian.py`` (which accepts or rejects), ``underdamped.py`` and ``inpainting.py``.
+"""
 
 from .base import Correction, Corrector, Info
 from .hamiltonian import HMC, MALA

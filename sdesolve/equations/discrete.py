@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..scores.adapters import Score
+from ..equations.score import Score
 from ..shapes import expand_like
 from .process import Process
 from .processes import VESDE, VPSDE

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..scores.adapters import EnergyScore
 from ..shapes import column
-from .reverse import ReverseSDE
+from .process import ReverseSDE
+from .score import TellsEnergy
 from .sde import Equation
 
 __all__ = ["Problem", "Step"]
@@ -107,7 +107,7 @@ class Problem:
             TypeError: If the score of the equation is not that of an energy.
         """
         score = self.reverse(user).score
-        if not isinstance(score, EnergyScore):
+        if not isinstance(score, TellsEnergy):
             raise TypeError(
                 f"{user} accepts by the energy, which this score does not tell; write "
                 f'ss.scores.from_energy(energy), or {user}(acceptance="line") to integrate the '

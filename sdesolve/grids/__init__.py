@@ -1,20 +1,12 @@
-"""Where a fixed-grid solver puts its steps, and the clocks that grids define.
+"""Where a fixed-grid solver puts its steps, and equations in the clock of a grid.
 
-May import from ``equations`` and below. Read ``grids.py``, then ``clocks.py``.
+May import from ``equations`` and below. Read ``base.py`` (what a grid is), ``usual.py``,
+``densities.py``, then ``clocks.py``.
 """
 
-from .grids import (
-    Cosine,
-    Density,
-    Grid,
-    Karras,
-    LogSNR,
-    Quadratic,
-    Sech,
-    Theta,
-    Uniform,
-    default_grid,
-)
+from .base import Grid
+from .densities import Density, Sech
+from .usual import Cosine, Karras, LogSNR, Quadratic, Theta, Uniform, default_grid
 
 __all__ = [
     "Cosine",

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..equations.process import Process
 from ..equations.sde import Calculus, Equation, Noise
-from .grids import Grid
+from .base import Grid
 
 __all__ = ["Clocked"]
 

@@ -1,8 +1,8 @@
 """Other libraries, in and out.
 
-:class:`Torchsde` and :class:`Torchdiffeq` hand an equation of ours to their integrators, behind
-:func:`sdesolve.solve`; :func:`from_torchsde` makes an equation of ours from an object written for
-torchsde.
+May import from everything below the package itself. Read ``torchsde.py`` and ``torchdiffeq.py``
+(their integrators behind :func:`sdesolve.solve`); :func:`from_torchsde` makes an equation of ours
+from an object written for torchsde.
 """
 
 from ..equations.foreign import as_equation, from_torchsde

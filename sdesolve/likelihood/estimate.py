@@ -26,11 +26,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..equations.process import Process
+from ..equations.score import Score
 from ..loop.checks import check_batch_size, check_cond
 from ..loop.integrate import solve
 from ..noise.streams import Streams
 from ..outcome import Status
-from ..scores.adapters import Score
 from .dequantise import Quantisation, check_data
 from .divergence import Divergence, Exact, Hutchinson
 from .evidence import Draw, LogLikelihood, Prior, concatenate, prior_mismatch, summarise

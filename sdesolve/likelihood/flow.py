@@ -31,9 +31,9 @@ from torch import Tensor
 
 from ..equations.problem import Problem
 from ..equations.process import Process
+from ..equations.score import Score
 from ..equations.sde import Calculus, Equation, Noise
 from ..noise.streams import Streams
-from ..scores.adapters import Score
 from ..shapes import column, expand_like
 from ..solvers.adaptive import Attempt, Trial
 from ..solvers.adaptive_ode import AdaptiveODE

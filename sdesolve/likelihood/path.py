@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from ..equations.process import Process
+from ..equations.score import Score
 from ..loop.checks import check_cond
 from ..loop.integrate import solve
 from ..noise.streams import Streams
 from ..outcome import Status
-from ..scores.adapters import Score
 from .dequantise import check_data
 from .divergence import Divergence, Hutchinson
 from .evidence import Prior

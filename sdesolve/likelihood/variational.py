@@ -29,10 +29,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..equations.process import Process
+from ..equations.score import Score
 from ..loop.checks import check_batch_size, check_cond
 from ..noise.streams import Streams
 from ..outcome import Status
-from ..scores.adapters import Score
 from ..shapes import expand_like
 from .dequantise import Quantisation, check_data
 from .evidence import LogLikelihood, Prior, concatenate, prior_mismatch

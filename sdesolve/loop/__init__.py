@@ -1,0 +1,11 @@
+"""The two loops: every run of every solver passes through here.
+
+May import from ``solvers`` and below. Read ``integrate.py`` (``solve`` and the fixed grid),
+``adaptive.py`` (a step size for each sample), ``checks.py`` (what is refused), ``chains.py``
+(correctors alone).
+"""
+
+from .chains import Chain, chain
+from .integrate import solve
+
+__all__ = ["Chain", "chain", "solve"]

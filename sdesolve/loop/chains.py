@@ -12,8 +12,8 @@ from tqdm import tqdm
 from ..correctors.base import Corrector
 from ..equations.problem import Problem
 from ..equations.process import Process
+from ..equations.score import Score
 from ..noise.streams import Streams
-from ..scores.adapters import Score
 from .checks import check_cond
 
 __all__ = ["Chain", "chain"]

@@ -8,7 +8,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from ..equations.reverse import ReverseSDE
+from ..equations.process import ReverseSDE
 from ..equations.sde import Equation, Noise
 from ..solvers import Adaptive, Delegate, Solver
 

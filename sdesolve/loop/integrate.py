@@ -15,11 +15,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..equations.problem import Problem
-from ..equations.process import Process
-from ..equations.reverse import ReverseSDE
+from ..equations.process import Process, ReverseSDE
 from ..equations.sde import Equation
+from ..grids import Grid, Uniform
 from ..grids.clocks import Clocked
-from ..grids.grids import Grid, Uniform
 from ..noise.brownian import BrownianPath, PathNoise
 from ..noise.streams import NoiseSource, Streams
 from ..outcome import Solution, Status, warn_not_finite

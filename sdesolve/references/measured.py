@@ -24,9 +24,11 @@ import torch
 from torch import Tensor
 
 from ..equations.process import Process
-from ..grids.grids import Grid
-from ..scores.adapters import Score
-from .base import Frame, GaussianReference, Isotropic, Reference
+from ..equations.score import Score
+from ..grids import Grid
+from .base import Isotropic, Reference
+from .frames import Frame
+from .principal import GaussianReference
 from .spectral import SpectralReference
 
 __all__ = ["MeasuredReference"]

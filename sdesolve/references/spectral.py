@@ -14,8 +14,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..grids.grids import Grid, Karras
-from .base import Frame, Multiplier, Parts, Reference, centred, check_event
+from ..closed_forms.moments import centred
+from ..grids import Grid, Karras
+from .base import Reference, check_event
+from .frames import Frame, Multiplier, Parts
 
 __all__ = ["SpectralReference"]
 

@@ -22,7 +22,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .adapters import Score, keep_reference
+from ..equations.score import Score
+from .transforms import keep_reference
 
 __all__ = ["classifier_free_guidance", "classifier_guidance"]
 

@@ -1,4 +1,9 @@
-"""Solvers, one small file per family, and their names (``registry.py``)."""
+"""Solvers, one family a file.
+
+May import from ``correctors`` and below. Read ``base.py`` (what a fixed-grid solver is),
+``euler.py`` (the smallest), ``runge_kutta.py``, ``exponential.py`` and what it stands on,
+``adaptive.py`` (what an adaptive solver is), then ``registry.py`` (their names).
+"""
 
 from __future__ import annotations
 

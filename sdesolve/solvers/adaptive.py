@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..equations.problem import Problem
 from ..equations.sde import Calculus, Noise
-from ..grids.grids import Grid
+from ..grids import Grid
 from ..shapes import column
 
 __all__ = ["Adaptive", "Attempt", "SampleTable", "Trial", "first_step"]

@@ -26,9 +26,10 @@ from torch import Tensor
 from ..equations.problem import Problem
 from ..equations.process import Process
 from ..equations.sde import Noise
+from ..grids import Grid, LogSNR
 from ..grids.clocks import Clocked
-from ..grids.grids import Grid, LogSNR
-from ..references.base import Frame, Isotropic, Parts, Reference, combine
+from ..references import Isotropic, Reference
+from ..references.frames import Frame, Parts, combine
 from ..shapes import column
 from .adaptive import Adaptive, Attempt, Trial, rms
 from .quadrature import integrate_histories

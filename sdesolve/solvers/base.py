@@ -12,7 +12,7 @@ from torch import Tensor
 from ..equations.problem import Problem, Step
 from ..equations.process import Process
 from ..equations.sde import Calculus, Noise
-from ..grids.grids import Grid, default_grid
+from ..grids import Grid, default_grid
 from ..noise.streams import NoiseSource
 
 __all__ = ["Drift", "Solver"]

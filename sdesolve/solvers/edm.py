@@ -23,7 +23,7 @@ from torch import Tensor
 from ..equations.problem import Problem, Step
 from ..equations.process import Process
 from ..equations.sde import Noise
-from ..grids.grids import Grid, Karras
+from ..grids import Grid, Karras
 from ..noise.streams import NoiseSource
 from .base import Solver
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..equations.process import Process
-from ..grids.grids import Grid
+from ..grids import Grid
 from ..references.base import Isotropic, Reference
 from .exponential_multistep import ExponentialMultistep, Run, Tau
 from .quadrature import Weight, integrate_residual

@@ -25,7 +25,7 @@ from torch import Tensor
 from ..equations.problem import Problem
 from ..equations.process import Process
 from ..equations.sde import Noise
-from ..grids.grids import Grid
+from ..grids import Grid
 from ..references.base import Isotropic, Reference
 from .linear_multistep import LinearMultistep, Row, Table
 from .quadrature import noise_variance, propagator

@@ -34,7 +34,7 @@ from torch import Tensor
 from ..equations.problem import Problem, Step
 from ..equations.process import Process
 from ..equations.sde import Noise
-from ..grids.grids import Grid
+from ..grids import Grid
 from ..noise.streams import NoiseSource
 from ..references.base import Isotropic, Reference
 from .exponential_multistep import Tau, make_row, make_run, tabulated

@@ -43,7 +43,8 @@ from torch import Tensor
 from ..equations.problem import Problem, Step
 from ..equations.process import Process
 from ..noise.streams import NoiseSource
-from ..references.base import Frame, Isotropic, Multiplier, Parts, Reference, combine
+from ..references import Isotropic, Reference
+from ..references.frames import Frame, Multiplier, Parts, combine
 from .base import Solver
 
 __all__ = ["LinearMultistep", "Row", "Table"]

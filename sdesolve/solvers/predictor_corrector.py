@@ -12,7 +12,7 @@ from ..correctors.base import Corrector
 from ..equations.problem import Problem, Step
 from ..equations.process import Process
 from ..equations.sde import Noise
-from ..grids.grids import Grid
+from ..grids import Grid
 from ..noise.streams import NoiseSource
 from .base import Solver
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 from ..correctors import Langevin
-from ..grids.grids import Karras, Uniform
+from ..grids import Karras, Uniform
 from ..references.base import Isotropic
 from .adaptive import Adaptive
 from .adaptive_exponential import AdaptiveExponential

@@ -1,0 +1,12 @@
+"""Grids and coefficients fitted to a score, selected on held-out noise.
+
+May import from ``sampling`` and below. Read ``search.py`` (``tune``), ``paths.py`` (distances to
+end points), ``laws.py`` (distances of laws), ``grids.py``, ``calibrate.py``, ``tuned.py`` (what
+comes out), ``cache.py`` and ``from_score.py`` (a reference where there are no data).
+"""
+
+from .from_score import reference_from_score
+from .search import Tuner, tune
+from .tuned import Tuned
+
+__all__ = ["Tuned", "Tuner", "reference_from_score", "tune"]

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from ..equations.process import Process
+from ..equations.score import Score
 from ..references.base import Reference
-from ..scores.adapters import Score
 from ..shapes import expand_like
 from .tuned import pack
 

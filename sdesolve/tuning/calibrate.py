@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ..equations.problem import Problem
-from ..references.base import Frame, Multiplier, Parts, combine
+from ..references.frames import Frame, Multiplier, Parts, combine
 from ..solvers.linear_multistep import Table
 
 __all__ = ["calibrate"]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from ..equations.process import Process
-from ..references.base import GaussianReference
+from ..equations.score import Score
+from ..references import GaussianReference
 from ..sampling import sample
-from ..scores.adapters import Score
 
 __all__ = ["reference_from_score"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..equations.process import Process
-from ..grids.grids import Density, Grid, Karras, LogSNR, Sech
+from ..grids import Density, Grid, Karras, LogSNR, Sech
 
 __all__ = ["Steps", "pattern_search", "usual_grids"]
 

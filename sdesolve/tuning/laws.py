@@ -31,14 +31,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..equations.problem import Problem
-from ..equations.process import Process
-from ..equations.reverse import ReverseSDE
-from ..grids.grids import Grid
+from ..equations.process import Process, ReverseSDE
+from ..equations.score import Score
+from ..grids import Grid
 from ..noise.streams import Streams
-from ..references.base import GaussianReference, Isotropic, Reference
+from ..references import GaussianReference, Isotropic, Reference
 from ..references.measured import MeasuredReference
 from ..references.spectral import SpectralReference
-from ..scores.adapters import Score
 from ..solvers.exponential import ExponentialAdams
 from ..solvers.linear_multistep import LinearMultistep, Table
 from ..solvers.registry import solver as preset

@@ -20,13 +20,13 @@ from tqdm import tqdm
 
 from ..equations.problem import Problem
 from ..equations.process import Process
-from ..grids.grids import Grid, LogSNR
+from ..equations.score import Score
+from ..grids import Grid, LogSNR
 from ..loop.integrate import solve
 from ..outcome import NotFiniteWarning
-from ..references.base import GaussianReference, Isotropic, Reference
+from ..references import GaussianReference, Isotropic, Reference
 from ..references.measured import MeasuredReference
 from ..references.spectral import SpectralReference
-from ..scores.adapters import Score
 from ..solvers.exponential import ExponentialAdams
 from ..solvers.linear_multistep import LinearMultistep, Table
 from ..solvers.registry import solver as preset

@@ -35,10 +35,11 @@ from torch import Tensor
 
 from ..closed_forms.surrogate import fit_mixture
 from ..equations.process import Process
+from ..equations.score import Score
 from ..loop.checks import check_cond, check_count, check_state
-from ..references.base import GaussianReference, Reference
+from ..references.base import Reference
+from ..references.principal import GaussianReference
 from ..references.spectral import SpectralReference
-from ..scores.adapters import Score
 from .cache import cache_file
 from .laws import Law, Runs, tune_laws
 from .paths import Trajectories, solve_finely, tune_paths

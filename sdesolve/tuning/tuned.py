@@ -14,8 +14,8 @@ from torch import Tensor
 from ..equations.problem import Problem
 from ..equations.process import Process
 from ..equations.sde import Noise
-from ..grids.grids import Grid
-from ..references.base import GaussianReference, Isotropic, Reference
+from ..grids import Grid
+from ..references import GaussianReference, Isotropic, Reference
 from ..references.measured import MeasuredReference
 from ..references.spectral import SpectralReference
 from ..solvers.linear_multistep import LinearMultistep, Row, Table

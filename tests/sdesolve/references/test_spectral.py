@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import sdesolve as ss
-from sdesolve.references.base import combine
+from sdesolve.references.frames import combine
 
 
 def _images(n, seed=0):
