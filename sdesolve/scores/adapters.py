@@ -57,7 +57,7 @@ def from_noise(net: Callable[..., Tensor], process: Process) -> Score:
         ValueError: When called, if the network's result is not like its input.
 
     Examples:
-        >>> import sdesolve as ss
+        >>> import torch, sdesolve as ss
         >>> score = from_noise(lambda x, t: 0 * x, ss.VPSDE())
         >>> score(torch.ones(1, 2), torch.ones(1)).abs().sum().item()
         0.0

@@ -67,13 +67,13 @@ def test_memory_changes_nothing(dtype, memory):
 
 def test_weights_fit_the_memory(monkeypatch):
     sizes = []
-    exponents = ss.empirical._exponents
+    exponents = ss.closed_forms.empirical._exponents
 
     def spy(*arguments):
         sizes.append(exponents(*arguments).numel())
         return exponents(*arguments)
 
-    monkeypatch.setattr(ss.empirical, "_exponents", spy)
+    monkeypatch.setattr(ss.closed_forms.empirical, "_exponents", spy)
     score = ss.EmpiricalScore(_points(100, 2), ss.EDM(), memory=8 * 70)
     score(_points(10, 2, seed=1), 1.0)
     assert max(sizes) <= 70 and sum(sizes) == 1000

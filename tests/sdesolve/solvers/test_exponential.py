@@ -66,7 +66,7 @@ def test_gaussian_data_with_their_own_reference_end_exactly(solver, process, gri
 def test_gaussian_data_keep_their_moments_with_any_noise(solver, process, tau, steps):
     """Response to the start and to every draw, from the exact law at T."""
     score = DATA.score(process)
-    problem = ss.problem.Problem(process.reverse(score, tau))
+    problem = ss.equations.problem.Problem(process.reverse(score, tau))
     plan = solver.plan(problem, ss.Sech()(process, process.T, process.eps, steps))
     draws = steps * (solver.order if isinstance(solver, ss.ExponentialRungeKutta) else 1)
     a0, v0 = process.alpha(process.T), process.sigma(process.T) ** 2

@@ -120,7 +120,7 @@ def _dri1_defect():
     for i in range(2):
         x = torch.zeros(len(nodes), 2, dtype=torch.float64)
         x[:, i] = 1.0
-        problem = ss.problem.Problem(sde)
+        problem = ss.equations.problem.Problem(sde)
         plan = ss.DRI1().plan(problem, torch.tensor([0.0, h], dtype=torch.float64))
         noise = Nodes(len(nodes), nodes.split(2, dim=1))
         columns.append(ss.DRI1().step(problem, plan, 0, x, None, noise).x)

@@ -69,7 +69,7 @@ def test_one_posterior_ancestral_step_is_bayes_rule(process, s, ratio):
     mean = (a_t * x0 / v_t + r * x / added) / precision
     score = ss.Gaussian([x0], 0.0).score(process)
     point = torch.tensor([[x]], dtype=torch.float64)
-    problem = ss.problem.Problem(process.reverse(score))
+    problem = ss.equations.problem.Problem(process.reverse(score))
     plan = ss.Ancestral().plan(problem, torch.tensor([s, t], dtype=torch.float64))
 
     class Noise:
