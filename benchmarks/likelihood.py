@@ -122,9 +122,7 @@ def speed(model: scorezoo.ScoreModel, images: ImageData, count: int) -> dict[str
             net.score,
             y,
             divergence=_Given(1, given=v),
-            rtol=tolerance,
-            atol=tolerance,
-            method=method,
+            solver=ss.AdaptiveODE(method=method, rtol=tolerance, atol=tolerance),
         )
         return result.log_prob, result.nfe.double().mean().item(), result.calls
 

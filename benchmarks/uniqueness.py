@@ -59,13 +59,11 @@ def measure(count: int, source: str) -> dict[str, Any]:
     process = ss.EDM(*_levels(models[0]))
     scores = [common(model, process) for model in models]
     images = load_images(source, "test").batch(torch.arange(count), (0.0, 1.0))
-    codes = [
-        ss.encode(process, score, images, solver=ss.AdaptiveODE(rtol=1e-4, atol=1e-4))
-        for score in scores
-    ]
+    solver = ss.AdaptiveODE(rtol=1e-4, atol=1e-4)
+    codes = [ss.encode(process, score, images, solver=solver).x for score in scores]
     unit = [code / process.prior_std(process.T) for code in codes]
-    crossed = ss.decode(process, scores[1], codes[0], solver=ss.AdaptiveODE(rtol=1e-4, atol=1e-4))
-    back = ss.decode(process, scores[0], codes[0], solver=ss.AdaptiveODE(rtol=1e-4, atol=1e-4))
+    crossed = ss.decode(process, scores[1], codes[0], solver=solver).x
+    back = ss.decode(process, scores[0], codes[0], solver=solver).x
 
     def rms(x: Tensor) -> Tensor:
         return x.flatten(1).square().mean(1).sqrt()

@@ -102,9 +102,7 @@ def sample(
         names.append("error")
     parts = gather_object([{name: getattr(part, name).cpu() for name in names}])
     paths = [] if part.path is None else gather_object([part.path.cpu()])
-    return replace(
-        part,
-        **{name: torch.cat([other[name] for other in parts]) for name in names},
-        calls=max(gather_object([part.calls])),
-        path=torch.cat(paths, dim=1) if paths else None,
-    )
+    joined: dict[str, Any] = {name: torch.cat([other[name] for other in parts]) for name in names}
+    joined["calls"] = max(gather_object([part.calls]))
+    joined["path"] = torch.cat(paths, dim=1) if paths else None
+    return replace(part, **joined)

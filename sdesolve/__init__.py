@@ -31,7 +31,14 @@ from .likelihood.variational import variational_bound
 from .loop.chains import Chain, chain
 from .loop.integrate import solve
 from .noise.brownian import BrownianPath
-from .outcome import NotFiniteWarning, Solution, Status
+from .outcome import (
+    NotFiniteWarning,
+    Outcome,
+    Solution,
+    Status,
+    UnfinishedError,
+    UnfinishedWarning,
+)
 from .references.base import Isotropic, Reference
 from .references.measured import MeasuredReference
 from .references.principal import GaussianReference
@@ -131,6 +138,7 @@ __all__ = [
     "Midpoint",
     "Milstein",
     "NotFiniteWarning",
+    "Outcome",
     "PredictorCorrector",
     "Process",
     "Quadratic",
@@ -151,6 +159,8 @@ __all__ = [
     "Tuned",
     "Tuner",
     "UnderdampedLangevin",
+    "UnfinishedError",
+    "UnfinishedWarning",
     "UniPC",
     "Uniform",
     "chain",

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from .equations.process import Process
-from .equations.score import Score
+from .equations.condition import Condition
+from .equations.process import Process, ReverseSDE
+from .equations.score import Score, check_like
 from .grids import Grid
-from .loop.checks import (
-    AnySolver,
-    check_batch_size,
-    check_cond,
-    check_count,
-    check_solver,
-    check_stream,
-)
-from .loop.integrate import Callback, solve, within
-from .outcome import Solution, Status, concatenate, warn_not_finite
+from .loop.checks import AnySolver, as_solver, check_count
+from .loop.integrate import Method, integrate_chunks
+from .loop.options import Callback, Options
+from .loop.times import within
+from .outcome import Solution, Status, report
 from .shapes import column, expand_like
-from .solvers import Delegate, Heun, Solver
+from .solvers import Heun, Solver
 from .solvers.default import DEFAULT_NFE, default_solver
 
 __all__ = ["sample"]
@@ -34,23 +31,26 @@ def sample(
     score: Score,
     shape: Sequence[int],
     *,
-    solver: AnySolver | None = None,
+    solver: AnySolver | str | None = None,
     steps: int | None = None,
     nfe: int | None = None,
     grid: Grid | Tensor | None = None,
     stochasticity: float | None = None,
     x: Tensor | None = None,
+    start: Tensor | None = None,
+    strength: float | None = None,
     seed: int = 0,
     first: int = 0,
     batch_size: int | None = None,
-    cond: Mapping[str, Tensor] | None = None,
+    cond: Condition | None = None,
     denoise: bool = False,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
     progress: bool = False,
     callback: Callback | None = None,
     save_path: bool = False,
-    check: bool = False,
+    save_at: Tensor | None = None,
+    check: bool | Literal["raise"] = False,
     clock: Grid | None = None,
     error: bool = False,
 ) -> Solution:
@@ -62,28 +62,36 @@ def sample(
         process: Noising process of the score.
         score: Callable ``(x, t, **cond) -> like x``.
         shape: ``(batch, *event)``.
-        solver: A solver object; by default the best known rule for the budget. A score with an
-            attribute ``reference`` (:class:`sdesolve.Reference`) gets the spectral one; without it
-            the data are taken to be of order one (standard deviation 1/2), so for others set
-            ``score.reference``, or take :class:`sdesolve.ExponentialAdams` with one.
+        solver: A solver object or its name; by default the best known rule for the budget. A score
+            with an attribute ``reference`` (:class:`sdesolve.Reference`) gets the spectral one;
+            without it the data are taken to be of order one (standard deviation 1/2), so for others
+            set ``score.reference``, or take :class:`sdesolve.ExponentialAdams` with one.
+            ``Solution.ran`` says what ran, and by which rule.
         steps: Number of steps; the first step of adaptive solvers is the span over ``steps``.
         nfe: Budget of network calls per sample, never exceeded; 20 if neither is given.
         grid: A grid object, or a decreasing 1-d tensor of times.
         stochasticity: tau of the reverse equation; by default the solver's own, else 1 for SDE
             solvers and 0 for ODE solvers. Solvers that set it themselves take 1, or 0 for none.
         x: Initial noise, ``shape``, instead of noise from ``seed``.
-        seed: Seed of the initial noise and of the path.
+        start: Data to start from, ``shape``, noised as far as ``strength`` says (SDEdit, image to
+            image); the steps or calls are spent on the part of the way that is left.
+        strength: How much of the way is taken, in (0, 1], measured along the grid as in diffusers:
+            at 0.5 half of its steps are left out. 1 starts from (nearly) pure noise.
+        seed: Seed of the initial noise and of the path, from 0 up to 2^64.
         first: Index of the first sample.
         batch_size: Samples in a chunk; the result is the same, the memory smaller.
-        cond: Tensors with a leading batch axis, passed to the score as keywords.
+        cond: Keywords of the score: tensors with a leading batch axis, dictionaries of such
+            tensors, and constants.
         denoise: End with Tweedie's estimate E[x_0 | x_eps]; one more call, which is counted and
             checked: a sample whose estimate is not finite keeps its x and gets that status.
-        dtype: float32 or float64; by default that of ``x``, else torch's default.
-        device: By default that of ``x``, else torch's default.
+        dtype: float32 or float64; by default that of ``x`` or ``start``, else torch's default.
+        device: By default that of ``x`` or ``start``, else torch's default.
         progress: Show a progress bar for each chunk.
-        callback: Called as ``callback(step, t, x)`` after every step of each chunk.
+        callback: Called as ``callback(step, t, x)`` after every step of each chunk. On a fixed grid
+            it may return the state to go on with; ``raise StopIteration`` ends the run.
         save_path: Keep the state at every time of the grid.
-        check: Look for non-finite values after every step.
+        save_at: Keep the state at these times alone; see :func:`sdesolve.solve`.
+        check: Look for non-finite values after every step; "raise" makes any failure an error.
         clock: Integrate in the clock of this grid object instead of t.
         error: Estimate the error of each sample (``Solution.error``), where the solver has what it
             takes; no call.
@@ -92,9 +100,10 @@ def sample(
         :class:`sdesolve.Solution`, without autograd graph.
 
     Raises:
-        ValueError: If an argument is out of range or a shape is wrong.
-        TypeError: If a dtype is not float32 or float64, a count or the seed is no whole number, the
-            shape, x or the grid is none, or the solver is none or cannot do this.
+        ValueError: If an argument is out of range, a shape is wrong, or the solver cannot solve
+            this equation.
+        TypeError: If an argument has the wrong type, or a dtype is not float32 or float64.
+        UnfinishedError: With ``check="raise"``, if a sample did not reach the end.
 
     Examples:
         >>> import sdesolve as ss
@@ -102,92 +111,68 @@ def sample(
         >>> score = ss.Gaussian(torch.zeros(2), 0.25).score(process)
         >>> ss.sample(process, score, (4, 2), steps=10).nfe
         tensor([10, 10, 10, 10])
+
+    References:
+        Meng et al. 2022, SDEdit, algorithm 2 (``start`` and ``strength``).
     """
-    if not isinstance(shape, Sequence):
-        raise TypeError(f"shape is (batch, *event), got {shape!r}; write (16, 3, 32, 32)")
-    shape = tuple(shape)
-    if len(shape) < 1 or any(n < 1 for n in shape):
-        raise ValueError(f"shape is (batch, *event) with positive sizes, got {shape}")
-    if x is not None and not isinstance(x, Tensor):
-        raise TypeError(f"x is a tensor, got {type(x).__name__}; write torch.as_tensor(x)")
-    if x is not None and tuple(x.shape) != shape:
-        raise ValueError(f"x must have the shape that was asked for, {shape}, got {tuple(x.shape)}")
-    check_batch_size(batch_size)
-    check_cond(cond, shape[0])
-    check_count("steps", steps)
-    check_count("nfe", nfe)
-    check_stream(seed, first)
+    shape = _check_shape(shape)
+    ReverseSDE(process, score)  # refuses what is not a process or not a score
+    options = Options(
+        seed=seed,
+        first=first,
+        cond=cond,
+        batch_size=batch_size,
+        progress=progress,
+        callback=callback,
+        save_path=save_path,
+        save_at=save_at,
+        check=check,
+    ).checked(shape[0])
+    for name, count in (("steps", steps), ("nfe", nfe)):
+        check_count(name, count)
     if denoise and nfe is not None and nfe < 2:
         raise ValueError(f"denoise=True takes one of the calls; nfe={nfe} leaves none for a step")
+    why = ""
     if solver is None:
-        budget = next((n for n in (nfe, steps) if n is not None), DEFAULT_NFE)
+        budget = next((n for n in (nfe, steps) if n is not None), DEFAULT_NFE) - denoise
         # A tuned solver runs on its own grid, for which a count of steps or a grid leaves no room.
-        free = grid is None and steps is None
-        # Exponential integrators have a clock of their own.
-        solver = (
-            default_solver(budget - denoise, bool(stochasticity), score, process if free else None)
-            if clock is None
-            else Heun()
-        )
-    check_solver(solver)
-    if isinstance(solver, Delegate) and batch_size is not None and batch_size < shape[0]:
-        raise ValueError(
-            f"{type(solver).__name__} draws its noise for a batch and would repeat it in every "
-            "chunk; leave batch_size out"
-        )
-    tau = _stochasticity(solver, stochasticity)
+        free = grid is None and steps is None and clock is None and start is None
+        stochastic = bool(stochasticity)
+        if clock is None:  # exponential integrators have a clock of their own
+            solver, why = default_solver(budget, stochastic, score, process if free else None)
+        else:
+            solver, why = Heun(), "the default in a clock"
+    solver = as_solver(solver)
+    equation = ReverseSDE(process, score, _stochasticity(solver, stochasticity))
     if steps is None and nfe is None and isinstance(solver, Solver):
         nfe = None if isinstance(grid, Tensor) else DEFAULT_NFE
-    nfe = nfe - denoise if nfe is not None else None
-    if isinstance(grid, Tensor):
-        ends = grid.flatten()
-        if ends.numel() > 1 and float(ends[0]) < float(ends[-1]):
-            raise ValueError(
-                f"a grid of sample runs from noise to data, its times decrease; this one goes from "
-                f"{float(ends[0]):g} to {float(ends[-1]):g}: write grid.flip(0)"
-            )
-        t_span = (within(process, float(ends[0])), within(process, float(ends[-1])))
-    else:
-        t_span = (process.T, process.eps)
-    if x is not None:
-        x = x.to(device=device, dtype=dtype)
-    kind = dtype or torch.get_default_dtype()
-    place = torch.get_default_device() if device is None else torch.device(device)
-
-    def start(low: int, n: int) -> Tensor:
-        if x is not None:
-            return x[low : low + n]
-        prior = process.prior(shape[1:], t_span[0])
-        return prior.sample(n, seed=seed, first=first + low, dtype=kind, device=place)
-
-    if denoise and t_span[1] == 0:
+    if nfe is not None:
+        nfe -= denoise
+    method = Method(solver, steps, nfe, grid, clock, error=error, why=why)
+    span, method = _span(equation, method, strength if start is not None else None)
+    if denoise and span[1] == 0:
         raise ValueError("a grid that ends at t = 0 ends at the data: leave denoise out")
-    equation = process.reverse(score, tau)
-    size = batch_size or shape[0]
-    parts = []
-    for low in range(0, shape[0], size):
-        n = min(size, shape[0] - low)
-        chunk = {k: v[low : low + n] for k, v in (cond or {}).items()}
-        part = solve(
-            equation,
-            start(low, n),
-            t_span,
-            solver=solver.rows(shape, low, low + n) if isinstance(solver, Solver) else solver,
-            steps=steps,
-            nfe=nfe,
-            grid=grid,
-            seed=seed,
-            first=first + low,
-            cond=chunk,
-            progress=progress,
-            callback=callback,
-            save_path=save_path,
-            check=check,
-            clock=clock,
-            error=error,
-        )
-        parts.append(_denoise(part, process, score, chunk, first + low) if denoise else part)
-    return concatenate(parts)
+    begin = _Start.of(process, shape, span[0], x, start, strength, dtype, device)
+    solution = integrate_chunks(
+        equation,
+        shape,
+        lambda rows: begin.rows(rows, options),
+        span,
+        method,
+        options,
+        finish=(lambda part, chunk: _denoise(part, process, score, chunk)) if denoise else None,
+    )
+    return report(solution, options.first, options.check)
+
+
+def _check_shape(shape: object) -> tuple[int, ...]:
+    if isinstance(shape, str) or not isinstance(shape, Sequence):
+        raise TypeError(f"shape is (batch, *event), got {shape!r}; write (16, 3, 32, 32)")
+    for n in shape:
+        check_count("a size of shape", n)
+    if len(shape) < 1 or any(n is None or n < 1 for n in shape):
+        raise ValueError(f"shape is (batch, *event) with positive sizes, got {tuple(shape)}")
+    return tuple(int(n) for n in shape)
 
 
 def _stochasticity(solver: AnySolver, stochasticity: float | None) -> float:
@@ -198,20 +183,131 @@ def _stochasticity(solver: AnySolver, stochasticity: float | None) -> float:
     return solver.tau if solver.tau is not None else solver.default_tau
 
 
-def _denoise(
-    solution: Solution, process: Process, score: Score, cond: Mapping[str, Tensor], first: int
-) -> Solution:
-    """Replace each x by (x + sigma^2 score) / alpha (Tweedie) at the time it stands at.
+_FINE = 1000  # steps by which a strength is measured along a grid object
+
+
+def _span(
+    equation: ReverseSDE, method: Method, strength: float | None
+) -> tuple[tuple[float, float], Method]:
+    """First and last time, and the method with what is left of its grid."""
+    process, grid = equation.process, method.grid
+    if isinstance(grid, Tensor):
+        times = grid.flatten()
+        if times.numel() > 1 and float(times[0]) < float(times[-1]):
+            raise ValueError(
+                f"a grid of sample runs from noise to data, its times decrease; this one goes from "
+                f"{float(times[0]):g} to {float(times[-1]):g}: write grid.flip(0)"
+            )
+        if strength is not None and times.numel() > 1:
+            kept = max(1, round(strength * (len(times) - 1)))
+            times = times[-1 - kept :]
+            method = replace(method, grid=times)
+        return (within(process, float(times[0])), within(process, float(times[-1]))), method
+    if strength is None or strength == 1:
+        return (process.T, process.eps), method
+    solver = method.solver
+    if not isinstance(grid, Grid):
+        stochastic = equation.stochasticity > 0
+        gridded = solver if isinstance(solver, Solver) else Heun()
+        grid = gridded.default_grid(process, stochastic)
+    fine = grid(process, process.T, process.eps, _FINE)
+    return (fine[_FINE - max(1, round(strength * _FINE))].item(), process.eps), method
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where samples begin: given noise, noised data, or the prior."""
+
+    process: Process
+    event: tuple[int, ...]
+    t: float
+    x: Tensor | None
+    data: Tensor | None
+    dtype: torch.dtype
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls,
+        process: Process,
+        shape: tuple[int, ...],
+        t: float,
+        x: Tensor | None,
+        data: Tensor | None,
+        strength: float | None,
+        dtype: torch.dtype | None,
+        device: torch.device | str | None,
+    ) -> _Start:
+        """Check what was given."""
+        if x is not None and data is not None:
+            raise ValueError("x is the noise to start from, start the data: give one of them")
+        if (data is None) != (strength is None):
+            raise ValueError("start and strength go together: write start=image, strength=0.6")
+        if strength is not None and not (isinstance(strength, (int, float)) and 0 < strength <= 1):
+            raise ValueError(f"strength lies in (0, 1], got {strength!r}; 1 is all of the way")
+        for name, value in (("x", x), ("start", data)):
+            if value is None:
+                continue
+            if not isinstance(value, Tensor):
+                raise TypeError(
+                    f"{name} is a tensor, got {type(value).__name__}; write torch.as_tensor({name})"
+                )
+            if tuple(value.shape) != shape:
+                raise ValueError(
+                    f"{name} must have the shape that was asked for, {shape}, got "
+                    f"{tuple(value.shape)}"
+                )
+            if value.is_complex() and dtype is not None:
+                raise TypeError(f"{name} is complex; write {name}.real if that is meant")
+        if dtype is not None and dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"dtype is torch.float32 or torch.float64, got {dtype!r}")
+        given = x if x is not None else data
+        if given is not None:
+            given = given.to(device=device, dtype=dtype)
+            kind, place = given.dtype, given.device
+        else:
+            kind = dtype or torch.get_default_dtype()
+            place = torch.get_default_device() if device is None else torch.device(device)
+        return cls(
+            process,
+            shape[1:],
+            t,
+            given if x is not None else None,
+            given if data is not None else None,
+            kind,
+            place,
+        )
+
+    def rows(self, rows: slice, options: Options) -> Tensor:
+        """Initial states of some samples."""
+        if self.x is not None:
+            return self.x[rows]
+        prior = self.process.prior(self.event, self.t)
+        noise = prior.sample(
+            rows.stop - rows.start,
+            seed=options.seed,
+            first=options.first + rows.start,
+            dtype=self.dtype,
+            device=self.device,
+        )
+        if self.data is None:
+            return noise
+        return self.process.perturb(self.data[rows], self.t, noise / prior.std)
+
+
+def _denoise(solution: Solution, process: Process, score: Score, chunk: Options) -> Solution:
+    """Replace each x by (x + sigma^2 score) / alpha (Tweedie) at its current time.
 
     A sample for which that is not finite keeps its x, and its status says so.
     """
     x = solution.x
     t = solution.reached.to(x.device, x.dtype)
     sigma, alpha = expand_like(process.sigma(t), x), expand_like(process.alpha(t), x)
-    denoised = (x + sigma**2 * score(x, t, **cond)) / alpha
+    value = score(x, t, **(chunk.cond or {}))
+    check_like(value, x)
+    denoised = (x + sigma**2 * value) / alpha
     finite = torch.isfinite(denoised.flatten(1)).all(1)
     failed = ~finite.cpu() & (solution.status == Status.DONE)
-    warn_not_finite(torch.where(failed, int(Status.NOT_FINITE), int(Status.DONE)), first)
     return replace(
         solution,
         x=torch.where(column(finite, x), denoised, x),

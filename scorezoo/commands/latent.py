@@ -110,7 +110,7 @@ def interpolate(
             batch_size=batch_size,
             progress=True,
         )
-    rows = path.transpose(0, 1).flatten(0, 1)
+    rows = path.x.transpose(0, 1).flatten(0, 1)
     save_png(output, grid(net.to_pixels(rows), columns=points))
     typer.echo(f"wrote {output}: {len(first)} rows of {points} images, {kind}")
 

@@ -75,7 +75,6 @@ def tune(
         seed=seed,
         quick=quick,
         cond=cond,
-        cache=False,
         progress=True,
     )
     for budget in nfe:

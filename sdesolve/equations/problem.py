@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..shapes import column
+from .condition import Condition
 from .process import ReverseSDE
-from .score import TellsEnergy
+from .score import TellsEnergy, check_kind, check_like
 from .sde import Equation
 
 __all__ = ["Problem", "Step"]
@@ -29,16 +29,16 @@ class Problem:
 
     Args:
         equation: What is integrated.
-        cond: Tensors with a leading batch axis, passed to the term.
+        cond: Keywords of the term, passed on as they are.
         error: Whether an estimate of the error is wanted, of solvers that have one.
     """
 
     def __init__(
-        self, equation: Equation, cond: Mapping[str, Tensor] | None = None, error: bool = False
+        self, equation: Equation, cond: Condition | None = None, error: bool = False
     ) -> None:
         self.equation = equation
         self.error = error
-        self.cond = dict(cond or {})
+        self.cond: dict[str, Any] = dict(cond or {})
         self.calls = 0
         self._spread_checked = False
         self._times: dict[float, tuple[Tensor, int]] = {}
@@ -59,7 +59,7 @@ class Problem:
             )
         return self.equation
 
-    def restrict(self, cond: Mapping[str, Tensor]) -> None:
+    def restrict(self, cond: Condition) -> None:
         """Replace the condition, when samples leave the batch."""
         self.cond = dict(cond)
 
@@ -87,6 +87,7 @@ class Problem:
 
     def term_at(self, x: Tensor, t: Tensor) -> Tensor:
         """Costly term at times ``(batch,)``; one call."""
+        before = None if self.calls or x.is_inference() else x._version
         if self._padding is None:
             value = self.equation.term(x, t, **self.cond)
         else:
@@ -96,7 +97,12 @@ class Problem:
             times[rows] = t
             value = self.equation.term(full.index_copy(0, rows, x), times, **self.cond)[rows]
         if self.calls == 0:
-            _check_like(value, x, "the score or drift")
+            check_like(value, x, "the score or drift")
+            if before is not None and x._version != before:
+                raise ValueError(
+                    "the score or drift changed x in place, which is the solver's own state; write "
+                    "x = x * a instead of x *= a, or begin with x = x.clone()"
+                )
         self.calls += 1
         return value
 
@@ -115,7 +121,7 @@ class Problem:
             )
         energy, value = score.with_energy(x, self._time(x, t), **self.cond)
         if self.calls == 0:
-            _check_like(value, x, "the score")
+            check_like(value, x, "the score")
         self.calls += 1
         return energy, value
 
@@ -196,29 +202,6 @@ def _remember(memory: dict[float, tuple[Tensor, int]], t: float, made: Tensor) -
     memory[t] = (made, made._version)
 
 
-def _check_like(value: object, x: Tensor, what: str) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{what} must return a tensor, got {type(value).__name__}")
-    if value.shape != x.shape:
-        raise ValueError(
-            f"{what} must return the shape of x, {tuple(x.shape)}, got {tuple(value.shape)}"
-        )
-    _check_kind(value, x, what)
-
-
-def _check_kind(value: Tensor, x: Tensor, what: str) -> None:
-    if value.dtype != x.dtype:
-        raise TypeError(
-            f"{what} must return the dtype of x, {x.dtype}, got {value.dtype}; end it with "
-            ".to(x.dtype)"
-        )
-    if value.device != x.device:
-        raise ValueError(
-            f"{what} must return a tensor on the device of x, {x.device}, got {value.device}; "
-            f"move the network with .to({str(x.device)!r})"
-        )
-
-
 def _check_spread(value: object, x: Tensor, equation: Equation) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"the diffusion must return a tensor, got {type(value).__name__}")
@@ -239,4 +222,4 @@ def _check_spread(value: object, x: Tensor, equation: Equation) -> None:
                 f"the diffusion of {equation.noise} noise must broadcast against x, {shape}, got "
                 f'{tuple(value.shape)}; for a matrix write noise="general", channels=m'
             )
-    _check_kind(value, x, "the diffusion")
+    check_kind(value, x, "the diffusion")

@@ -22,6 +22,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar, TypeVar
 
 import torch
@@ -177,6 +178,7 @@ class ReverseSDE(Equation):
 
     Raises:
         ValueError: If the stochasticity is negative or not finite.
+        TypeError: If the process, the score or the stochasticity is something else.
 
     Examples:
         >>> import torch, sdesolve as ss
@@ -194,7 +196,13 @@ class ReverseSDE(Equation):
     stochasticity: float = 1.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.process, Process):
+            raise TypeError(f"process is a process such as VPSDE(), got {self.process!r}")
+        if not callable(self.score):
+            raise TypeError(f"score is a function score(x, t), got {self.score!r}")
         tau = self.stochasticity
+        if isinstance(tau, bool) or not isinstance(tau, Real):
+            raise TypeError(f"stochasticity is a number from 0 up, got {tau!r}")
         if not (math.isfinite(tau) and tau >= 0):
             raise ValueError(
                 f"stochasticity must be a number from 0 (probability-flow ODE) up, got {tau}; "

@@ -36,7 +36,7 @@ from torch import Tensor
 
 from ..noise.streams import rademacher
 
-__all__ = ["Divergence", "Exact", "HutchPlusPlus", "Hutchinson"]
+__all__ = ["Divergence", "Exact", "HutchPlusPlus", "Hutchinson", "check_divergence"]
 
 Field = Callable[[Tensor], Tensor]
 Mode = Literal["reverse", "forward"]
@@ -294,3 +294,12 @@ def _jvp(field: Field, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     except RuntimeError as error:
         raise TypeError(UNFIT.format(error) + '; or write mode="reverse"') from error
     return value, product
+
+
+def check_divergence(divergence: object) -> None:
+    """Raise a TypeError unless it is an estimator of a divergence."""
+    if not isinstance(divergence, Divergence):
+        raise TypeError(
+            f"divergence is Exact(), Hutchinson(probes) or HutchPlusPlus(probes), got "
+            f"{divergence!r}"
+        )

@@ -17,28 +17,31 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, NoReturn
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..equations.process import Process
-from ..equations.score import Score
-from ..loop.checks import check_batch_size, check_cond
-from ..loop.integrate import solve
+from ..equations.condition import Condition
+from ..equations.process import Process, ReverseSDE
+from ..equations.score import Score, check_like
+from ..loop.checks import as_solver, check_count
+from ..loop.integrate import Method, integrate
+from ..loop.options import Callback, Options
 from ..noise.streams import Streams
-from ..outcome import Status
+from ..outcome import Status, concatenate, report
+from ..solvers import AdaptiveODE
 from .dequantise import Quantisation, check_data
-from .divergence import Divergence, Exact, Hutchinson
-from .evidence import Draw, LogLikelihood, Prior, concatenate, prior_mismatch, summarise
+from .divergence import Divergence, Exact, Hutchinson, check_divergence
+from .evidence import Draw, LogLikelihood, Prior, check_prior, prior_mismatch, summarise
 from .flow import DensityFlow, DensitySolver
 
-__all__ = ["log_likelihood"]
+__all__ = ["check_eps", "density_solver", "log_likelihood"]
 
 _HUTCHINSON = Hutchinson(probes=2)
+_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -54,17 +57,15 @@ class _Task:
     draws: int
     eps_correction: bool
     solver: DensitySolver
-    seed: int
+    nfe: int | None
 
-    def run(
-        self, x: Tensor, first: int, cond: Mapping[str, Tensor], bar: tqdm[NoReturn]
-    ) -> LogLikelihood:
-        """Likelihood of one chunk whose first sample is ``first``."""
+    def run(self, x: Tensor, options: Options, bar: tqdm[NoReturn]) -> LogLikelihood:
+        """Likelihood of one chunk."""
 
         def stream(purpose: str) -> Streams:
             return Streams(
-                self.seed,
-                first,
+                options.seed,
+                options.first,
                 len(x),
                 x.shape[1:],
                 dtype=x.dtype,
@@ -76,7 +77,10 @@ class _Task:
             self.process, self.score, self.divergence, tuple(x.shape[1:]), stream("divergence")
         )
         # All draws share the probes: their noise is then common, and cancels between draws.
-        carried = {**cond, **flow.probes(len(x))}
+        cond = dict(options.cond or {})
+        carried = Options(
+            cond={**cond, **flow.probes(len(x))}, callback=options.callback, check=options.check
+        )
         uniform, normal = stream("dequantisation"), stream("eps")
         parts = []
         for _ in range(self.draws):
@@ -92,16 +96,18 @@ class _Task:
         mismatch = torch.full_like(parts[0].mean, math.nan)
         if self.prior is None:
             mismatch = prior_mismatch(self.process, x)
-        return summarise(parts, mismatch, width, exact=isinstance(self.divergence, Exact))
+        words = f"{self.solver.words}, {self.divergence!r}"
+        return summarise(parts, mismatch, width, isinstance(self.divergence, Exact), words)
 
     def _integrate(
-        self, flow: DensityFlow, x: Tensor, cond: Mapping[str, Tensor], correction: Tensor
+        self, flow: DensityFlow, x: Tensor, options: Options, correction: Tensor
     ) -> Draw:
         span = (self.eps, self.process.T)
         start, end = (self.process.log_snr(t) for t in span)
-        solution = solve(flow, flow.enter(x, self.eps), (start, end), solver=self.solver, cond=cond)
+        method = Method(self.solver, nfe=self.nfe)
+        solution = integrate(flow, flow.enter(x, self.eps), (start, end), method, options)
         latent, integral = flow.leave(solution.x, self.process.T)
-        prior = self.prior or self.process.prior(x.shape[1:])
+        prior = self.process.prior(x.shape[1:]) if self.prior is None else self.prior
         base = prior.log_prob(latent) + flow.volume(*span) + correction
         failed = (solution.status != Status.DONE).to(x.device)
         return Draw(
@@ -113,11 +119,12 @@ class _Task:
             correction=correction,
         )
 
-    def _complete(self, x: Tensor, z: Tensor, cond: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _complete(self, x: Tensor, z: Tensor, cond: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Noised data at eps, and the nats that lead from their density to the data's."""
         alpha, sigma = self.process.alpha(self.eps), self.process.sigma(self.eps)
         y = alpha * x + sigma * z
         score = self.score(y, y.new_full((len(y),), self.eps), **cond)
+        check_like(score, y)
         missed = (z + sigma * score).flatten(1).square().sum(1)
         nats = 0.5 * (z.flatten(1).square().sum(1) - missed)
         return y, nats + x[0].numel() * math.log(alpha)
@@ -136,14 +143,17 @@ def log_likelihood(
     scale: tuple[float, float] | None = None,
     draws: int = 1,
     eps_correction: bool | None = None,
+    solver: AdaptiveODE | str | None = None,
+    nfe: int | None = None,
     rtol: float = 1e-5,
     atol: float = 1e-5,
-    method: Literal["dopri5", "tsit5"] = "dopri5",
     seed: int = 0,
     first: int = 0,
-    cond: Mapping[str, Tensor] | None = None,
     batch_size: int | None = None,
+    cond: Condition | None = None,
     progress: bool = False,
+    callback: Callback | None = None,
+    check: bool | Literal["raise"] = False,
 ) -> LogLikelihood:
     r"""Log-density of data under the probability-flow ODE of a score, per sample.
 
@@ -177,15 +187,21 @@ def log_likelihood(
         scale: Range (low, high) that is cut into the bins, in the units of x.
         draws: Dequantisations (and eps corrections) of each sample, averaged.
         eps_correction: Bound the density at t = 0 instead.
+        solver: An :class:`sdesolve.AdaptiveODE`, which brings its pair and tolerances, or the name
+            of one; by default ``AdaptiveODE("dopri5", rtol, atol)``.
+        nfe: Budget of calls per sample and draw.
         rtol: Relative tolerance of one step (see :class:`sdesolve.likelihood.flow.DensitySolver`).
         atol: Absolute tolerance of one step: of x in units of sigma_t, of the log-density in nats
             per dimension.
-        method: "dopri5" or "tsit5".
         seed: Seed of probes, dequantisation and eps noise.
         first: Index of the first sample.
-        cond: Tensors with a leading batch axis, passed to the score as keywords.
         batch_size: Samples in a chunk; the result is the same, the memory smaller.
+        cond: Keywords of the score: tensors with a leading batch axis, dictionaries of such
+            tensors, and constants.
         progress: Show a progress bar.
+        callback: Called as ``callback(attempt, mean log-SNR, state)`` after every attempted step;
+            ``raise StopIteration`` ends the run.
+        check: "raise" makes a sample that fails an error; otherwise it is a warning.
 
     Returns:
         :class:`LogLikelihood`, without autograd graph.
@@ -193,7 +209,9 @@ def log_likelihood(
     Raises:
         ValueError: If data are not finite, outside ``scale`` or not quantised to ``bins``, or an
             argument is out of range.
-        TypeError: If x is not float32 or float64, or the score cannot be differentiated.
+        TypeError: If x is not float32 or float64, an argument has the wrong type, or the score
+            cannot be differentiated.
+        UnfinishedError: With ``check="raise"``, if a sample failed.
 
     Examples:
         >>> import sdesolve as ss
@@ -205,41 +223,80 @@ def log_likelihood(
         (-0.452, 0.0)
     """
     check_data(x)
-    check_cond(cond, len(x))
+    ReverseSDE(process, score)  # refuses what is not a process or not a score
+    options = Options(
+        seed=seed,
+        first=first,
+        batch_size=batch_size,
+        cond=cond,
+        progress=progress,
+        callback=callback,
+        check=check,
+    ).checked(len(x))
+    check_divergence(divergence)
+    check_prior(prior)
     quantisation = Quantisation.of(x, bins, scale)
-    if draws < 1:
-        raise ValueError(f"draws must be 1 or more, got {draws}")
+    check_count("draws", draws, least=1)
     if draws > 1 and quantisation is None and not eps_correction:
         raise ValueError(
             f"draws={draws} without bins or eps_correction would compute one number {draws} times"
         )
-    check_batch_size(batch_size)
-    eps = process.eps if eps is None else float(eps)
-    if not 0 < eps < process.T:
-        raise ValueError(f"eps lies in (0, {process.T:g}), got {eps:g}")
-    solver = DensitySolver(
-        method=method,
-        rtol=rtol,
-        atol=atol,
-        states=x[0].numel(),
-        judge_density=not divergence.redraw,
-    )
     task = _Task(
         process=process,
         score=score,
         divergence=divergence,
-        eps=eps,
+        eps=check_eps(eps, process),
         prior=prior,
         quantisation=quantisation,
         draws=draws,
         eps_correction=bool(eps_correction),
-        solver=solver,
-        seed=seed,
+        solver=density_solver(solver, rtol, atol, x[0].numel(), divergence),
+        nfe=nfe,
     )
-    size = batch_size or len(x)
-    parts = []
     with tqdm(total=len(x) * draws, desc="likelihood", unit="image", disable=not progress) as bar:
-        for low in range(0, len(x), size):
-            chunk = {k: v[low : low + size] for k, v in (cond or {}).items()}
-            parts.append(task.run(x[low : low + size], first + low, chunk, bar))
-    return concatenate(parts)
+        parts = [task.run(x[rows], chunk, bar) for rows, chunk in options.chunks(len(x))]
+    return report(concatenate(parts), options.first, options.check)
+
+
+def check_eps(eps: float | None, process: Process) -> float:
+    """Time at which data stand, by default the process's own.
+
+    Raises:
+        TypeError: If it is not a number.
+        ValueError: If it is not between 0 and T.
+    """
+    if eps is None:
+        return process.eps
+    if isinstance(eps, bool) or not isinstance(eps, (int, float)):
+        raise TypeError(f"eps is a number, got {eps!r}")
+    if not 0 < eps < process.T:
+        raise ValueError(f"eps lies in (0, {process.T:g}), got {eps:g}")
+    return float(eps)
+
+
+def density_solver(
+    solver: AdaptiveODE | str | None,
+    rtol: float,
+    atol: float,
+    states: int,
+    divergence: Divergence,
+) -> DensitySolver:
+    """The pair that judges states and log-density each by its own norm.
+
+    Raises:
+        TypeError: If the solver is not an adaptive ODE pair.
+        ValueError: If tolerances are given twice, or out of range.
+    """
+    pair = AdaptiveODE(rtol=rtol, atol=atol) if solver is None else as_solver(solver)
+    if not isinstance(pair, AdaptiveODE):
+        raise TypeError(
+            f"a likelihood is integrated by an adaptive ODE pair, got {type(pair).__name__}; write "
+            "solver=AdaptiveODE(rtol=1e-5, atol=1e-5)"
+        )
+    if solver is not None and (rtol, atol) != (_TOLERANCE, _TOLERANCE):
+        raise ValueError("the solver brings its own tolerances: leave rtol and atol out")
+    return DensitySolver(
+        **{field.name: getattr(pair, field.name) for field in fields(AdaptiveODE)},
+        states=states,
+        judge_density=not divergence.redraw,
+    )

@@ -3,19 +3,20 @@ r"""What an evaluation of likelihoods returns, and what it says of the prior."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from ..equations.process import Process
-from ..outcome import Status
+from ..outcome import Outcome, Status
 from .dequantise import bits_per_dim
 
-__all__ = ["Draw", "LogLikelihood", "Prior", "concatenate", "prior_mismatch", "summarise"]
+__all__ = ["Draw", "LogLikelihood", "Prior", "check_prior", "prior_mismatch", "summarise"]
 
 
+@runtime_checkable
 class Prior(Protocol):
     """What a prior is: anything with a log-density."""
 
@@ -40,21 +41,22 @@ class Draw(NamedTuple):
         return self.estimates.mean(1)
 
 
-@dataclass(frozen=True)
-class LogLikelihood:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LogLikelihood(Outcome):
     """Result of :func:`sdesolve.log_likelihood`; every tensor has one entry for each sample.
 
     Args:
+        x: Where the flow ends, ``(batch, *event)``, of the first draw; also called ``latent``.
+        nfe: Calls of the score, all draws together, int64. Value and divergence share a call.
+        calls: Batched calls of the score.
+        status: :class:`sdesolve.Status`; the worst of all draws.
+        ran: What ran, in words.
         log_prob: Nats, ``(batch,)``: the mean over draws and probes. NaN where the solver failed.
         draws: Nats of each dequantisation, ``(draws, batch)``.
         stderr: Standard error of ``log_prob`` from the probes, nats; 0 for the exact divergence,
             NaN for one probe. With k probes its error bars are Student's with k - 1 degrees of
             freedom.
         spread: Standard deviation over draws, nats; NaN for one.
-        latent: Where the flow ends, ``(batch, *event)``, of the first draw.
-        nfe: Calls of the score, all draws together, int64. Value and divergence share a call.
-        calls: Batched calls of the score.
-        status: :class:`sdesolve.Status`; the worst of all draws.
         correction: Nats that ``eps_correction`` added, the mean over draws; 0 without it.
         prior_mismatch: KL divergence, nats, of N(0, prior_std^2 I) from the law of x_T given that x
             is the data; its mean over data bounds what the default prior costs. NaN for a prior of
@@ -66,13 +68,14 @@ class LogLikelihood:
     draws: Tensor
     stderr: Tensor
     spread: Tensor
-    latent: Tensor
-    nfe: Tensor
-    calls: int
-    status: Tensor
     correction: Tensor
     prior_mismatch: Tensor
     width: float | None
+
+    @property
+    def latent(self) -> Tensor:
+        """Where the flow ends, ``(batch, *event)``."""
+        return self.x
 
     @property
     def dimensions(self) -> int:
@@ -97,11 +100,6 @@ class LogLikelihood:
         """
         return torch.logsumexp(self.draws, dim=0) - math.log(len(self.draws))
 
-    @property
-    def ok(self) -> bool:
-        """Whether every sample reached the prior."""
-        return bool((self.status == Status.DONE).all())
-
     def __repr__(self) -> str:
         done = self.status == Status.DONE
         bits = self.bits_per_dim[done.to(self.log_prob.device)]
@@ -109,8 +107,14 @@ class LogLikelihood:
         nfe = self.nfe.double().mean().item()
         return (
             f"LogLikelihood({int(done.sum())} of {len(done)} done; mean {mean:.5g} bits/dim, "
-            f"NFE {nfe:.4g})"
+            f"NFE {nfe:.4g}; {self.ran})"
         )
+
+
+def check_prior(prior: object) -> None:
+    """Raise a TypeError unless a prior is None or has a ``log_prob``."""
+    if prior is not None and not isinstance(prior, Prior):
+        raise TypeError(f"prior is an object with log_prob(x), got {prior!r}")
 
 
 def prior_mismatch(process: Process, x: Tensor) -> Tensor:
@@ -135,7 +139,7 @@ def prior_mismatch(process: Process, x: Tensor) -> Tensor:
 
 
 def summarise(
-    parts: list[Draw], mismatch: Tensor, width: float | None, exact: bool
+    parts: list[Draw], mismatch: Tensor, width: float | None, exact: bool, ran: str
 ) -> LogLikelihood:
     """One result from the draws of a chunk."""
     draws = torch.stack([part.mean for part in parts])
@@ -147,7 +151,8 @@ def summarise(
         draws=draws,
         stderr=torch.where(torch.isfinite(draws[0]), 0.0, math.nan) if exact else stderr,
         spread=_std(draws, 0),
-        latent=parts[0].latent,
+        x=parts[0].latent,
+        ran=ran,
         nfe=torch.stack([part.nfe for part in parts]).sum(0),
         calls=sum(part.calls for part in parts),
         status=torch.stack([part.status for part in parts]).amax(0),
@@ -162,17 +167,3 @@ def _std(values: Tensor, dim: int) -> Tensor:
     if values.shape[dim] < 2:
         return torch.full_like(values.select(dim, 0), math.nan)
     return values.std(dim)
-
-
-def concatenate(parts: list[LogLikelihood]) -> LogLikelihood:
-    """One result from those of consecutive chunks."""
-    joined: dict[str, Any] = {}
-    for field in fields(LogLikelihood):
-        values = [getattr(part, field.name) for part in parts]
-        if field.name == "draws":
-            joined[field.name] = torch.cat(values, dim=1)
-        elif isinstance(values[0], Tensor):
-            joined[field.name] = torch.cat(values)
-        else:
-            joined[field.name] = sum(values) if field.name == "calls" else values[0]
-    return LogLikelihood(**joined)

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from ..equations.problem import Problem
 from ..equations.process import Process
-from ..equations.score import Score
+from ..equations.score import Score, check_like
 from ..equations.sde import Calculus, Equation, Noise
 from ..noise.streams import Streams
 from ..shapes import column, expand_like
@@ -130,6 +130,7 @@ class DensityFlow(Equation):
 
         def field(u: Tensor) -> Tensor:
             score = self.score(root * u, t, **cond)
+            check_like(score, u)
             if u.requires_grad and not score.requires_grad:  # the linear part would hide it
                 raise TypeError(UNFIT.format("its result does not depend on x for autograd"))
             return score_scale * score + state_scale * u
@@ -167,6 +168,11 @@ class DensitySolver(AdaptiveODE):
     states: int = 1
     variance: float = 0.25
     judge_density: bool = True
+
+    @property
+    def words(self) -> str:
+        """The pair and its tolerances."""
+        return f"AdaptiveODE({self.method!r}, rtol={self.rtol:g}, atol={self.atol:g})"
 
     def attempt(self, problem: Problem, trial: Trial) -> Attempt:
         """Try one step; the error of u becomes one of x / sigma, at the end nearer to the data."""

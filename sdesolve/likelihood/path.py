@@ -12,22 +12,24 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ..equations.process import Process
+from ..equations.condition import Condition
+from ..equations.process import Process, ReverseSDE
 from ..equations.score import Score
-from ..loop.checks import check_cond
-from ..loop.integrate import solve
+from ..loop.integrate import Method, integrate
+from ..loop.options import Callback, Options
 from ..noise.streams import Streams
-from ..outcome import Status
+from ..outcome import Outcome, concatenate, report
+from ..solvers import AdaptiveODE
 from .dequantise import check_data
-from .divergence import Divergence, Hutchinson
-from .evidence import Prior
+from .divergence import Divergence, Hutchinson, check_divergence
+from .estimate import density_solver
+from .evidence import Prior, check_prior
 from .flow import DensityFlow, DensitySolver
 
 __all__ = ["DensityPath", "log_density_path"]
@@ -35,26 +37,27 @@ __all__ = ["DensityPath", "log_density_path"]
 _HUTCHINSON = Hutchinson(probes=2)
 
 
-@dataclass(frozen=True)
-class DensityPath:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DensityPath(Outcome):
     """Result of :func:`sdesolve.log_density_path`.
 
     Args:
+        x: Where the flow ends, ``(batch, *event)``.
+        nfe: Calls of the score, ``(batch,)``, int64.
+        calls: Batched calls of the score.
+        status: :class:`sdesolve.Status`, ``(batch,)``.
+        ran: What ran, in words.
         t: Times, ``(times,)``, float64 on the CPU.
-        x: States, ``(times, batch, *event)``.
+        path: States, ``(times, batch, *event)``.
         log_prob: Nats, ``(times, batch)``; NaN for samples that failed.
         stderr: Standard error from the probes, nats, ``(times, batch)``; NaN for one probe, or the
             exact divergence, which has no error bar.
-        nfe: Calls of the score, ``(batch,)``.
-        status: :class:`sdesolve.Status`, ``(batch,)``.
     """
 
     t: Tensor
-    x: Tensor
+    path: Tensor
     log_prob: Tensor
     stderr: Tensor
-    nfe: Tensor
-    status: Tensor
 
 
 @torch.no_grad()
@@ -66,12 +69,17 @@ def log_density_path(
     *,
     divergence: Divergence = _HUTCHINSON,
     prior: Prior | None = None,
+    solver: AdaptiveODE | str | None = None,
+    nfe: int | None = None,
     rtol: float = 1e-5,
     atol: float = 1e-5,
-    method: Literal["dopri5", "tsit5"] = "dopri5",
     seed: int = 0,
     first: int = 0,
-    cond: Mapping[str, Tensor] | None = None,
+    batch_size: int | None = None,
+    cond: Condition | None = None,
+    progress: bool = False,
+    callback: Callback | None = None,
+    check: bool | Literal["raise"] = False,
 ) -> DensityPath:
     """Follow the probability flow from ``times[0]`` to T, with log p_t(x_t) at every time.
 
@@ -82,12 +90,20 @@ def log_density_path(
         times: Increasing times within (0, T], ``(n,)``; T need not be among them.
         divergence: Estimator of the divergence.
         prior: Object with ``log_prob(x)``; by default ``process.prior``.
+        solver: An :class:`sdesolve.AdaptiveODE`, which brings its pair and tolerances, or the name
+            of one; by default ``AdaptiveODE("dopri5", rtol, atol)``.
+        nfe: Budget of calls per sample.
         rtol: Relative tolerance of one step.
-        atol: Absolute tolerance of one step.
-        method: "dopri5" or "tsit5".
+        atol: Absolute tolerance of one step, as in :func:`sdesolve.log_likelihood`.
         seed: Seed of the probes.
         first: Index of the first sample.
-        cond: Tensors with a leading batch axis, passed to the score as keywords.
+        batch_size: Samples in a chunk; the result is the same, the memory smaller.
+        cond: Keywords of the score: tensors with a leading batch axis, dictionaries of such
+            tensors, and constants.
+        progress: Show a progress bar for each chunk.
+        callback: Called as ``callback(attempt, mean log-SNR, state)`` after every attempted step;
+            ``raise StopIteration`` ends the run.
+        check: "raise" makes a sample that fails an error; otherwise it is a warning.
 
     Raises:
         ValueError: If data are not finite or the times do not increase within (0, T].
@@ -102,7 +118,18 @@ def log_density_path(
         [-0.919, -0.919]
     """
     check_data(x)
-    check_cond(cond, len(x))
+    ReverseSDE(process, score)  # refuses what is not a process or not a score
+    options = Options(
+        seed=seed,
+        first=first,
+        batch_size=batch_size,
+        cond=cond,
+        progress=progress,
+        callback=callback,
+        check=check,
+    ).checked(len(x))
+    check_divergence(divergence)
+    check_prior(prior)
     given = times.detach().cpu() if isinstance(times, Tensor) else times
     t = torch.as_tensor(given, dtype=torch.float64, device="cpu")
     t = torch.where((t - process.T).abs() <= 1e-6 * process.T, process.T, t)
@@ -113,31 +140,52 @@ def log_density_path(
             f"stands, such as torch.linspace(process.eps, process.T, 20); got {times}"
         )
     whole = t if t[-1] == process.T else torch.cat([t, t.new_tensor([process.T])])
+    judge = density_solver(solver, rtol, atol, x[0].numel(), divergence)
+    event = tuple(x.shape[1:])
+    end = process.prior(event) if prior is None else prior
+    parts = [
+        _follow(process, score, x[rows], t, whole, divergence, end, judge, nfe, chunk)
+        for rows, chunk in options.chunks(len(x))
+    ]
+    return report(concatenate(parts), options.first, options.check)
+
+
+def _follow(
+    process: Process,
+    score: Score,
+    x: Tensor,
+    t: Tensor,
+    whole: Tensor,
+    divergence: Divergence,
+    prior: Prior,
+    solver: DensitySolver,
+    nfe: int | None,
+    options: Options,
+) -> DensityPath:
+    """The paths of one chunk; ``whole`` is ``t`` up to T."""
     event = tuple(x.shape[1:])
     stream = Streams(
-        seed, first, len(x), event, dtype=x.dtype, device=x.device, purpose="divergence"
+        options.seed,
+        options.first,
+        len(x),
+        event,
+        dtype=x.dtype,
+        device=x.device,
+        purpose="divergence",
     )
     flow = DensityFlow(process, score, divergence, event, stream)
     grid = process.log_snr(whole)
-    solution = solve(
+    solution = integrate(
         flow,
         flow.enter(x, t[0].item()),
         (grid[0].item(), grid[-1].item()),
-        solver=DensitySolver(
-            method=method,
-            rtol=rtol,
-            atol=atol,
-            states=flow.size,
-            judge_density=not divergence.redraw,
-        ),
-        grid=grid,
-        cond={**(cond or {}), **flow.probes(len(x))},
-        save_path=True,
+        Method(solver, nfe=nfe, grid=grid),
+        replace(options, cond={**(options.cond or {}), **flow.probes(len(x))}, save_path=True),
     )
     assert solution.path is not None
     latent, total = flow.leave(solution.x, process.T)
-    base = (prior or process.prior(event)).log_prob(latent)[:, None]
-    failed = (solution.status != Status.DONE).to(x.device)[:, None]
+    base = prior.log_prob(latent)[:, None]
+    failed = solution.failed[:, None]
     states, estimates = [], []
     for moment, y in zip(t.tolist(), solution.path, strict=False):
         state, integral = flow.leave(y, moment)
@@ -148,4 +196,14 @@ def log_density_path(
     stderr = torch.full_like(nats[..., 0], math.nan)
     if nats.shape[2] > 1:
         stderr = nats.std(2) / math.sqrt(nats.shape[2])
-    return DensityPath(t, torch.stack(states), nats.mean(2), stderr, solution.nfe, solution.status)
+    return DensityPath(
+        x=latent,
+        nfe=solution.nfe,
+        calls=solution.calls,
+        status=solution.status,
+        ran=f"{solver.words}, {divergence!r}",
+        t=t,
+        path=torch.stack(states),
+        log_prob=nats.mean(2),
+        stderr=stderr,
+    )

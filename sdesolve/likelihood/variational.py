@@ -22,20 +22,23 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..equations.process import Process
-from ..equations.score import Score
-from ..loop.checks import check_batch_size, check_cond
+from ..equations.condition import Condition
+from ..equations.process import Process, ReverseSDE
+from ..equations.score import Score, check_like
+from ..loop.checks import check_count
+from ..loop.options import Options
 from ..noise.streams import Streams
-from ..outcome import Status
+from ..outcome import Status, concatenate, report
 from ..shapes import expand_like
 from .dequantise import Quantisation, check_data
-from .evidence import LogLikelihood, Prior, concatenate, prior_mismatch
+from .estimate import check_eps
+from .evidence import LogLikelihood, Prior, check_prior, prior_mismatch
 
 __all__ = ["variational_bound"]
 
@@ -53,9 +56,10 @@ def variational_bound(
     scale: tuple[float, float] | None = None,
     seed: int = 0,
     first: int = 0,
-    cond: Mapping[str, Tensor] | None = None,
     batch_size: int | None = None,
+    cond: Condition | None = None,
     progress: bool = False,
+    check: bool | Literal["raise"] = False,
 ) -> LogLikelihood:
     """Lower bound of the log-density of the reverse SDE, per sample, by Monte Carlo.
 
@@ -74,9 +78,11 @@ def variational_bound(
         scale: Range of the bins.
         seed: Seed of all noise; sample i depends on (seed, first + i) alone.
         first: Index of the first sample.
-        cond: Tensors with a leading batch axis, passed to the score as keywords.
-        batch_size: Samples in a chunk.
+        batch_size: Samples in a chunk; the result is the same, the memory smaller.
+        cond: Keywords of the score: tensors with a leading batch axis, dictionaries of such
+            tensors, and constants.
         progress: Show a progress bar.
+        check: "raise" makes a sample that is not finite an error; otherwise it is a warning.
 
     Returns:
         :class:`sdesolve.LogLikelihood` whose ``stderr`` is the Monte Carlo error of the integral
@@ -95,30 +101,27 @@ def variational_bound(
         tensor([11])
     """
     check_data(x)
-    check_cond(cond, len(x))
-    check_batch_size(batch_size)
-    if levels < 1:
-        raise ValueError(f"levels must be 1 or more, got {levels}")
-    eps = process.eps if eps is None else float(eps)
-    if not 0 < eps < process.T:
-        raise ValueError(f"eps lies in (0, {process.T:g}), got {eps:g}")
+    ReverseSDE(process, score)  # refuses what is not a process or not a score
+    options = Options(
+        seed=seed, first=first, batch_size=batch_size, cond=cond, progress=progress, check=check
+    ).checked(len(x))
+    check_count("levels", levels, least=1)
+    check_prior(prior)
+    eps = check_eps(eps, process)
     quantisation = Quantisation.of(x, bins, scale)
-    size = batch_size or len(x)
     parts = []
     with tqdm(total=len(x), desc="bound", unit="image", disable=not progress) as bar:
-        for low in range(0, len(x), size):
-            chunk = {k: v[low : low + size] for k, v in (cond or {}).items()}
-            y = x[low : low + size]
-            start = first + low
-            streams = _Noise(seed, start, y)
-            data = y
+        for rows, chunk in options.chunks(len(x)):
+            data = x[rows]
+            streams = _Noise(chunk.seed, chunk.first, data)
             if quantisation is not None:
-                data = quantisation.dequantise(y, streams.of("dequantisation").normal())
+                data = quantisation.dequantise(data, streams.of("dequantisation").normal())
+            cond = dict(chunk.cond or {})
             parts.append(
-                _bound(process, score, data, levels, eps, prior, quantisation, streams, chunk)
+                _bound(process, score, data, levels, eps, prior, quantisation, streams, cond)
             )
-            bar.update(len(y))
-    return concatenate(parts)
+            bar.update(len(data))
+    return report(concatenate(parts), options.first, options.check)
 
 
 class _Noise:
@@ -145,7 +148,7 @@ def _bound(
     prior: Prior | None,
     quantisation: Quantisation | None,
     streams: _Noise,
-    cond: Mapping[str, Tensor],
+    cond: dict[str, Any],
 ) -> LogLikelihood:
     top, bottom = process.log_snr(eps), process.log_snr(process.T)
     noise, places = streams.of("bound"), streams.of("levels", (1,))
@@ -153,7 +156,9 @@ def _bound(
 
     def missed(t: Tensor, z: Tensor) -> Tensor:
         noisy = process.perturb(x, t, z)
-        rest = z + expand_like(process.sigma(t), x) * score(noisy, t, **cond)
+        value = score(noisy, t, **cond)
+        check_like(value, noisy)
+        rest = z + expand_like(process.sigma(t), x) * value
         return rest.flatten(1).square().sum(1)
 
     rates = []
@@ -182,7 +187,8 @@ def _bound(
         draws=log_prob[None],
         stderr=stderr,
         spread=torch.full_like(log_prob, math.nan),
-        latent=latent,
+        x=latent,
+        ran=f"variational bound, {levels} levels",
         nfe=torch.full((len(x),), levels + 1, device="cpu"),
         calls=levels + 1,
         status=torch.where(finite, int(Status.DONE), int(Status.NOT_FINITE)),

@@ -8,22 +8,21 @@ same whatever the steps (redrawing prefers paths that are easy, a bias).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..equations.condition import select
 from ..equations.problem import Problem
 from ..noise.brownian import BrownianStack
 from ..outcome import Solution, Status
 from ..shapes import column
 from ..solvers import Adaptive
 from ..solvers.adaptive import Attempt, Trial, rms
+from .options import Callback, Options
+from .times import visited
 
 __all__ = ["integrate_adaptively"]
-
-Callback = Callable[[int, float, Tensor], None]
 
 
 def integrate_adaptively(
@@ -31,14 +30,9 @@ def integrate_adaptively(
     solver: Adaptive,
     x: Tensor,
     times: Tensor,
-    *,
     first_step: float | None,
     budget: int | None,
-    seed: int,
-    first: int,
-    progress: bool,
-    callback: Callback | None,
-    save_path: bool,
+    options: Options,
 ) -> Solution:
     """Integrate from ``times[0]`` to ``times[-1]``.
 
@@ -49,39 +43,56 @@ def integrate_adaptively(
         times: Requested output times, ``(n,)``, float64 on the CPU.
         first_step: Signed first step; None lets the method choose.
         budget: Most evaluations of a sample.
-        seed: Seed of the noise.
-        first: Index of the first sample.
-        progress: Show a bar of the time done, averaged over samples.
-        callback: Called as ``callback(attempt, mean time, x)``.
-        save_path: Keep the states at ``times``.
+        options: Seed, index and what to keep. The callback is called as ``callback(attempt, mean
+            time, x)`` and cannot change x.
     """
-    run = _Run(problem, solver, x, times, seed, first, save_path)
+    keep = options.save_path or options.save_at is not None
+    run = _Run(problem, solver, x, times, options.seed, options.first, keep)
     run.start(first_step)
     t0, t1 = times[0].item(), times[-1].item()
-    bar = tqdm(total=100, desc=type(solver).__name__, unit="%", disable=not progress)
+    bar = tqdm(total=100, desc=type(solver).__name__, unit="%", disable=not options.progress)
     attempts = 0
     while len(run.index):
         run.advance(budget)
         attempts += 1
         mean = run.reached.mean().item()
         bar.update(int(100 * (mean - t0) / (t1 - t0)) - bar.n)
-        if callback is not None:
-            callback(attempts, mean, run.out)
+        if options.callback is not None and _ends(options.callback, attempts, mean, run.out):
+            run.stop()
     bar.close()
-    if run.path is not None:
+    t, path = times, run.path
+    if path is not None:
         done = (run.status == Status.DONE).to(x.device)
-        run.path[-1, done] = run.out[done]
+        path[-1, done] = run.out[done]
+        if options.save_at is not None:
+            at = visited(times, options.save_at)
+            t, path = times[at], path[at]
     return Solution(
         x=run.out,
-        t=times,
+        t=t,
         nfe=run.nfe,
         calls=problem.calls,
         status=run.status,
         reached=run.reached,
         accepted=run.accepted,
         rejected=run.rejected,
-        path=run.path,
+        path=path,
     )
+
+
+def _ends(callback: Callback, attempt: int, t: float, x: Tensor) -> bool:
+    """Whether a callback ends the run."""
+    before = None if x.is_inference() else x._version
+    try:
+        new = callback(attempt, t, x)
+    except StopIteration:
+        return True
+    if new is not None or (before is not None and x._version != before):
+        raise ValueError(
+            "a callback cannot change the state of an adaptive solver, whose samples stand at "
+            "different times; take a solver with a fixed grid"
+        )
+    return False
 
 
 class _Run:
@@ -193,6 +204,10 @@ class _Run:
         self.status[self.index] = torch.where(tiny, failed, self.status[self.index])
         self._keep(~(done | tiny))
 
+    def stop(self) -> None:
+        """End all samples that are still running."""
+        self._end(torch.ones(len(self.index), dtype=torch.bool, device="cpu"), Status.STOPPED)
+
     def _stop(self) -> Tensor:
         """Time that the next step must not pass."""
         if self.solver.interpolates:
@@ -246,6 +261,6 @@ class _Run:
         self.t, self.h, self.previous = self.t[keep], self.h[keep], self.previous[keep]
         self.target = self.target[keep]
         if self.solver.compact:
-            self.problem.restrict({k: v[self.index.to(v.device)] for k, v in self.cond.items()})
+            self.problem.restrict(select(self.cond, self.index))
         else:
             self.problem.pad(self.out, self.index.to(self.out.device))

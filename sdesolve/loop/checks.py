@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from numbers import Integral
 
 import torch
@@ -11,15 +10,15 @@ from torch import Tensor
 from ..equations.process import ReverseSDE
 from ..equations.sde import Equation, Noise
 from ..solvers import Adaptive, Delegate, Solver
+from ..solvers import solver as solver_named
 
 __all__ = [
     "AnySolver",
+    "as_solver",
     "check_batch_size",
-    "check_cond",
     "check_count",
     "check_delegated",
     "check_equation",
-    "check_solver",
     "check_state",
     "check_stream",
 ]
@@ -52,7 +51,7 @@ def _others(sde: Equation) -> str:
 
 
 def check_state(x: Tensor) -> None:
-    """Raise if x is no batch of states in float32 or float64."""
+    """Raise unless x is a batch of states in float32 or float64."""
     if not isinstance(x, Tensor):
         raise TypeError(f"x must be a tensor (batch, *event), got {type(x).__name__}")
     if x.dtype not in (torch.float32, torch.float64):
@@ -64,10 +63,9 @@ def check_state(x: Tensor) -> None:
         raise ValueError(f"x must have shape (batch, *event) with batch >= 1, got {tuple(x.shape)}")
 
 
-def check_delegated(solver: Delegate, *unsupported: object) -> None:
+def check_delegated(solver: Delegate, **unsupported: object) -> None:
     """Raise for what another library does not know."""
-    names = ("nfe", "first", "callback", "save_path", "check", "brownian")
-    given = [name for name, value in zip(names, unsupported, strict=True) if value]
+    given = [name for name, value in unsupported.items() if value]
     if given:
         raise ValueError(
             f"{type(solver).__name__} hands the whole integration to another library, which knows "
@@ -75,55 +73,69 @@ def check_delegated(solver: Delegate, *unsupported: object) -> None:
         )
 
 
-def check_cond(cond: Mapping[str, Tensor] | None, batch: int) -> None:
-    """Raise if a condition has not one entry for each sample."""
-    if cond is not None and not isinstance(cond, Mapping):
-        raise TypeError(
-            f'cond is a dict of tensors such as {{"label": y}}, got {type(cond).__name__}'
-        )
-    for name, value in (cond or {}).items():
-        if not isinstance(value, Tensor) or value.ndim < 1 or len(value) != batch:
-            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(
-                f"cond[{name!r}] must be a tensor whose first axis has the batch's {batch} "
-                f"entries, got {got}; write value.expand({batch}, ...)"
-            )
+_MOST = 10**9
 
 
-def check_count(name: str, value: object) -> None:
-    """Raise a TypeError for what is no whole number."""
-    if value is not None and not isinstance(value, Integral):
-        raise TypeError(f"{name} is a whole number, got {value!r}; write {name}=int(...)")
+def check_count(name: str, value: object, least: int | None = None) -> None:
+    """Raise unless a count is None or a whole number that a run could ever reach.
+
+    Raises:
+        TypeError: If it is not an integer.
+        ValueError: If it is below ``least`` or absurdly large.
+    """
+    if value is None:
+        return
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} is an integer, got {value!r}; write {name}=int(...)")
+    count = int(value)
+    if least is not None and count < least:
+        raise ValueError(f"{name} must be {least} or more, got {value}")
+    if count > _MOST:
+        raise ValueError(f"{name} must be at most {_MOST}, got {value}")
 
 
-def check_stream(seed: object, first: object) -> None:
-    """Raise if a seed is no whole number, or an index no whole number from 0 on."""
+def check_stream(seed: object, first: object) -> tuple[int, int]:
+    """Seed and index as Python integers.
+
+    Raises:
+        TypeError: If one is not an integer.
+        ValueError: If one is negative or needs more than 64 bits.
+    """
     for name, value in (("seed", seed), ("first", first)):
-        if not isinstance(value, Integral):
-            raise TypeError(f"{name} is a whole number, got {value!r}; write {name}=0")
-    if not 0 <= first < 2**62:  # type: ignore[operator]
-        raise ValueError(f"first is the index of a sample, 0 or more and below 2^62, got {first}")
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise TypeError(f"{name} is an integer, got {value!r}; write {name}=0")
+    s, i = int(seed), int(first)  # type: ignore[call-overload]
+    if not 0 <= s < 2**64:
+        raise ValueError(f"seed is from 0 up to 2^64 - 1, got {s}")
+    if not 0 <= i < 2**62:
+        raise ValueError(f"first is the index of a sample, from 0 up to 2^62, got {i}")
+    return s, i
+
+
+def as_solver(given: object) -> AnySolver:
+    """A solver object, or the solver of that name.
+
+    Raises:
+        TypeError: If it is neither.
+        ValueError: If there is no solver of that name.
+    """
+    if isinstance(given, str):
+        return solver_named(given)
+    if not isinstance(given, AnySolver):
+        raise TypeError(
+            f'solver is a solver object such as EulerMaruyama(), or a name such as "heun", got '
+            f"{given!r}"
+        )
+    return given
 
 
 def check_batch_size(batch_size: int | None) -> None:
     """Raise if a chunk has no sample."""
-    check_count("batch_size", batch_size)
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-
-
-def check_solver(solver: object) -> None:
-    """Raise a TypeError for a name, or anything else that is no solver."""
-    if not isinstance(solver, AnySolver):
-        raise TypeError(
-            f"solver is a solver object such as EulerMaruyama(), got {solver!r}; for a name "
-            "write ss.solver(name)"
-        )
+    check_count("batch_size", batch_size, least=1)
 
 
 def check_equation(sde: Equation, solver: AnySolver) -> None:
     """Raise if the solver does not solve this equation; the message names others."""
-    check_solver(solver)
     name = type(solver).__name__
     if isinstance(solver, Solver) and solver.own_noise:
         if isinstance(sde, ReverseSDE) and sde.stochasticity not in (0.0, 1.0):

@@ -12,35 +12,37 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..equations.condition import Condition
 from ..equations.process import Process
 from ..equations.score import Score
 from ..references.base import Reference
 from ..shapes import expand_like
-from .tuned import pack
+from .tuned import Tuned, pack
 
-__all__ = ["cache_file"]
+__all__ = ["cache_folder", "cache_name", "keep"]
 
 # Raise it with every change of what is kept or of what tuning does.
 _FORMAT = 2
 _LEVELS, _PROJECTIONS = 8, 8
 
 
-def cache_file(
+def cache_name(
     process: Process,
     score: Score | None,
     x: Tensor,
     data: Tensor | None,
     reference: Reference | None,
     settings: Mapping[str, object],
-    cond: Mapping[str, Tensor],
-) -> Path:
-    """File of a tuning; asks the score once.
+    cond: Condition,
+) -> str:
+    """Name of the file of a tuning; asks the score once.
 
     Args:
         process: Noising process.
@@ -77,8 +79,37 @@ def cache_file(
         largest, values = _probe(process, score, x, data, reference, cond)
         add("size", [f"{v:.2e}" for v in largest])
         add("score", values)
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(root) / "sdesolve" / f"tuned-{digest.hexdigest()[:24]}.pt"
+    return f"tuned-{digest.hexdigest()[:24]}.pt"
+
+
+def cache_folder(cache: bool | str | os.PathLike[str]) -> Path | None:
+    """Folder of kept tunings, or None.
+
+    Raises:
+        TypeError: If it is neither a folder nor True or False.
+    """
+    if cache is False:
+        return None
+    if cache is True:
+        root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        return Path(root) / "sdesolve"
+    if not isinstance(cache, (str, os.PathLike)):
+        raise TypeError(f"cache is True, False or a folder, got {cache!r}")
+    return Path(cache)
+
+
+def keep(tuned: Tuned, file: Path) -> None:
+    """Write a tuning; a folder that cannot be written costs a warning, not the result."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        tuned.save(file)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        warnings.warn(
+            f"the tuned solver was not kept in {file.parent} ({error}); it is returned all the "
+            "same, and will be tuned anew next time",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
 def _probe(
@@ -87,7 +118,7 @@ def _probe(
     x: Tensor,
     data: Tensor | None,
     reference: Reference | None,
-    cond: Mapping[str, Tensor],
+    cond: Condition,
 ) -> tuple[list[float], Tensor]:
     """Largest projection of each row, and all of them in thousandths of it."""
     n = len(x)

@@ -24,26 +24,31 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 from ..closed_forms.surrogate import fit_mixture
-from ..equations.process import Process
+from ..equations.condition import Condition, check_cond, select
+from ..equations.process import Process, ReverseSDE
 from ..equations.score import Score
-from ..loop.checks import check_cond, check_count, check_state
+from ..loop.checks import check_count, check_state, check_stream
 from ..references.base import Reference
 from ..references.principal import GaussianReference
 from ..references.spectral import SpectralReference
-from .cache import cache_file
+from .cache import cache_folder, cache_name, keep
 from .laws import Law, Runs, tune_laws
 from .paths import Trajectories, solve_finely, tune_paths
 from .tuned import Tuned
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Tuner", "tune"]
 
@@ -52,8 +57,23 @@ _SAMPLES = 8  # of a law, for each trajectory
 _HELD_OUT = 4  # trajectories that measure the gain, for each trajectory
 _CHUNK = 1 << 17  # values of a state
 _RULE = 3  # raised whenever search or selection change: what an older one kept is not found
-# Noise that nobody meets who samples with the same seed, from index 0.
+# Index offset, so that tuning noise never coincides with that of samples 0, 1, ...
 _FIRST = 1 << 24
+
+
+class TunerOptions(TypedDict, total=False):
+    """Keywords of :class:`Tuner`."""
+
+    stochasticity: float
+    surrogate: Literal["mixture"] | None
+    event_shape: Sequence[int] | None
+    reference: Reference | None
+    trajectories: int
+    seed: int
+    quick: bool
+    cond: Condition | None
+    cache: bool | str | os.PathLike[str]
+    progress: bool
 
 
 def tune(
@@ -61,91 +81,79 @@ def tune(
     score: Score | None,
     nfe: int,
     data: Tensor | None = None,
-    *,
-    stochasticity: float = 0.0,
-    surrogate: Literal["mixture"] | None = None,
-    shape: Sequence[int] | None = None,
-    reference: Reference | None = None,
-    trajectories: int = 128,
-    seed: int = 0,
-    quick: bool = False,
-    cond: Mapping[str, Tensor] | None = None,
-    cache: bool = True,
-    progress: bool = False,
+    **options: Unpack[TunerOptions],
 ) -> Tuned:
     """Find the best method for a score at a budget of network calls; :class:`Tuner` for several.
 
+    Args:
+        process: Noising process of the score.
+        score: Callable ``(x, t, **cond) -> like x``; may be None with a surrogate.
+        nfe: Budget of calls, 2 or more.
+        data: Some data, ``(n, *event)``; 200 suffice.
+        **options: Keywords of :class:`Tuner`: stochasticity, surrogate, event_shape, reference,
+            trajectories, seed, quick, cond, cache, progress.
+
+    Returns:
+        :class:`sdesolve.Tuned`: pass it as ``solver=``.
+
+    Raises:
+        ValueError: As :class:`Tuner`.
+        TypeError: As :class:`Tuner`.
+
+    Examples:
+        >>> import sdesolve as ss
+        >>> process, mix = ss.EDM(), ss.GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], 0.04)
+        >>> tuned = ss.tune(process, mix.score(process), 2, mix.sample(200), trajectories=16,
+        ...                 reference=ss.Isotropic(1.04), quick=True)
+        >>> tuned.gain < 1
+        True
+    """
+    return Tuner(process, score, data, **options).tune(nfe)
+
+
+class Tuner:
+    """Tuning of one score for several budgets, which share its fine solutions.
+
+    A good part of the calls of a tuning goes into the end points to come near to, and they are the
+    same at every budget.
+
     Published methods are the presets of :func:`sdesolve.solver` that are exponential integrators,
-    with their own rules for the last steps. EDM's Heun and Restart, which are none, are left out.
+    with their own rules for the last steps. EDM's Heun and Restart, which are
+    not exponential integrators, are excluded.
     ER-SDE, which sets its noise by itself, is reported as "own noise", and not returned.
 
     Args:
         process: Noising process of the score.
         score: Callable ``(x, t, **cond) -> like x``; not called, and may be None, with a surrogate.
-        nfe: Budget of calls, 2 or more.
         data: Some data, ``(n, *event)``, for the Gaussian reference; 200 suffice. Without them the
             end points of the trajectories serve. With noise they are also the law to come near to,
             if there are 16 for each trajectory; otherwise end points of the probability flow are.
         stochasticity: tau of the reverse equation, the same in every step.
         surrogate: "mixture" tunes on the exact score of a Gaussian mixture fitted to the data; the
             choice is then measured on that score, not on the given one, and says so.
-        shape: ``event``, where there are no data.
+        event_shape: Shape of one sample, without the batch, where there are no data.
         reference: Gaussian reference instead of one made from the data.
         trajectories: Number of trajectories to solve finely, 16 or more, and four times as many to
             measure the gain; with noise, eight samples stand for each in the search, and sixteen in
             the selection and in the measurement.
         seed: Seed of their noise.
         quick: A fifth of the search; with noise, on half the samples.
-        cond: Tensors with one entry for each trajectory, passed to the score.
-        cache: Keep the result on disk (``$XDG_CACHE_HOME/sdesolve``), found again by the arguments
-            and by the score's values, to three digits, at ``trajectories`` points of eight noise
-            levels; one call.
+        cond: Keywords of the score; tensors have one entry for each trajectory.
+        cache: Folder in which results are kept, found again by the arguments and by the score's
+            values, to three digits, at ``trajectories`` points of eight noise levels (one call);
+            True for ``$XDG_CACHE_HOME/sdesolve``. By default no file is written.
         progress: Show a progress bar.
 
-    Returns:
-        :class:`sdesolve.Tuned`.
-
     Raises:
-        ValueError: If an argument is out of range, or neither data nor shape is given.
-        TypeError: If a reference of a kind of your own is to be kept on disk.
-
-    Examples:
-        >>> import sdesolve as ss
-        >>> process, mix = ss.EDM(), ss.GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], 0.04)
-        >>> tuned = ss.tune(process, mix.score(process), 2, mix.sample(200), trajectories=16,
-        ...                 reference=ss.Isotropic(1.04), quick=True, cache=False)
-        >>> tuned.gain < 1
-        True
-    """
-    return Tuner(
-        process,
-        score,
-        data,
-        stochasticity=stochasticity,
-        surrogate=surrogate,
-        shape=shape,
-        reference=reference,
-        trajectories=trajectories,
-        seed=seed,
-        quick=quick,
-        cond=cond,
-        cache=cache,
-        progress=progress,
-    ).tune(nfe)
-
-
-class Tuner:
-    """Tuning of one score for several budgets, which share its fine solutions.
-
-    Arguments, errors and the result of :meth:`tune` are those of :func:`tune`. A good part of the
-    calls of a tuning goes into the end points to come near to, and they are the same at every
-    budget.
+        ValueError: If an argument is out of range, or neither data nor event_shape is given.
+        TypeError: If an argument has the wrong type, or a reference of a kind of your own is to be
+            kept on disk.
 
     Examples:
         >>> import sdesolve as ss
         >>> process, mix = ss.EDM(), ss.GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], 0.04)
         >>> tuner = ss.Tuner(process, mix.score(process), mix.sample(200), trajectories=16,
-        ...                  reference=ss.Isotropic(1.04), quick=True, cache=False)
+        ...                  reference=ss.Isotropic(1.04), quick=True)
         >>> tuner.tune(2).gain < 1
         True
     """
@@ -158,25 +166,27 @@ class Tuner:
         *,
         stochasticity: float = 0.0,
         surrogate: Literal["mixture"] | None = None,
-        shape: Sequence[int] | None = None,
+        event_shape: Sequence[int] | None = None,
         reference: Reference | None = None,
         trajectories: int = 128,
         seed: int = 0,
         quick: bool = False,
-        cond: Mapping[str, Tensor] | None = None,
-        cache: bool = True,
+        cond: Condition | None = None,
+        cache: bool | str | os.PathLike[str] = False,
         progress: bool = False,
     ) -> None:
-        _check(score, data, stochasticity, surrogate, shape, trajectories, cond)
+        seed = _check(
+            process, score, data, stochasticity, surrogate, event_shape, trajectories, seed, cond
+        )
         self._process, self._data, self._given = process, data, score
         self._stochasticity, self._surrogate = float(stochasticity), surrogate
-        self._event = tuple(data.shape[1:]) if data is not None else tuple(shape or ())
+        self._event = tuple(data.shape[1:]) if data is not None else tuple(event_shape or ())
         self._reference, self._trajectories, self._seed = reference, trajectories, seed
         self._quick, self._cond = bool(quick), cond or {}
-        self._cache, self._progress = cache, progress
+        self._cache, self._progress = cache_folder(cache), progress
         self._prior = process.prior(self._event)
         if reference is not None:
-            reference.frame(self._noise(_FIRST, 1))  # complains of another event
+            reference.frame(self._noise(_FIRST, 1))  # raises for another event shape
 
     @torch.no_grad()
     def tune(self, nfe: int) -> Tuned:
@@ -184,7 +194,7 @@ class Tuner:
         check_count("nfe", nfe)
         if nfe < 2:
             raise ValueError(f"nfe must be 2 or more, got {nfe}; one call leaves nothing to choose")
-        file = self._file(nfe) if self._cache else None
+        file = self._file(nfe, self._cache) if self._cache is not None else None
         if file is not None and file.exists():
             with suppress(ValueError):  # a file that cannot be read is written anew
                 return Tuned.load(file)
@@ -203,11 +213,10 @@ class Tuner:
             report = {label if k == tuned.choice else k: v for k, v in tuned.report.items()}
             tuned = replace(tuned, choice=label, report=report)
         if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            tuned.save(file)
+            keep(tuned, file)
         return tuned
 
-    def _file(self, nfe: int) -> Path:
+    def _file(self, nfe: int, folder: Path) -> Path:
         settings = {
             "rule": _RULE,
             "nfe": nfe,
@@ -219,7 +228,7 @@ class Tuner:
         }
         score = None if self._surrogate else self._given
         x = self._noise(_FIRST, self._trajectories)
-        return cache_file(
+        return folder / cache_name(
             self._process, score, x, self._data, self._reference, settings, self._cond
         )
 
@@ -241,9 +250,9 @@ class Tuner:
             device=data.device if data is not None else torch.get_default_device(),
         )
 
-    def _condition(self, first: int, n: int) -> Mapping[str, Tensor]:
+    def _condition(self, first: int, n: int) -> Condition:
         rows = (torch.arange(first, first + n, device="cpu") - _FIRST) % self._trajectories
-        return {k: v[rows.to(v.device)] for k, v in self._cond.items()}
+        return select(self._cond, rows)
 
     @property
     def _chunk(self) -> int:
@@ -292,30 +301,39 @@ class Tuner:
 
 
 def _check(
+    process: Process,
     score: Score | None,
     data: Tensor | None,
     stochasticity: float,
     surrogate: str | None,
-    shape: Sequence[int] | None,
+    event_shape: Sequence[int] | None,
     trajectories: int,
-    cond: Mapping[str, Tensor] | None,
-) -> None:
-    check_count("trajectories", trajectories)
-    if trajectories < 16:
-        raise ValueError(f"trajectories must be 16 or more, got {trajectories}")
-    if not (math.isfinite(stochasticity) and stochasticity >= 0):
-        raise ValueError(f"stochasticity is a number from 0 up, got {stochasticity}")
+    seed: int,
+    cond: Condition | None,
+) -> int:
+    """Refuse what cannot be tuned; the seed as a Python number."""
+    check_count("trajectories", trajectories, least=16)
+    seed, _ = check_stream(seed, 0)
     if surrogate not in (None, "mixture"):
         raise ValueError(f'surrogate is "mixture" or None, got {surrogate!r}')
     if surrogate and (data is None or cond):
         raise ValueError("a surrogate is fitted to data and has no conditions: give data, no cond")
     if score is None and not surrogate:
         raise ValueError('give a score, or data and surrogate="mixture"')
-    if (data is None) == (shape is None):
-        raise ValueError("give data, or shape=event for the shape of one sample")
+    if (data is None) == (event_shape is None):
+        raise ValueError("give data, or event_shape for the shape of one sample")
     if data is not None:
         check_state(data)
+    elif isinstance(event_shape, str) or not isinstance(event_shape, Sequence):
+        raise TypeError(f"event_shape is a tuple of sizes such as (3, 32, 32), got {event_shape!r}")
+    # Refuses what is not a process, a score or a stochasticity.
+    ReverseSDE(process, score if score is not None else _nothing, stochasticity)
     check_cond(cond, trajectories)
+    return seed
+
+
+def _nothing(x: Tensor, t: Tensor) -> Tensor:
+    return torch.zeros_like(x)
 
 
 def _reference(data: Tensor) -> Reference:

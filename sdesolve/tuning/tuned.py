@@ -138,8 +138,12 @@ class Tuned(LinearMultistep):
             raise ValueError("a tuned solver runs on its own grid: leave grid and steps out")
         return self.table
 
+    def fits(self, process: Process) -> bool:
+        """Whether it was tuned for this process."""
+        return repr(process) == self.process
+
     def _check(self, process: Process) -> None:
-        if repr(process) != self.process:
+        if not self.fits(process):
             raise ValueError(f"this solver was tuned for {self.process}, not for {process!r}")
 
     def save(self, path: str | os.PathLike[str]) -> None:

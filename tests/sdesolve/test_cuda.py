@@ -114,9 +114,7 @@ def test_references_follow_the_data(reference):
 def test_tuning(monkeypatch):
     monkeypatch.setattr("sdesolve.tuning.paths.PUBLISHED", ("dpmpp-2m",))
     monkeypatch.setattr("sdesolve.tuning.paths.usual_grids", lambda scale: {"Karras": ss.Karras()})
-    tuned = ss.tune(
-        PROCESS, SCORE, 4, MIX.sample(200).float().cuda(), trajectories=16, quick=True, cache=False
-    )
+    tuned = ss.tune(PROCESS, SCORE, 4, MIX.sample(200).float().cuda(), trajectories=16, quick=True)
     x = X.cuda().float()
     assert torch.isfinite(ss.sample(PROCESS, SCORE, x.shape, x=x, solver=tuned, nfe=4).x).all()
     # What was fitted there serves here.

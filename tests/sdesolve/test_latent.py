@@ -27,10 +27,10 @@ def _name(value):
 def test_latents_are_the_exact_flow(process):
     x = LAW.sample(3, process, process.eps)
     score = LAW.score(process)
-    z = ss.encode(process, score, x, **TIGHT)
+    z = ss.encode(process, score, x, **TIGHT).x
     truth = LAW.flow(x, process, process.eps, process.T)
     torch.testing.assert_close(z, truth, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(ss.decode(process, score, z, **TIGHT), x, rtol=0, atol=1e-6)
+    torch.testing.assert_close(ss.decode(process, score, z, **TIGHT).x, x, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_any_deterministic_solver_serves(solver):
     process = ss.VPSDE(eps=1e-2)
     x = LAW.sample(3, process, process.eps)
     fixed = {} if isinstance(solver, (ss.AdaptiveODE, ss.Torchdiffeq)) else {"steps": 200}
-    z = ss.encode(process, LAW.score(process), x, solver=solver, **fixed)
+    z = ss.encode(process, LAW.score(process), x, solver=solver, **fixed).x
     truth = LAW.flow(x, process, process.eps, process.T)
     tolerance = 0.05 if isinstance(solver, ss.EulerODE) else 2e-3
     torch.testing.assert_close(z, truth, rtol=0, atol=tolerance)
@@ -62,15 +62,15 @@ def test_round_trip_error_follows_the_tolerance():
     errors = []
     for tolerance in (1e-3, 1e-5, 1e-7):
         solver = ss.AdaptiveODE(rtol=tolerance, atol=tolerance)
-        z = ss.encode(process, score, x, solver=solver)
-        errors.append((ss.decode(process, score, z, solver=solver) - x).abs().max().item())
+        z = ss.encode(process, score, x, solver=solver).x
+        errors.append((ss.decode(process, score, z, solver=solver).x - x).abs().max().item())
     assert errors[2] < 1e-4
     assert errors[0] > 10 * errors[1] > 100 * errors[2]
 
 
 def test_latents_of_data_follow_the_prior():
     process = ss.VPSDE()
-    z = ss.encode(process, MIXTURE.score(process), MIXTURE.sample(2000, process, process.eps))
+    z = ss.encode(process, MIXTURE.score(process), MIXTURE.sample(2000, process, process.eps)).x
     assert z.mean(0).abs().max() < 4 / math.sqrt(2000) + process.alpha(1.0)
     assert (z.std(0) - 1).abs().max() < 4 / math.sqrt(4000) + 0.01
 
@@ -81,10 +81,10 @@ def test_two_networks_encode_alike():
     data = MIXTURE.sample(2000, seed=3)
     x = MIXTURE.sample(200, process, process.eps, seed=4)
     codes = [
-        ss.encode(process, train_score(process, data, seed=seed), x, batch_size=100)
+        ss.encode(process, train_score(process, data, seed=seed), x, batch_size=100).x
         for seed in (0, 1)
     ]
-    codes.append(ss.encode(process, MIXTURE.score(process), x))
+    codes.append(ss.encode(process, MIXTURE.score(process), x).x)
 
     def distance(a, b):
         return (a - b).square().sum(1).mean().sqrt().item()
@@ -99,12 +99,12 @@ def test_interpolation_begins_and_ends_at_the_data():
     score = MIXTURE.score(process)
     x0, x1 = MIXTURE.sample(4, process, process.eps).chunk(2)
     for kind in ("spherical", "linear"):
-        path = ss.interpolate(process, score, x0, x1, 5, kind=kind, **TIGHT)
+        path = ss.interpolate(process, score, x0, x1, 5, kind=kind, **TIGHT).x
         assert path.shape == (5, 2, 2)
         torch.testing.assert_close(path[0], x0, rtol=0, atol=1e-5)
         torch.testing.assert_close(path[-1], x1, rtol=0, atol=1e-5)
     # Of a Gaussian the flow is affine, so that a line of latents is a line of data.
-    line = ss.interpolate(process, LAW.score(process), x0, x1, 3, kind="linear", **TIGHT)
+    line = ss.interpolate(process, LAW.score(process), x0, x1, 3, kind="linear", **TIGHT).x
     torch.testing.assert_close(line[1], (x0 + x1) / 2, rtol=0, atol=1e-5)
 
 
@@ -117,9 +117,9 @@ def test_conditions_go_with_their_pairs():
         return torch.where(label[:, None] == 0, scores[0](x, t), scores[1](x, t))
 
     x0, x1 = LAW.sample(4).chunk(2)
-    both = ss.interpolate(process, score, x0, x1, 3, cond={"label": torch.tensor([0, 1])})
+    both = ss.interpolate(process, score, x0, x1, 3, cond={"label": torch.tensor([0, 1])}).x
     for i in range(2):
-        one = ss.interpolate(process, scores[i], x0[i : i + 1], x1[i : i + 1], 3)
+        one = ss.interpolate(process, scores[i], x0[i : i + 1], x1[i : i + 1], 3).x
         torch.testing.assert_close(both[:, i], one[:, 0], rtol=0, atol=1e-9)
 
 
@@ -140,10 +140,10 @@ def test_temperature_scales_the_latents():
     process = ss.VPSDE()
     score = LAW.score(process)
     x = LAW.sample(2, process, process.eps)
-    same = ss.temperature(process, score, x, 1.0, **TIGHT)
+    same = ss.temperature(process, score, x, 1.0, **TIGHT).x
     torch.testing.assert_close(same, x, rtol=0, atol=1e-6)
     # The affine flow carries the scale to the distance from the mean, all but alpha_T of it.
-    cold = ss.temperature(process, score, x, 0.5, **TIGHT)
+    cold = ss.temperature(process, score, x, 0.5, **TIGHT).x
     mean = process.alpha(process.eps) * LAW.mean
     torch.testing.assert_close(cold - mean, 0.5 * (x - mean), rtol=0, atol=0.02)
 
@@ -162,7 +162,7 @@ def test_temperature_scales_the_latents():
 )
 def test_a_stochastic_solver_is_an_error(solver):
     with pytest.raises(TypeError, match="stochastic"):
-        ss.encode(ss.VPSDE(), None, torch.zeros(1, 2), solver=solver)
+        ss.encode(ss.VPSDE(), LAW.score(ss.VPSDE()), torch.zeros(1, 2), solver=solver)
 
 
 def test_bad_input_says_what_to_write():
@@ -183,6 +183,11 @@ def test_bad_input_says_what_to_write():
 
 def test_what_does_not_arrive_is_nan_and_named():
     process = ss.VPSDE()
-    with pytest.warns(ss.NotFiniteWarning, match="samples \\[0, 1\\]"):
+    with pytest.warns(ss.UnfinishedWarning, match="2 of 2 samples .*samples 0, 1; too many steps"):
         z = ss.encode(process, LAW.score(process), torch.zeros(2, 2), nfe=10)
-    assert z.isnan().all()
+    assert z.x.isnan().all() and not z.ok and z.nfe.max() <= 10
+    assert z.status.tolist() == [ss.Status.TOO_MANY_STEPS] * 2
+    # What failed on the way there is not silently whole on the way back.
+    back = ss.decode(process, LAW.score(process), z)
+    assert back.x.isnan().all() and back.status.tolist() == z.status.tolist()
+    assert torch.all(back.nfe > z.nfe)

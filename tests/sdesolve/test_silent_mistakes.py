@@ -31,7 +31,7 @@ def tuned():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sdesolve.tuning.paths.PUBLISHED", ("dpmpp-2m",))
         patch.setattr("sdesolve.tuning.paths.usual_grids", lambda scale: {"Karras": ss.Karras()})
-        return ss.tune(PROCESS, SCORE, 4, X, trajectories=16, quick=True, cache=False)
+        return ss.tune(PROCESS, SCORE, 4, X, trajectories=16, quick=True)
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_it_speaks_of_bits():
 )
 def test_bad_bounds(change, message):
     with pytest.raises(ValueError, match=message):
-        ss.variational_bound(ss.VPSDE(), None, torch.zeros(1, 2), **change)
+        ss.variational_bound(ss.VPSDE(), LAW.score(ss.VPSDE()), torch.zeros(1, 2), **change)
 
 
 @pytest.mark.parametrize("process", [ss.VPSDE(eps=1e-3), ss.EDM()], ids=lambda p: type(p).__name__)
@@ -115,8 +115,8 @@ def test_density_along_the_path_is_the_marginal(process):
     options = {"prior": ExactPrior(MIXTURE, process), "rtol": 1e-7, "atol": 1e-7}
     score = MIXTURE.score(process)
     path = ss.log_density_path(process, score, x, times, divergence=ss.Exact(memory=1), **options)
-    assert torch.equal(path.t, times) and path.x.shape == (5, 3, 2)
-    for t, state, nats in zip(times.tolist(), path.x, path.log_prob, strict=True):
+    assert torch.equal(path.t, times) and path.path.shape == (5, 3, 2)
+    for t, state, nats in zip(times.tolist(), path.path, path.log_prob, strict=True):
         torch.testing.assert_close(nats, MIXTURE.log_prob(state, process, t), rtol=0, atol=1e-4)
     assert path.stderr.isnan().all()
     noisy = ss.log_density_path(process, score, x, times, rtol=1e-3, atol=1e-3)
@@ -126,4 +126,6 @@ def test_density_along_the_path_is_the_marginal(process):
 @pytest.mark.parametrize("times", [[0.5, 0.1], [0.0, 0.5], [0.5, 2.0], [1.0], 0.5])
 def test_bad_times(times):
     with pytest.raises(ValueError, match="linspace"):
-        ss.log_density_path(ss.VPSDE(), None, torch.zeros(1, 2), torch.tensor(times))
+        ss.log_density_path(
+            ss.VPSDE(), LAW.score(ss.VPSDE()), torch.zeros(1, 2), torch.tensor(times)
+        )

@@ -33,7 +33,7 @@ def _error(solver, x, exact, grid=None):
 @pytest.fixture(scope="module")
 def tuned():
     score = MIX.score(PROCESS)
-    return ss.tune(PROCESS, score, NFE, MIX.sample(300), trajectories=64, quick=True, cache=False)
+    return ss.tune(PROCESS, score, NFE, MIX.sample(300), trajectories=64, quick=True)
 
 
 def test_calibration_leaves_an_exact_method_alone():
@@ -154,13 +154,27 @@ def test_results_are_kept_on_disk_by_content(monkeypatch, tmp_path):
         return MIX.score(PROCESS)(x, t)
 
     def run(seed=0):
-        return ss.tune(PROCESS, score, 2, MIX.sample(50), trajectories=16, quick=True, seed=seed)
+        return ss.tune(
+            PROCESS, score, 2, MIX.sample(50), trajectories=16, quick=True, seed=seed, cache=True
+        )
 
     first, used = run(), calls
     assert repr(run()) == repr(first)
     assert calls == used + 1
     run(seed=1)
     assert calls > used + 100
+
+
+def test_a_library_call_writes_no_file_unless_asked(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    arguments = {"trajectories": 16, "quick": True, "reference": REFERENCE}
+    ss.tune(PROCESS, MIX.score(PROCESS), 2, MIX.sample(50), **arguments)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("in the way")
+    with pytest.warns(RuntimeWarning, match="was not kept"):
+        ss.tune(
+            PROCESS, MIX.score(PROCESS), 2, MIX.sample(50), cache=tmp_path / "file", **arguments
+        )
 
 
 def test_budgets_of_one_tuner_share_the_fine_solutions():
@@ -178,7 +192,6 @@ def test_budgets_of_one_tuner_share_the_fine_solutions():
         trajectories=16,
         reference=ss.Isotropic(0.5),
         quick=True,
-        cache=False,
     )
     first, used = tuner.tune(2), calls
     assert repr(tuner.tune(2)) == repr(first)
@@ -190,13 +203,13 @@ def test_bad_input_is_refused_before_the_score_is_called():
         raise AssertionError
 
     for arguments, message in (
-        ({"nfe": 1, "shape": (2,)}, "2 or more"),
-        ({"nfe": 5}, "give data, or shape"),
-        ({"nfe": 5, "shape": (2,), "data": MIX.sample(50)}, "give data, or shape"),
-        ({"nfe": 5, "shape": (2,), "trajectories": 64.5}, "whole number"),
-        ({"nfe": 5, "shape": (3,), "reference": REFERENCE, "cache": False}, "made for events"),
-        ({"nfe": 5, "shape": (2,), "trajectories": 3}, "16 or more"),
-        ({"nfe": 5, "shape": (2,), "cond": {"y": torch.zeros(3)}}, "first axis"),
+        ({"nfe": 1, "event_shape": (2,)}, "2 or more"),
+        ({"nfe": 5}, "give data, or event_shape"),
+        ({"nfe": 5, "event_shape": (2,), "data": MIX.sample(50)}, "give data, or event_shape"),
+        ({"nfe": 5, "event_shape": (2,), "trajectories": 64.5}, "is an integer"),
+        ({"nfe": 5, "event_shape": (3,), "reference": REFERENCE}, "made for events"),
+        ({"nfe": 5, "event_shape": (2,), "trajectories": 3}, "16 or more"),
+        ({"nfe": 5, "event_shape": (2,), "cond": {"y": torch.zeros(3)}}, "first axis"),
     ):
         with pytest.raises((ValueError, TypeError), match=message):
             ss.tune(PROCESS, score, **arguments)

@@ -7,7 +7,7 @@ import torch
 
 import sdesolve as ss
 from sdesolve.references.base import Reference
-from sdesolve.tuning.cache import cache_file
+from sdesolve.tuning.cache import cache_name
 
 PROCESS = ss.EDM()
 MIX = ss.GaussianMixture([0.5, 0.5], [[-1.0, 0.0], [1.0, 0.0]], 0.04)
@@ -22,7 +22,7 @@ def _conditional(x, t, **cond):
 
 
 def _file(score=SCORE, data=DATA, reference=None, cond=None, x=X, **changed):
-    return cache_file(PROCESS, score, x, data, reference, {**SETTINGS, **changed}, cond or {})
+    return cache_name(PROCESS, score, x, data, reference, {**SETTINGS, **changed}, cond or {})
 
 
 @pytest.mark.parametrize("data", [DATA, None])
@@ -95,10 +95,10 @@ def test_every_setting_has_a_file_of_its_own(monkeypatch):
     files = []
 
     def stop(*arguments):
-        files.append(cache_file(*arguments))
+        files.append(cache_name(*arguments))
         raise InterruptedError
 
-    monkeypatch.setattr(importlib.import_module("sdesolve.tuning.search"), "cache_file", stop)
+    monkeypatch.setattr(importlib.import_module("sdesolve.tuning.search"), "cache_name", stop)
     usual = {"nfe": 5, "trajectories": 16}
     for changed in (
         {},
@@ -110,7 +110,7 @@ def test_every_setting_has_a_file_of_its_own(monkeypatch):
         {"quick": True},
     ):
         with pytest.raises(InterruptedError):
-            ss.tune(PROCESS, SCORE, data=DATA, **{**usual, **changed})
+            ss.tune(PROCESS, SCORE, data=DATA, cache=True, **{**usual, **changed})
     assert len(set(files)) == 7
 
 
@@ -123,4 +123,4 @@ def test_references_that_cannot_be_saved_are_refused_before_tuning():
             return None
 
     with pytest.raises(TypeError, match="cache=False"):
-        ss.tune(PROCESS, SCORE, 5, DATA, reference=Mine())
+        ss.tune(PROCESS, SCORE, 5, DATA, reference=Mine(), cache=True)

@@ -44,7 +44,6 @@ def test_search_selection_and_measurement_have_noise_of_their_own(quick):
         stochasticity=1.0,
         trajectories=16,
         quick=quick,
-        cache=False,
     )
     runs, _, _ = tuner._laws
     drawn = []
@@ -70,7 +69,6 @@ def noisy():
         stochasticity=0.8,
         trajectories=16,
         quick=True,
-        cache=False,
     )
 
 
@@ -146,7 +144,6 @@ def test_tuned_on_a_surrogate_gains_on_the_true_score_without_calling_it():
         surrogate="mixture",
         trajectories=64,
         quick=True,
-        cache=False,
     )
     assert tuned.choice.endswith("on a mixture surrogate")
     assert tuned.choice in tuned.report
@@ -166,13 +163,13 @@ def test_tuned_on_a_surrogate_gains_on_the_true_score_without_calling_it():
 
 def test_bad_input_is_refused():
     for arguments, message in (
-        ({"stochasticity": -1.0, "shape": (2,)}, "from 0 up"),
-        ({"surrogate": "mixture", "shape": (2,)}, "fitted to data"),
+        ({"stochasticity": -1.0, "event_shape": (2,)}, "number from 0"),
+        ({"surrogate": "mixture", "event_shape": (2,)}, "fitted to data"),
         ({"surrogate": "gmm", "shape": (2,)}, '"mixture" or None'),
     ):
         with pytest.raises(ValueError, match=message):
             ss.tune(PROCESS, _refuse, NFE, **arguments)
     with pytest.raises(ValueError, match="give a score"):
-        ss.tune(PROCESS, None, NFE, shape=(2,))
+        ss.tune(PROCESS, None, NFE, event_shape=(2,))
     with pytest.raises(ValueError, match="20 samples"):
-        ss.tune(PROCESS, None, NFE, MIX.sample(10), surrogate="mixture", cache=False)
+        ss.tune(PROCESS, None, NFE, MIX.sample(10), surrogate="mixture")
