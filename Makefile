@@ -1,11 +1,12 @@
 # make demo   install, sample 70 Fashion-MNIST images from the shipped weights, show the quality
 # make test   install what the tests need, then lint, types and tests
+# make bench-install   and the libraries that benchmarks/ compares with
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench-install clean
 
 demo: $(VENV)/.zoo
 	$(BIN)/scorezoo sample fashion-mnist-edm --labels all --count 70 --output samples.png
@@ -30,6 +31,16 @@ $(VENV)/.zoo: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.zoo
 	$(INSTALL) --editable '.[dev]'
+	touch $@
+
+bench-install: $(VENV)/.bench
+
+# azula and k-diffusion without their dependencies: numpy < 2, torchvision, CLIP, wandb and others that
+# no sampler imports. The last line fails where one of the peers is missing.
+$(VENV)/.bench: $(VENV)/.dev
+	$(INSTALL) --editable '.[bench]'
+	$(INSTALL) --no-deps azula k-diffusion
+	$(BIN)/python -c 'from benchmarks import peers; assert not peers.absent(), peers.absent()'
 	touch $@
 
 clean:

@@ -1,1 +1,12 @@
-"""Slow evidence: each module is a command, its results are JSON in ``results/``."""
+"""Slow evidence: what is claimed is measured by commands whose results are JSON in ``results/``.
+
+    make bench-install                       # the peers, beside what the tests need
+    python -m benchmarks.nfe_quality --quick
+    python -m benchmarks.speed --help
+
+A run prints its table and writes under ``runs/benchmarks`` (or ``--output FOLDER``). With
+``--write`` it publishes: ``results/``, ``docs/`` and the tables of the README.
+
+Commands: adaptive, convergence, fashion_mnist, likelihood, nfe_quality, nfe_strips, nfe_tables,
+samplers, speed, step_overhead, tables, toys, uniqueness, zoo. The other modules are their parts.
+"""

@@ -4,13 +4,13 @@ The error is that of the benchmarks of fixed grids: the norm of the distance to 
 point of the same score from the same noise. A sample at the border between two modes makes the root
 mean square jump, so the median stands beside it.
 
-    python -m benchmarks.adaptive
+    python -m benchmarks.adaptive            # print, and write under runs/benchmarks
+    python -m benchmarks.adaptive --write    # publish: results/adaptive.json, docs/adaptive.md
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sdesolve as ss
@@ -87,19 +87,21 @@ def _tables(rows: list[dict[str, Any]]) -> str:
     return "\n\n".join(text)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure, and write the JSON and the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=64)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    parser = record.parser(__doc__)
+    parser.add_argument("--samples", type=int, default=64, help="samples of a problem")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise they start from")
+    arguments = parser.parse_args(argv)
+    place = record.place(arguments)
     rows = [
         row
         for name in ("lr64", "held48")
         for row in measure(name, arguments.samples, arguments.seed)
     ]
     made = record.machine()
-    record.write("adaptive", {**made, "seed": arguments.seed, "rows": rows})
+    place.write("adaptive", {**made, "seed": arguments.seed, "rows": rows})
+    tables = _tables(rows)
     text = f"""# Adaptive solvers by tolerance
 
 Mean calls of a sample: root mean square (median) of the distance to the converged end point of the
@@ -107,9 +109,11 @@ same score from the same noise, EDM from 80 to 0.002, {arguments.samples} sample
 `{made["command"]}`, {made["date"]}, {made["processor"]}, torch {made["versions"]["torch"]}, seed
 {arguments.seed}. Tolerances mean different things: compare errors at equal calls, not columns.
 
-{_tables(rows)}
+{tables}
 """
-    (record.ROOT / "docs" / "adaptive.md").write_text(text)
+    place.page("adaptive.md", text)
+    print(tables)
+    place.finish()
 
 
 if __name__ == "__main__":

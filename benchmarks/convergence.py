@@ -1,6 +1,7 @@
 """Declared against measured orders, and work-precision diagrams, for every registered solver.
 
-    python -m benchmarks.convergence      # measure, write JSON, docs/convergence.md and figures
+    python -m benchmarks.convergence --paths 50    # a trial, under runs/benchmarks
+    python -m benchmarks.convergence --write       # JSON, docs/convergence.md and its figures
 
 Strong errors are root mean squares over paths, each solver following the same Brownian path on
 nested grids; weak errors are exact (moments of Gaussian data propagate without Monte Carlo).
@@ -8,7 +9,6 @@ nested grids; weak errors are exact (moments of Gaussian data propagate without 
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -223,7 +223,9 @@ def weak_nonlinear() -> list[dict[str, Any]]:
     ]
 
 
-def figure(rows: list[dict[str, Any]], what: str, abscissa: str, path: str) -> None:
+def figure(
+    place: record.Place, rows: list[dict[str, Any]], what: str, abscissa: str, name: str
+) -> None:
     """Error against ``abscissa``, one panel a problem."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -242,7 +244,7 @@ def figure(rows: list[dict[str, Any]], what: str, abscissa: str, path: str) -> N
         axis.set_ylabel(what)
         axis.legend(fontsize=6)
     fig.tight_layout()
-    fig.savefig(record.ROOT / "docs" / path, dpi=90)
+    place.picture(name, lambda path: fig.savefig(path, dpi=90, format="png"))
     pyplot.close(fig)
 
 
@@ -274,13 +276,12 @@ def _adaptive_table(rows: list[dict[str, Any]]) -> str:
     return record.table(["problem", "rtol", "mean NFE", "strong error", "power"], body)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure and write everything."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = record.parser(__doc__)
     parser.add_argument("--paths", type=int, default=1000, help="Brownian paths")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
+    place = record.place(arguments)
     result: dict[str, Any] = {
         "machine": record.machine(),
         "strong": strong(arguments.paths),
@@ -288,11 +289,11 @@ def main() -> None:
         "weak": weak(),
         "weak, nonlinear": weak_nonlinear(),
     }
-    record.write(NAME, result)
+    place.write(NAME, result)
     strong_rows = result["strong"] + result["adaptive"]
-    figure(strong_rows, "strong error", "nfe", "strong_nfe.png")
-    figure(strong_rows, "strong error", "seconds", "strong_seconds.png")
-    figure(result["weak"], "weak error", "nfe", "weak_nfe.png")
+    figure(place, strong_rows, "strong error", "nfe", "strong_nfe.png")
+    figure(place, strong_rows, "strong error", "seconds", "strong_seconds.png")
+    figure(place, result["weak"], "weak error", "nfe", "weak_nfe.png")
     made = result["machine"]
     text = f"""# Convergence
 
@@ -330,8 +331,9 @@ One step from the exact law of a mixture, by quadrature; the worst of four momen
 
 {_nonlinear_table(result["weak, nonlinear"])}
 """
-    (record.ROOT / "docs" / "convergence.md").write_text(text)
+    place.page("convergence.md", text)
     print(_table(result["strong"]), "\n\n", _table(result["weak"]), sep="")
+    place.finish()
 
 
 if __name__ == "__main__":

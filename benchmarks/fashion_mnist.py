@@ -6,16 +6,17 @@ ratios 0.2, 0.5 and 1.0, and the probability-flow ODE by RK45 at tolerances 0.1,
 (32, 92 and 542 evaluations). This repeats the nine and adds feature distances, sliced Wasserstein
 their floors, NFE, seconds, and the pictures side by side.
 
-    python -m benchmarks.fashion_mnist            # all rows; goes on where it was stopped
-    python -m benchmarks.fashion_mnist --table    # only write README table and figure again
+    python -m benchmarks.fashion_mnist --write            # all rows; goes on where it was stopped
+    python -m benchmarks.fashion_mnist --write --table    # only table and figure, from the results
+    python -m benchmarks.fashion_mnist --count 64 --few 8 # a trial, under runs/benchmarks
 
 The floor of a row is the distance of equally many test images to the same training images.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -108,7 +109,7 @@ def measure(row: Row, model: ScoreModel, reference: Reference, batch: int) -> di
     }
 
 
-def write_table(result: dict[str, Any]) -> None:
+def write_table(result: dict[str, Any], place: record.Place) -> None:
     """Table into the README, pictures into docs/."""
     body = []
     for row in result["rows"]:
@@ -141,13 +142,11 @@ def write_table(result: dict[str, Any]) -> None:
         f"torch {made['versions']['torch']}, seed 0. All distances are between features of the "
         "shipped classifier, against 10,000 training images."
     )
-    record.update_section(
-        record.ROOT / "README.md", "fashion-mnist", record.table(head, body) + "\n\n" + note
-    )
-    figure(result)
+    place.section("fashion-mnist", record.table(head, body) + "\n\n" + note)
+    figure(result, place)
 
 
-def figure(result: dict[str, Any]) -> None:
+def figure(result: dict[str, Any], place: record.Place) -> None:
     """The first ten images of every row, from the same seeds."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -162,23 +161,22 @@ def figure(result: dict[str, Any]) -> None:
         label = f"{row['name']}\nNFE {row['nfe']:.0f}"
         axis.text(-8, 14, label, ha="right", va="center", fontsize=8)
     fig.subplots_adjust(left=0.36, right=0.99, top=0.99, bottom=0.01, hspace=0.08)
-    path = record.ROOT / "docs" / "fashion_mnist.png"
-    path.parent.mkdir(exist_ok=True)
-    fig.savefig(path, dpi=110)
+    place.picture("fashion_mnist.png", lambda path: fig.savefig(path, dpi=110, format="png"))
     pyplot.close(fig)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run what is missing, then write table and figure."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = record.parser(__doc__)
     parser.add_argument("--count", type=int, default=500, help="images of a row")
     parser.add_argument("--few", type=int, default=128, help="images of the costly rows")
     parser.add_argument("--batch", type=int, default=128, help="images in a chunk")
-    parser.add_argument("--table", action="store_true", help="only write table and figure again")
-    arguments = parser.parse_args()
-    result = record.read(NAME)
+    parser.add_argument(
+        "--table", action="store_true", help="only table and figure, of the published results"
+    )
+    arguments = parser.parse_args(argv)
+    place = record.place(arguments)
+    result = record.read(NAME) if arguments.table else place.read(NAME)
     if not arguments.table:
         model = scorezoo.load("fashion-mnist")
         weights = str(torch.cat([p.double().flatten() for p in model.parameters()]).sum().item())
@@ -193,8 +191,9 @@ def main() -> None:
             if done.get(row.name, {}).get("count") != row.count:
                 done[row.name] = measure(row, model, reference, arguments.batch)
             result["rows"] = [done[r.name] for r in wanted if r.name in done]
-            record.write(NAME, result)
-    write_table(result)
+            place.write(NAME, result)
+    write_table(result, place)
+    place.finish()
 
 
 if __name__ == "__main__":

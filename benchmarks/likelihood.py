@@ -1,7 +1,8 @@
 """Likelihood of the shipped network, and its price beside the published way of computing it.
 
-python -m benchmarks.likelihood bits --data zalando-datasets/fashion_mnist --count 256
-python -m benchmarks.likelihood speed --model fashion-mnist-edm
+    python -m benchmarks.likelihood bits --write --data zalando-datasets/fashion_mnist
+    python -m benchmarks.likelihood speed --write --model fashion-mnist-edm
+    python -m benchmarks.likelihood bits --count 8    # a trial, under runs/benchmarks
 
 ``bits`` is resumable. ``speed`` gives the same dequantised images and the same probe to
 ``ss.log_likelihood`` and to a straight port of the published method (scipy's RK45 over the whole
@@ -12,10 +13,11 @@ thread, which other work on the machine disturbs least.
 
 from __future__ import annotations
 
-import argparse
 import copy
+import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -158,20 +160,21 @@ def speed(model: scorezoo.ScoreModel, images: ImageData, count: int) -> dict[str
     return {"count": count, "rows": rows, "machine": record.machine("scipy")}
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run one part and keep it beside the others."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("part", choices=["bits", "speed"])
+    parser = record.parser(__doc__)
+    parser.add_argument("part", choices=["bits", "speed"], help="what to measure")
     parser.add_argument("--model", default="fashion-mnist", help="network")
-    parser.add_argument("--data", default="zalando-datasets/fashion_mnist")
+    parser.add_argument("--data", default="zalando-datasets/fashion_mnist", help="Hub id or folder")
     parser.add_argument("--count", type=int, default=256, help="images of the bits")
     parser.add_argument("--batch", type=int, default=16, help="images at a time, of the bits")
     parser.add_argument("--device", default="cpu", help="of the bits; cuda: faster, other probes")
     parser.add_argument("--few", type=int, default=4, help="images of the speed")
-    parser.add_argument("--folder", type=Path, default=Path("runs/likelihood"))
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/likelihood"), help="bits of single images so far"
+    )
+    arguments = parser.parse_args(argv)
+    place = record.place(arguments)
     torch.set_num_threads(1)
     device = arguments.device if arguments.part == "bits" else "cpu"
     model = scorezoo.load(arguments.model, device=device)
@@ -181,9 +184,11 @@ def main() -> None:
         part = bits(model, images, arguments.count, folder, arguments.batch)
     else:
         part = speed(model, images, arguments.few)
-    result = record.read(NAME)
+    result = place.read(NAME)
     known = result.get(arguments.part, {})
-    record.write(NAME, {**result, arguments.part: {**known, arguments.model: part}})
+    place.write(NAME, {**result, arguments.part: {**known, arguments.model: part}})
+    print(json.dumps(part, indent=1))
+    place.finish()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Error against the number of network calls: ours and every peer, on the same score and noise.
 
-    python -m benchmarks.nfe_quality                    # everything; goes on where it was stopped
-    python -m benchmarks.nfe_quality --quick            # a look: a few minutes, nothing tuned
+    python -m benchmarks.nfe_quality --quick            # a look: a minute or two, nothing tuned
     python -m benchmarks.nfe_quality --problems lr64 --solvers "diffusers deis"
-    python -m benchmarks.nfe_quality --tuned-grids      # peers also on grids fitted to them
-    python -m benchmarks.nfe_quality --solvers ours --again ours         # after a change of ours
-    python -m benchmarks.nfe_quality --tables           # only the tables and figures
+    python -m benchmarks.nfe_quality --write            # everything; goes on where it was stopped
+    python -m benchmarks.nfe_quality --write --tuned-grids               # grids fitted to peers too
+    python -m benchmarks.nfe_quality --write --solvers ours --again ours # after a change of ours
+    python -m benchmarks.nfe_quality --write --tables   # only the tables and figures
 
 Problems are in ``problems.py``, what is measured in ``judge.py``, the peers in ``peers/`` and our
 own list in ``ours.py``. A peer runs on each of the usual grids; the tables give it the best of
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class Results:
             known = {k: stored.get(k) for k in made}
             raise ValueError(
                 f"{self.path} holds {group} cells of {known}, these would be of {made}; move the "
-                "file away, or write elsewhere with --count"
+                "file away, or write elsewhere with --output"
             )
 
     def forget(self, parts: list[str]) -> None:
@@ -224,29 +224,45 @@ def measure(it: Problem, arguments: argparse.Namespace, path: Path) -> None:
             job(solver, it, judge, arguments.budgets, results)
 
 
+def _table(path: Path, budgets: Sequence[int]) -> str:
+    """Every solver of one problem on the best of its grids."""
+    _, rows = nfe_tables.load(path.stem, path.parent)
+    noisy = [row for row in rows if "sliced_ci" in row.cell]
+    parts = [f"\n## {path.stem}"]
+    if any("rmse" in row.cell for row in rows):
+        parts += ["RMSE to the exact end points, by network calls:"]
+        parts += [nfe_tables.everyone(rows, "rmse", budgets=budgets)]
+    if noisy:
+        parts += ["Stochastic: sliced Wasserstein to truth, x 100:"]
+        parts += [nfe_tables.everyone(noisy, "sliced", 100, budgets)]
+    return "\n\n".join(parts)
+
+
 def _installed() -> list[str]:
     absent = peers.absent()
     return [name for name in ("diffusers", "k-diffusion", "azula") if name not in absent]
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = record.parser(__doc__)
     names = [*PROBLEMS, "fashion-mnist"]
-    parser.add_argument("--problems", nargs="+", default=names, choices=names)
-    parser.add_argument("--solvers", nargs="+", help="parts of names")
+    parser.add_argument("--problems", nargs="+", default=names, choices=names, help="which")
+    parser.add_argument("--solvers", nargs="+", help="parts of names of those that run")
     parser.add_argument("--again", nargs="+", default=[], help="parts of names to measure anew")
-    parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=GROUPS)
-    parser.add_argument("--grids", nargs="+", default=list(peers.GRIDS), choices=peers.GRIDS)
-    parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS))
-    parser.add_argument("--description", default="edm", choices=list(DESCRIPTIONS))
+    parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=GROUPS, help="which")
+    parser.add_argument(
+        "--grids", nargs="+", default=list(peers.GRIDS), choices=peers.GRIDS, help="of peers"
+    )
+    parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS), help="calls")
+    parser.add_argument("--description", default="edm", choices=list(DESCRIPTIONS), help="process")
     parser.add_argument("--count", type=int, help=f"samples, a multiple of {SEEDS}")
     parser.add_argument("--images", default=IMAGES, help="Hub id or folder of Fashion-MNIST")
     parser.add_argument("--tuned-grids", action="store_true", help="peers on grids fitted to them")
     parser.add_argument("--quick", action="store_true", help="few problems, solvers and samples")
     parser.add_argument("--tables", action="store_true", help="only write tables and figures")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
+    if arguments.quick and arguments.write:
+        parser.error("--quick is a look: it is not published (leave out --write)")
     if arguments.quick:
         for name, value in QUICK.items():
             setattr(arguments, name, value)
@@ -254,22 +270,28 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run what is missing."""
-    arguments = _arguments()
+    arguments = _arguments(argv)
+    place = record.place(arguments)
     for library, why in peers.absent().items():
         print(f"{library} is skipped: {why}")
-    folder = record.ROOT / "runs" / "quick" if arguments.quick else record.RESULTS / NAME
     if not arguments.tables:
         for name in arguments.problems:
             it = problem(name, arguments.description, arguments.images)
             suffix = "" if arguments.description == "edm" else f"-{arguments.description}"
-            if arguments.count and not arguments.quick:
+            if arguments.count:
                 suffix += f"-{arguments.count}"
+            path = place.wrote(place.results / NAME / f"{name}{suffix}.json")
+            if arguments.quick:
+                path.unlink(missing_ok=True)  # a look at the code as it is now
             with torch.no_grad():
-                measure(it, arguments, folder / f"{name}{suffix}.json")
-    if not arguments.quick:
-        nfe_tables.main()
+                measure(it, arguments, path)
+            if not place.published:
+                print(_table(path, arguments.budgets), flush=True)
+    if place.published:
+        nfe_tables.write(place)
+    place.finish()
 
 
 if __name__ == "__main__":

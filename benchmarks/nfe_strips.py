@@ -1,13 +1,14 @@
 """Strips of Fashion-MNIST pictures by solver and number of calls, all from the same noise.
 
-    python -m benchmarks.nfe_strips
+    python -m benchmarks.nfe_strips            # look, under runs/benchmarks
+    python -m benchmarks.nfe_strips --write    # docs/nfe_strips.png
 
 The last row of every strip is the converged end point that a solver should reach.
 """
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -41,13 +42,12 @@ def _row(name: str, it: Problem, x: Tensor, nfe: int) -> Tensor | None:
     return run_peer(peer, it, x, levels, seed=1)[0]
 
 
-def main() -> None:
-    """Write ``docs/nfe_strips.png``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: Sequence[str] | None = None) -> None:
+    """Draw ``nfe_strips.png``."""
+    parser = record.parser(__doc__)
     parser.add_argument("--count", type=int, default=8, help="pictures in a row")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
+    place = record.place(arguments)
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -74,8 +74,9 @@ def main() -> None:
         axes[0, column].set_title(f"{nfe} calls", fontsize=9)
     for axis, name in zip(axes[:, 0], [*names, "converged"], strict=True):
         axis.text(-6, 14, name, ha="right", va="center", fontsize=8)
-    fig.savefig(record.ROOT / "docs" / "nfe_strips.png", dpi=130)
+    place.picture("nfe_strips.png", lambda path: fig.savefig(path, dpi=130, format="png"))
     pyplot.close(fig)
+    place.finish()
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Tables and figures of the NFE-against-quality suite, from its results alone.
 
-python -m benchmarks.nfe_tables
+    python -m benchmarks.nfe_tables            # look, under runs/benchmarks
+    python -m benchmarks.nfe_tables --write    # docs/nfe_quality.md, figures, README
+
+It reads the published results, not those of a trial.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +20,10 @@ import matplotlib
 from benchmarks import record
 from benchmarks.ours import KINDS, OURS, TERMS
 
-__all__ = ["Row", "Table", "best", "load", "main"]
+__all__ = ["Row", "Table", "best", "everyone", "load", "main", "write"]
 
 BUDGETS = (5, 6, 8, 10, 15, 20, 30, 50, 100)
 FOLDER = record.RESULTS / "nfe_quality"
-DOCUMENT = record.ROOT / "docs" / "nfe_quality.md"
 TUNED_GRID = "tuned grid"
 
 
@@ -43,9 +45,9 @@ class Row:
 Table = list[Row]
 
 
-def load(name: str) -> tuple[dict[str, Any], Table]:
+def load(name: str, folder: Path = FOLDER) -> tuple[dict[str, Any], Table]:
     """What is said about a problem, and its cells that hold a result."""
-    stored = json.loads((FOLDER / f"{name}.json").read_text())
+    stored = json.loads((folder / f"{name}.json").read_text())
     rows = []
     for key, cell in stored["cells"].items():
         solver, grid, nfe = key.split(" | ")
@@ -123,7 +125,7 @@ def summary(rows: Table, metric: str, scale: float = 1.0) -> str:
     return record.table(head, body)
 
 
-def everyone(rows: Table, metric: str, scale: float = 1.0) -> str:
+def everyone(rows: Table, metric: str, scale: float = 1.0, budgets: Sequence[int] = BUDGETS) -> str:
     """Every solver on the best of its grids, best first at 10 calls."""
     solvers = list(dict.fromkeys(row.solver for row in rows if metric in row.cell))
 
@@ -137,11 +139,11 @@ def everyone(rows: Table, metric: str, scale: float = 1.0) -> str:
 
     body = []
     for solver in sorted(solvers, key=place):
-        found = (at(solver, nfe) for nfe in BUDGETS)
+        found = (at(solver, nfe) for nfe in budgets)
         body.append(
             [solver, *("-" if r is None else _number(scale * r.cell[metric]) for r in found)]
         )
-    return record.table(["solver", *map(str, BUDGETS)], body)
+    return record.table(["solver", *map(str, budgets)], body)
 
 
 def _sections() -> Iterator[str]:
@@ -231,11 +233,11 @@ Peers are the libraries' own samplers; each has the best of those of its usual g
 measured (EDM with rho 7, uniform in log-SNR, uniform in the time of the linear VP process), chosen
 on the samples it is judged by. Not every peer was run on every problem: how many were stands with
 each. Intervals are 95 % over seeds. Bold ratios are losses of ours.
-Written by `python -m benchmarks.nfe_tables`.
+Written by `python -m benchmarks.nfe_tables --write`.
 """
 
 
-def figure(path: Path) -> None:
+def figure(place: record.Place) -> None:
     """RMSE against calls: the best peers of each problem, and ours."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -266,7 +268,7 @@ def figure(path: Path) -> None:
         axis.grid(alpha=0.3)
     for axis in axes.flat[len(shown) :]:
         axis.set_axis_off()
-    fig.savefig(path, dpi=110)
+    place.picture("nfe_quality.png", lambda path: fig.savefig(path, dpi=110, format="png"))
     pyplot.close(fig)
 
 
@@ -277,7 +279,7 @@ def _leaders(rows: Table) -> list[str]:
     return list(dict.fromkeys([row.solver for row in found if row is not None] + ours))
 
 
-def terms(path: Path) -> None:
+def terms(place: record.Place) -> None:
     """Where the gain comes from: RMSE at 10 calls as the terms are added one by one."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -300,7 +302,7 @@ def terms(path: Path) -> None:
         axis.set_xticks(range(len(steps)), [label for label, _ in steps], rotation=45, ha="right")
         axis.set_yscale("log")
         axis.set_title(f"{name}, 10 calls")
-    fig.savefig(path, dpi=110)
+    place.picture("nfe_terms.png", lambda path: fig.savefig(path, dpi=110, format="png"))
     pyplot.close(fig)
 
 
@@ -342,7 +344,7 @@ def front() -> str:
     return record.table(["problem", "solver", *map(str, SHOWN)], body)
 
 
-def main() -> None:
+def write(place: record.Place) -> None:
     """Write ``docs/nfe_quality.md``, its figures and the README's table."""
     figures = (
         "\n![RMSE against network calls](nfe_quality.png)\n\n"
@@ -350,10 +352,17 @@ def main() -> None:
         "Fashion-MNIST by sampler and number of calls: [strips of pictures](nfe_strips.png)."
     )
     text = "\n\n".join([HEAD + figures, *_sections(), _overhead()])
-    DOCUMENT.write_text(text + "\n")
-    record.update_section(record.ROOT / "README.md", "network-calls", front())
-    figure(DOCUMENT.with_suffix(".png"))
-    terms(DOCUMENT.with_name("nfe_terms.png"))
+    place.page("nfe_quality.md", text + "\n")
+    place.section("network-calls", front())
+    figure(place)
+    terms(place)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Tables and figures of the published results."""
+    place = record.place(record.parser(__doc__).parse_args(argv))
+    write(place)
+    place.finish()
 
 
 if __name__ == "__main__":

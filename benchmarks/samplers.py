@@ -1,18 +1,21 @@
 """Published samplers by name: paper, cost, orders and stochasticity, from the registry.
 
-python -m benchmarks.samplers      # write docs/samplers.md
+    python -m benchmarks.samplers            # print the table
+    python -m benchmarks.samplers --write    # docs/samplers.md
+
+Nothing is measured here: the declarations are read off the objects.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import sdesolve as ss
 from benchmarks import record
-from scorezoo.data import write_atomically
 from sdesolve.solvers.registry import paper
 
-__all__ = ["cost", "samplers"]
+__all__ = ["cost", "main", "samplers"]
 
 
 def cost(solver: ss.Solver) -> str:
@@ -55,16 +58,18 @@ def samplers() -> str:
     return record.table([*head, "stochasticity", "strong", "weak"], body)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Write the page."""
+    place = record.place(record.parser(__doc__).parse_args(argv))
+    table = samplers()
     text = f"""# Samplers by name
 
-`ss.solver(name)` makes the object; `python -m benchmarks.samplers` made this page. The orders are
-declarations that `tests/sdesolve/test_exponential_orders.py` measures: first with exact starting
-values, without a rule for the last steps and in the method's own uniform clock, then as published.
-Every formula is written out independently in `tests/published`.
+`ss.solver(name)` makes the object; `python -m benchmarks.samplers --write` made this page. The
+orders are declarations that `tests/sdesolve/test_exponential_orders.py` measures: first with exact
+starting values, without a rule for the last steps and in the method's own uniform clock, then as
+published. Every formula is written out independently in `tests/published`.
 
-{samplers()}
+{table}
 
 - A DDIM step starts every multistep method, which makes it second-order over a whole run.
 - `dpmpp-3m` and `dpmpp-3m-sde` are the exact third-order integrals. The published third-order
@@ -81,8 +86,9 @@ Every formula is written out independently in `tests/published`.
   Restart with that and inner steps that grow with the outer ones; as published neither has any.
 - "Its own" stochasticity is set by the method; `stochasticity=0` switches it off.
 """
-    path = record.ROOT / "docs" / "samplers.md"
-    write_atomically(path, lambda p: p.write_text(text))
+    place.page("samplers.md", text)
+    print(table)
+    place.finish()
 
 
 if __name__ == "__main__":

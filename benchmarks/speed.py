@@ -4,19 +4,19 @@ Right-hand sides are trivial, so that only the libraries are timed. Every compar
 runs in one process and divides medians of the processor time of its one thread, which a loaded
 machine disturbs least.
 
-    python -m benchmarks.speed                  # all comparisons, and results/speed.json
+    python -m benchmarks.speed --repeats 3      # a trial, under runs/benchmarks
+    python -m benchmarks.speed --write          # all comparisons, into results/speed.json
     python -m pytest benchmarks/speed.py --benchmark-enable --benchmark-only
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import statistics
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -331,16 +331,18 @@ def test_memory_does_not_grow_with_the_steps(shape: Shape, few: int, many: int) 
     assert peak_states(shape, many) <= peak_states(shape, few) + allowed
 
 
-def main() -> None:
-    """Measure and write ``results/speed.json``."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=9)
-    arguments = parser.parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, print and write ``speed.json``."""
+    parser = record.parser(__doc__)
+    parser.add_argument("--repeats", type=int, default=9, help="timed runs of each")
+    arguments = parser.parse_args(argv)
+    place = record.place(arguments)
     torch.set_num_threads(1)
     result = measure(arguments.repeats)
-    record.write("speed", result)
+    place.write("speed", result)
     for name in ("euler", "torchsde", "dopri5", "adaptive_noise", "peak_memory_in_states"):
         print(name, result[name])
+    place.finish()
 
 
 if __name__ == "__main__":

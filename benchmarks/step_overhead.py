@@ -5,15 +5,14 @@ schedulers that are named by their class run bare, everyone else's with its adap
 in one process; a loaded machine disturbs the fastest run least. The difference between 48 and 12
 calls is what a call costs, the rest what a run costs once: tables, grids.
 
-    python -m benchmarks.step_overhead
-    python -m benchmarks.step_overhead --device cuda --solvers exponential UniPC heun 2m
+    python -m benchmarks.step_overhead --write
+    python -m benchmarks.step_overhead --write --device cuda --solvers exponential UniPC heun 2m
 """
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +29,8 @@ IMAGE = (1, 28, 28)
 CALLS = (12, 48)
 ENDS = (80.0, 0.002)
 BASE = "diffusers DPMSolverMultistep"
+FEWEST = 5
+"""Repeats below which the fastest run is still one that something disturbed."""
 Run = Callable[[], object]
 
 
@@ -151,22 +152,24 @@ def _short(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def main() -> None:
-    """Measure and write ``results/step_overhead.json``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--repeats", type=int, default=9)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, print and write ``step_overhead.json``."""
+    parser = record.parser(__doc__)
+    parser.add_argument("--repeats", type=int, default=9, help="runs of each sampler")
     parser.add_argument("--solvers", nargs="+", help="parts of names; diffusers' 2M always runs")
-    parser.add_argument("--device", default="cpu", help="cuda: results/step_overhead_cuda.json")
-    arguments = parser.parse_args()
+    parser.add_argument("--device", default="cpu", help="cuda writes step_overhead_cuda.json")
+    arguments = parser.parse_args(argv)
+    place = record.place(arguments)
     result = measure(arguments.repeats, arguments.solvers, arguments.device)
     on = "" if arguments.device == "cpu" else f"_{torch.device(arguments.device).type}"
-    record.write(f"step_overhead{on}", result)
+    place.write(f"step_overhead{on}", result)
     ratios, once = result["over_dpm_multistep"], result["ms_once"]
     assert isinstance(ratios, dict) and isinstance(once, dict)
     for name, ratio in ratios.items():
         print(f"{ratio:8.2f}  {once[name]:8.2f} ms once  {name}")
+    if arguments.repeats < FEWEST:
+        print(f"Fewer than {FEWEST} repeats: the ratios are mostly noise.")
+    place.finish()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """Tables of the README that come from the code and the results: solvers, zoo, speed.
 
-python -m benchmarks.tables
+    python -m benchmarks.tables            # print them
+    python -m benchmarks.tables --write    # into the README
+
+They are of the published results, not of those of a trial.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -292,15 +296,21 @@ def _bits_in_words(name: str, bits: dict[str, Any]) -> str:
     )
 
 
-def main() -> None:
-    """Write the tables into the README."""
-    readme = record.ROOT / "README.md"
-    record.update_section(readme, "solvers", solvers())
-    record.update_section(readme, "zoo", zoo())
-    record.update_section(readme, "tuned", tuned())
-    record.update_section(readme, "speed", speed())
-    record.update_section(readme, "gpu", on_a_gpu())
-    record.update_section(readme, "likelihood", likelihood())
+def write(place: record.Place) -> None:
+    """Put the tables of the published results where they belong."""
+    place.section("solvers", solvers())
+    place.section("zoo", zoo())
+    place.section("tuned", tuned())
+    place.section("speed", speed())
+    place.section("gpu", on_a_gpu())
+    place.section("likelihood", likelihood())
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the tables, or write them into the README."""
+    place = record.place(record.parser(__doc__).parse_args(argv))
+    write(place)
+    place.finish()
 
 
 if __name__ == "__main__":

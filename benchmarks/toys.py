@@ -6,25 +6,24 @@ which a score of zero noise information counts one,
     E |sigma (s - s_exact)|^2 / 2,
 
 and the sliced 2-Wasserstein distance of its samples to the data beside that of the exact score's
-samples and the floor, two sets of data. Writes ``results/toys.json`` and ``docs/toys.png``.
+samples and the floor, two sets of data.
 
-python -m benchmarks.toys
+    python -m benchmarks.toys --count 500    # a trial, under runs/benchmarks
+    python -m benchmarks.toys --write        # results/toys.json and docs/toys.png
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import torch
-import typer
 from torch import Tensor
 
 import scorezoo
 import sdesolve as ss
 from benchmarks import record
-from scorezoo.data import write_atomically
 from scorezoo.toys import TOYS, toy
 
 LEVELS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -55,7 +54,7 @@ def _measure(name: str, count: int, nfe: int) -> tuple[dict[str, Any], Tensor, T
     return row, mine, real
 
 
-def _draw(pictures: dict[str, tuple[Tensor, Tensor]], path: Path) -> None:
+def _draw(pictures: dict[str, tuple[Tensor, Tensor]], place: record.Place) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -68,24 +67,27 @@ def _draw(pictures: dict[str, tuple[Tensor, Tensor]], path: Path) -> None:
             axis.set(title=f"{name}, {what}", aspect="equal", xlim=(-1.7, 1.7), ylim=(-1.7, 1.7))
             axis.axis("off")
     figure.tight_layout()
-    write_atomically(path, lambda p: figure.savefig(p, dpi=80, format="png"))
+    place.picture("toys.png", lambda p: figure.savefig(p, dpi=80, format="png"))
 
 
-def main(
-    count: Annotated[int, typer.Option(help="Samples of each set.")] = 4000,
-    nfe: Annotated[int, typer.Option(help="Network calls per sample.")] = 60,
-) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure every shipped toy network."""
+    parser = record.parser(__doc__)
+    parser.add_argument("--count", type=int, default=4000, help="samples of each set")
+    parser.add_argument("--nfe", type=int, default=60, help="network calls per sample")
+    arguments = parser.parse_args(argv)
+    place, count, nfe = record.place(arguments), arguments.count, arguments.nfe
     rows, pictures = [], {}
     for name in TOYS:
         if f"toy-{name}" in scorezoo.pretrained_names():
             row, mine, real = _measure(name, count, nfe)
             rows.append(row)
             pictures[name] = (mine, real)
-            typer.echo(f"{name}: {row['fisher']} {row['sliced_wasserstein']}")
-    record.write("toys", record.machine() | {"count": count, "nfe": nfe, "rows": rows})
-    _draw(pictures, record.ROOT / "docs" / "toys.png")
+            print(f"{name}: {row['fisher']} {row['sliced_wasserstein']}", flush=True)
+    place.write("toys", record.machine() | {"count": count, "nfe": nfe, "rows": rows})
+    _draw(pictures, place)
+    place.finish()
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    main()

@@ -1,6 +1,6 @@
 """Two networks encode the same images: how far apart are the codes?
 
-    python -m benchmarks.uniqueness --data zalando-datasets/fashion_mnist
+    python -m benchmarks.uniqueness --write --data zalando-datasets/fashion_mnist
 
 The probability flow of the exact score gives every image one code (Song et al. 2021, section 4.3
 and appendix D.5): networks of different architecture, trained apart, must agree as far as each has
@@ -13,8 +13,8 @@ the first one's code.
 
 from __future__ import annotations
 
-import argparse
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -53,7 +53,7 @@ def _levels(model: scorezoo.ScoreModel) -> tuple[float, float]:
     return low, high
 
 
-def measure(count: int, source: str) -> dict[str, Any]:
+def measure(count: int, source: str, place: record.Place) -> dict[str, Any]:
     """Distances of codes, and the picture."""
     models = [scorezoo.load(name) for name in MODELS]
     process = ss.EDM(*_levels(models[0]))
@@ -68,7 +68,7 @@ def measure(count: int, source: str) -> dict[str, Any]:
     def rms(x: Tensor) -> Tensor:
         return x.flatten(1).square().mean(1).sqrt()
 
-    picture(images, unit, crossed)
+    picture(images, unit, crossed, place)
     same = rms(unit[0] - unit[1])
     return {
         "models": MODELS,
@@ -84,7 +84,7 @@ def measure(count: int, source: str) -> dict[str, Any]:
     }
 
 
-def picture(images: Tensor, codes: list[Tensor], crossed: Tensor) -> None:
+def picture(images: Tensor, codes: list[Tensor], crossed: Tensor, place: record.Place) -> None:
     """Images, their codes by both networks, and the decoded ones."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -102,11 +102,11 @@ def picture(images: Tensor, codes: list[Tensor], crossed: Tensor) -> None:
             axis.set_axis_off()
         line[0].set_title(label, fontsize=8, loc="left")
     fig.tight_layout()
-    fig.savefig(record.ROOT / "docs" / "uniqueness.png", dpi=110)
+    place.picture("uniqueness.png", lambda path: fig.savefig(path, dpi=110, format="png"))
     pyplot.close(fig)
 
 
-def write_table(result: dict[str, Any]) -> None:
+def write_table(result: dict[str, Any], place: record.Place) -> None:
     """What the README says."""
     rows = [
         [what, f"{result[what]:.2g}"]
@@ -124,21 +124,26 @@ def write_table(result: dict[str, Any]) -> None:
         f"{made['command']}`, {result['count']} test images, {made['date']}; "
         "codes in units of the largest noise level. [In pictures](docs/uniqueness.png)."
     )
-    record.update_section(record.ROOT / "README.md", NAME, text)
+    place.section(NAME, text)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = record.parser(__doc__)
     parser.add_argument("--count", type=int, default=32, help="test images")
-    parser.add_argument("--data", default="zalando-datasets/fashion_mnist")
-    parser.add_argument("--table", action="store_true", help="only write the README again")
-    arguments = parser.parse_args()
-    if not arguments.table:
-        record.write(NAME, measure(arguments.count, arguments.data))
-    write_table(record.read(NAME))
+    parser.add_argument("--data", default="zalando-datasets/fashion_mnist", help="Hub id or folder")
+    parser.add_argument(
+        "--table", action="store_true", help="only the table, of the published results"
+    )
+    arguments = parser.parse_args(argv)
+    place = record.place(arguments)
+    if arguments.table:
+        result = record.read(NAME)
+    else:
+        result = measure(arguments.count, arguments.data, place)
+        place.write(NAME, result)
+    write_table(result, place)
+    place.finish()
 
 
 if __name__ == "__main__":

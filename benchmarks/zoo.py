@@ -1,7 +1,8 @@
 """Networks of the same images, side by side: equal solvers, equal calls, equal noise.
 
-    python -m benchmarks.zoo                        # what is missing; goes on where it was stopped
-    python -m benchmarks.zoo --again fashion-mnist-edm
+    python -m benchmarks.zoo --write                # what is missing; goes on where it was stopped
+    python -m benchmarks.zoo --write --again fashion-mnist-edm
+    python -m benchmarks.zoo --count 100            # a trial, under runs/benchmarks
 
 The Frechet distance is between features of the classifier shipped for these images, against 10,000
 training images; its floor is that of equally many test images. A network with classes draws without
@@ -10,7 +11,6 @@ labels, and once more with the labels 0 to 9 in turn, which is how often they st
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -63,7 +63,7 @@ def measure(
     }
 
 
-def picture(name: str, device: str) -> None:
+def picture(name: str, device: str, place: record.Place) -> None:
     """Rows of ten samples at 20 evaluations."""
     strips = []
     for network, weights in PICTURES[name].items():
@@ -86,20 +86,33 @@ def picture(name: str, device: str) -> None:
                 device=device,
             )
             strips.append(model.to_pixels(solution.x).cpu())
-    path = record.ROOT / "docs" / f"{name}.png"
-    save_png(path, grid(torch.cat(strips), columns=SHOWN), scale=2)
+    pixels = grid(torch.cat(strips), columns=SHOWN)
+    place.picture(f"{name}.png", lambda path: save_png(path, pixels, scale=2))
 
 
-def main() -> None:
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    body = [
+        [
+            row["model"] + ", labels" * row["labels"],
+            row["solver"],
+            str(row["nfe"]),
+            str(row["count"]),
+            f"{row['frechet']['frechet']:.2f} ({row['floor']['frechet']:.2f})",
+        ]
+        for row in rows
+    ]
+    return record.table(["model", "solver", "NFE", "images", "Frechet (floor)"], body)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure what is missing, write the README's tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = record.parser(__doc__)
     parser.add_argument("--count", type=int, default=1000, help="images of a row")
-    parser.add_argument("--again", nargs="+", default=[], choices=MODELS)
+    parser.add_argument("--again", nargs="+", default=[], choices=MODELS, help="to measure anew")
     parser.add_argument("--device", default="cpu", help="cuda: faster, other noise")
-    arguments = parser.parse_args()
-    result = record.read(NAME) or {"machines": {}, "rows": []}
+    arguments = parser.parse_args(argv)
+    place = record.place(arguments)
+    result = place.read(NAME) or {"machines": {}, "rows": []}
     rows = [row for row in result["rows"] if row["model"] not in arguments.again]
     known = {(r["model"], r["solver"], r["nfe"], r["labels"], r["count"]) for r in rows}
     for name in (m for m in MODELS if m in scorezoo.pretrained_names()):
@@ -113,10 +126,14 @@ def main() -> None:
             row = measure(model, solver, nfe, labels, arguments.count, judge)
             rows.append({"model": name} | row)
             result["machines"][name] = record.machine(device=arguments.device)
-            record.write(NAME, result | {"rows": rows})
+            place.write(NAME, result | {"rows": rows})
     for name in PICTURES:
-        picture(name, arguments.device)
-    tables.main()
+        picture(name, arguments.device, place)
+    if place.published:
+        tables.write(place)
+    else:
+        print(_table(rows))
+    place.finish()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """``python -m scorezoo``, which is what ``accelerate launch -m scorezoo`` runs."""
 
-from .cli import app
+from .entry import main
 
-app()
+main()

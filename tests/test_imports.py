@@ -1,6 +1,8 @@
 """Data flows one way: no module imports, even inside a function, what stands above it."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,3 +115,11 @@ def test_a_circle_and_an_upward_import_would_be_found(tmp_path: Path) -> None:
     arrows = graph(package)
     assert circle(arrows) == ["sdesolve.loop.__init__", "sdesolve.noise.streams"]
     assert upwards(arrows) == ["sdesolve.noise.streams imports sdesolve.loop.__init__"]
+
+
+def test_what_only_some_need_is_imported_by_those() -> None:
+    """The import of the library is that of torch: delegates and drawing come when they are used."""
+    code = "import sys, sdesolve; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    assert not {"torchsde", "torchdiffeq", "scipy", "matplotlib"} & set(run.stdout.split())
