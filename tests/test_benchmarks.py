@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "benchmarks").glob("*.py"))
 COMMANDS = [file.stem for file in FILES if "def main(" in file.read_text()]
 WRITTEN = [
-    f for f in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) if "benchmarks." in f.read_text()
+    f for f in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")) if "benchmarks." in f.read_text()
 ]
 
 

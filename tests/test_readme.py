@@ -1,10 +1,13 @@
-"""The README is true: its code runs, its links lead somewhere."""
+"""The README and CONTRIBUTING are true: code runs, links and paths lead somewhere, commands exist."""
 
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 
 def test_its_python_runs_from_top_to_bottom():
@@ -22,9 +25,17 @@ def test_its_links_exist():
         assert link.startswith("http") or (ROOT / link).exists(), link
 
 
-def test_its_commands_exist():
+@pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
+def test_their_targets_of_make_exist(text):
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"^    make (\w+)", README, re.MULTILINE):
-        assert f"\n{target}:" in makefile
-    for module in re.findall(r"python -m (benchmarks\.\w+)", README):
-        assert (ROOT / (module.replace(".", "/") + ".py")).exists()
+    targets = re.findall(r"^    make ([\w-]+)|`make ([\w-]+)`", text, re.MULTILINE)
+    assert targets
+    for target in targets:
+        assert f"\n{''.join(target)}:" in makefile
+
+
+def test_the_paths_of_contributing_exist():
+    paths = re.findall(r"(?:(?:tests|sdesolve|scorezoo|benchmarks|docs)/)[\w./]*", CONTRIBUTING)
+    assert len(paths) > 10
+    for path in paths:
+        assert (ROOT / path.rstrip(".")).exists(), path
