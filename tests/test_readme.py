@@ -1,4 +1,4 @@
-"""The README and CONTRIBUTING are true: code runs, links and paths lead somewhere, commands exist."""
+"""README and CONTRIBUTING are true: code runs, links and paths lead somewhere, targets exist."""
 
 import re
 from pathlib import Path
