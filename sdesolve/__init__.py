@@ -30,6 +30,7 @@ from .likelihood.path import DensityPath, log_density_path
 from .likelihood.variational import variational_bound
 from .loop.chains import Chain, chain
 from .loop.integrate import solve
+from .loop.stepper import Stepper, stepper
 from .noise.brownian import BrownianPath
 from .outcome import (
     NotFiniteWarning,
@@ -152,6 +153,7 @@ __all__ = [
     "Solver",
     "SpectralReference",
     "Status",
+    "Stepper",
     "SubVPSDE",
     "Theta",
     "Torchdiffeq",
@@ -180,6 +182,7 @@ __all__ = [
     "solve",
     "solver",
     "solver_names",
+    "stepper",
     "temperature",
     "tune",
     "variational_bound",
