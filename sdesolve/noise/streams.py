@@ -66,7 +66,7 @@ def stream_seed(seed: int, index: int, purpose: str, *, block: int = 0) -> int:
     """A seed of 64 bits for generators that take no more, hashed from the whole key.
 
     torch's own CPU generator keeps 32 bits of it: use
-    :func:`~sdesolve.noise.twister.generator` there.
+    :func:`~sdesolve.noise.twister.stream_generator` there.
     """
     return seed_of(Words(seed, index, 1, purpose)(0, 1, block)[0])
 

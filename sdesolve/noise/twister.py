@@ -24,7 +24,7 @@ from torch import Tensor
 
 from .philox import BLOCK_WORDS, U32, Words
 
-__all__ = ["DeviceTwister", "Twister", "generator", "seed_of", "twisters"]
+__all__ = ["DeviceTwister", "Twister", "seed_of", "stream_generator", "twisters"]
 
 _HEADER = 3
 """64-bit words before the state proper: a seed, how many are left and a flag, the next one."""
@@ -147,7 +147,7 @@ def twisters(count: int, device: torch.device | None = None) -> list[Twister]:
     return [NumpyTwister() for _ in range(count)]
 
 
-def generator(seed: int, index: int, purpose: str, *, block: int = 0) -> torch.Generator:
+def stream_generator(seed: int, index: int, purpose: str, *, block: int = 0) -> torch.Generator:
     """A torch generator on the CPU for one (seed, index, purpose, block).
 
     For what needs a generator itself, such as permutations; noise comes from

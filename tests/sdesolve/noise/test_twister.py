@@ -8,7 +8,13 @@ from scipy import stats
 from sdesolve.noise import twister
 from sdesolve.noise.philox import Words
 from sdesolve.noise.streams import Streams
-from sdesolve.noise.twister import NumpyTwister, TorchTwister, generator, layout_holds, twisters
+from sdesolve.noise.twister import (
+    NumpyTwister,
+    TorchTwister,
+    layout_holds,
+    stream_generator,
+    twisters,
+)
 
 
 def _words(index=0, block=0):
@@ -64,12 +70,12 @@ def test_another_layout_is_noticed_and_numpy_serves(dtype):
     alone = Streams(2**40, 5, 1, (7,), dtype=dtype)
     assert all(torch.equal(alone.normal()[0], value[2]) for value in values[:300])
     assert stats.kstest(values.double().flatten().numpy(), "norm").pvalue > 1e-3
-    assert isinstance(generator(0, 0, "order"), torch.Generator)
+    assert isinstance(stream_generator(0, 0, "order"), torch.Generator)
 
 
 def test_generators_belong_to_their_key():
     def draw(*key, **block):
-        return torch.randperm(50, generator=generator(*key, **block)).tolist()
+        return torch.randperm(50, generator=stream_generator(*key, **block)).tolist()
 
     assert draw(0, 1, "order") == draw(0, 1, "order")
     keys = [(1, 1, "order"), (2**32, 1, "order"), (0, 2, "order"), (0, 1 + 2**32, "order")]
