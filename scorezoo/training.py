@@ -34,6 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from sdesolve.noise.streams import stream_seed
+from sdesolve.noise.twister import stream_generator
 
 from . import kernels
 from .data import Data
@@ -217,7 +218,7 @@ def train(
         return list(_draw(data, model, plan, objective, step, accelerator, compute))
 
     def dropout(step: int) -> int:
-        return stream_seed(plan.seed, step, "dropout") + int(accelerator.process_index)
+        return stream_seed(plan.seed, step, "dropout", block=int(accelerator.process_index))
 
     clock = time.perf_counter()
     for step, parts in enumerate(prefetch(draw, range(start, last)), start):
@@ -335,7 +336,7 @@ def _identity(
 @functools.lru_cache(maxsize=2)  # threads may be in two epochs
 def _order(seed: int, epoch: int, count: int) -> Tensor:
     """Order of the data in an epoch; kept, because drawing it costs as much as a small step."""
-    generator = torch.Generator().manual_seed(stream_seed(seed, epoch, "order"))
+    generator = stream_generator(seed, epoch, "order")
     return torch.randperm(count, generator=generator)
 
 
@@ -357,7 +358,7 @@ def _draw(
     epoch, position = divmod(step, per_epoch)
     everyone = _order(plan.seed, epoch, len(data))[position * plan.batch_size :]
     everyone = everyone[: plan.batch_size]
-    generator = torch.Generator().manual_seed(stream_seed(plan.seed, step, "training"))
+    generator = stream_generator(plan.seed, step, "training")
     uniform = torch.rand(plan.batch_size, generator=generator)
     noise = torch.randn(plan.batch_size, *data.shape, generator=generator)
     mirrored, unlabelled = torch.rand(2, plan.batch_size, generator=generator)

@@ -45,7 +45,7 @@ def integrate_on_grid(
         options.seed, options.first, len(x), shape, dtype=x.dtype, device=x.device
     )
     if brownian is not None:
-        noise = PathNoise(brownian, grid, x)
+        noise = PathNoise(brownian, grid, x, shape)
     times = grid.tolist()
     n = len(times) - 1
     keep = _kept(grid, options)

@@ -1,6 +1,7 @@
 """Random numbers that belong to a sample, and the Brownian paths made of them.
 
-May import from ``shapes`` alone. Read ``streams.py``, then ``brownian.py``.
+May import from ``shapes`` alone. Read ``philox.py`` and ``twister.py`` (from a key to values), then
+``streams.py``, then ``brownian.py``.
 """
 
 from .brownian import BrownianPath

@@ -1,101 +1,53 @@
-r"""Brownian increments (W, H): splitting, merging, and a path for convergence studies.
+"""Brownian paths: one for each sample, asked for any increments in any order.
 
-Over [s, u] with h = |u - s|, W is the increment and
-
-.. math:: H = \frac1h \int_s^u (W_{s,r} - \tfrac{r - s}{h} W)\,dr \sim N(0, h/12)
-
-its space-time area, independent of W. Over two adjacent intervals of lengths h1 and h2,
-
-.. math::
-
-    W = W_1 + W_2, \qquad
-    H = \big[h_1 (H_1 - W_2/2) + h_2 (H_2 + W_1/2)\big]/h,
-
-and conversely, given (W, H), the halves are Gaussian with d = sqrt(h1^3 + h2^3),
-a = h1^(5/2) h2^(1/2) / (2 h d), b = h2^(5/2) h1^(1/2) / (2 h d) and two new standard normals.
-
-References:
-    Foster, Oberhauser & Lyons 2020; Jelincic, Tao, Turner, Cass, Foster & Ni 2024.
+A path is laid out on a grid of equal cells, whose increments are drawn at once and cost nothing
+afterwards; between the points of the grid it is refined by a tree that is computed when it is asked
+for (:mod:`.tree`) and stores nothing. Fixed and adaptive solvers, at any tolerance and in either
+direction of time, see one and the same path.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeVar
+from numbers import Integral
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .bridge import merge, split
+from .stack import BrownianStack
 from .streams import Streams
+from .tree import DEPTH, Floats, Ints, Part, Tree, join
 
-__all__ = ["BrownianPath", "BrownianStack", "PathNoise", "merge", "split"]
+__all__ = ["BrownianPath", "BrownianStack", "PathNoise", "PathStack", "merge", "split"]
 
-
-def merge(
-    w1: Tensor, area1: Tensor, h1: Tensor, w2: Tensor, area2: Tensor, h2: Tensor
-) -> tuple[Tensor, Tensor]:
-    """(W, H) over the union of two adjacent intervals of lengths ``h1``, ``h2`` (broadcast)."""
-    area = (h1 * (area1 - 0.5 * w2) + h2 * (area2 + 0.5 * w1)) / (h1 + h2)
-    return w1 + w2, area
-
-
-_Lengths = TypeVar("_Lengths", Tensor, "np.ndarray")
-
-
-def _bridge(h1: _Lengths, h2: _Lengths) -> tuple[_Lengths, ...]:
-    """Weights of the bridge: of (W, H, z1) in W1, (H, z1, z2) in H1 and (H, z1, z2) in H2."""
-    # In fractions of the union: the cubes of short steps would underflow in single precision.
-    h = h1 + h2
-    r1, r2 = h1 / h, h2 / h
-    root1, root2 = r1**0.5, r2**0.5
-    scale = (h / (r1 * r1 * r1 + r2 * r2 * r2)) ** 0.5
-    a, b = 0.5 * scale * r1 * r1 * root1 * root2, 0.5 * scale * r2 * r2 * root1 * root2
-    c = 3**0.5 / 6 * scale * root1 * root2
-    return r1, 6 * r1 * r2, 2 * (a * r1 + b * r2), r1 * r1, -a, c * r2, r2 * r2, -b, -c * r1
-
-
-def _halves(
-    w: Tensor, area: Tensor, weights: Sequence[Tensor], z1: Tensor, z2: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    w1 = (w * weights[0]).addcmul_(area, weights[1]).addcmul_(z1, weights[2])
-    area1 = (area * weights[3]).addcmul_(z1, weights[4]).addcmul_(z2, weights[5])
-    area2 = (area * weights[6]).addcmul_(z1, weights[7]).addcmul_(z2, weights[8])
-    return w1, area1, w - w1, area2
-
-
-def split(
-    w: Tensor, area: Tensor, h1: Tensor, h2: Tensor, z1: Tensor, z2: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Draw (W1, H1, W2, H2) of two adjacent intervals given (W, H) over their union.
-
-    Args:
-        w: Increment over the union.
-        area: Space-time area over the union.
-        h1: Length of the first interval, broadcasts against ``w``.
-        h2: Length of the second interval.
-        z1: Standard normal values like ``w``.
-        z2: Standard normal values like ``w``, independent of ``z1``.
-    """
-    return _halves(w, area, [v.to(w) for v in _bridge(h1, h2)], z1, z2)
+_LARGEST = 1 << 33  # values of a path's grid
+_MOST_STEPS = 1 << 22
 
 
 class BrownianPath:
-    """One Brownian path per sample on a fine grid, served consistently on every coarser one.
+    """One Brownian path per sample: (W, H) between any two times of its span.
 
     Args:
         t_span: First and last time; the path may be asked in either direction.
-        steps: Intervals of the finest grid.
+        steps: Cells of the grid that is drawn at once. Times on it cost nothing; others are
+            bridged, and rounded to 2^-40 of a cell. The path depends on this number.
         shape: Shape of one sample's increments: the event for additive and diagonal noise,
             ``(channels,)`` for general noise, ones for scalar noise.
         batch: Number of samples.
         seed: Seed.
         first: Index of the first sample.
 
+    Raises:
+        TypeError: If a count, the seed or the index is no whole number.
+        ValueError: If the span is empty or not finite, a count is below 1 or too large, or the
+            seed or the index is outside 0 .. 2^64 - 1.
+
     Examples:
         >>> path = BrownianPath((0.0, 1.0), 8, (2,), batch=3)
-        >>> w, area = path.increment(0.25, 0.75)
+        >>> w, area = path.increment(0.25, 0.7)
         >>> w.shape
         torch.Size([3, 2])
     """
@@ -111,56 +63,173 @@ class BrownianPath:
         first: int = 0,
     ) -> None:
         self.low, self.high = min(t_span), max(t_span)
-        self.steps = steps
-        h = (self.high - self.low) / steps
-        noise = Streams(seed, first, batch, shape, dtype=torch.float64, purpose="brownian")
-        # W and its integral on the fine grid, summed in chunks: few large operations.
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"t_span is two different finite times, got {t_span}")
+        for name, count in (("steps", steps), ("batch", batch)):
+            if isinstance(count, bool) or not isinstance(count, Integral):
+                raise TypeError(f"{name} is a whole number, got {count!r}; write {name}=int(...)")
+        self.steps, self.batch, self.shape = int(steps), int(batch), tuple(shape)
+        values = self.steps * self.batch * math.prod(self.shape)
+        if not (0 < self.steps <= _MOST_STEPS and 0 < self.batch and values <= _LARGEST):
+            raise ValueError(
+                f"a path of {steps} steps for a batch of {batch} needs both to be 1 or more, at "
+                f"most 2^22 steps and 2^33 values in all ({values} here); write fewer steps: times "
+                "between them are bridged"
+            )
+        self._tree = Tree(seed, first, self.batch, self.shape)
+        self._cell = (self.high - self.low) / self.steps
+        self._draw(seed, first)
+
+    def _draw(self, seed: int, first: int) -> None:
+        """W and its integral on the grid, summed in chunks: few large operations."""
+        noise = Streams(
+            seed, first, self.batch, self.shape, dtype=torch.float64, purpose="brownian"
+        )
+        steps, h = self.steps, self._cell
         self._w, self._integral = (
-            [torch.zeros(batch, *shape, dtype=torch.float64, device="cpu")] for _ in range(2)
+            torch.zeros(steps + 1, self.batch, *self.shape, dtype=torch.float64, device="cpu")
+            for _ in range(2)
         )
         for start in range(0, steps, 256):
-            draws = [noise.normal() for _ in range(2 * min(256, steps - start))]
+            stop = min(steps, start + 256)
+            draws = [noise.normal() for _ in range(2 * (stop - start))]
             w = torch.stack(draws[::2]).mul_(h**0.5)
             area = torch.stack(draws[1::2]).mul_((h / 12) ** 0.5).add_(w, alpha=0.5)
-            w[0] += self._w[-1]
+            w[0] += self._w[start]
             w.cumsum_(0)
-            area[0] += self._w[-1]
+            area[0] += self._w[start]
             area[1:] += w[:-1]
             area *= h
-            area[0] += self._integral[-1]
-            self._w += w.unbind()
-            self._integral += area.cumsum_(0).unbind()
+            area[0] += self._integral[start]
+            self._w[start + 1 : stop + 1] = w
+            self._integral[start + 1 : stop + 1] = area.cumsum_(0)
 
-    def _index(self, t: float) -> int:
-        position = (t - self.low) / (self.high - self.low) * self.steps
-        index = round(position)
-        if abs(position - index) > 1e-6 or not 0 <= index <= self.steps:
+    def check(self, batch: int, shape: Sequence[int], t_span: tuple[float, float]) -> None:
+        """Raise a ValueError if a run has other samples or increments, or leaves the span."""
+        if batch != self.batch or tuple(shape) != self.shape:
             raise ValueError(
-                f"t = {t} is not a point of the path's grid of {self.steps} intervals on "
-                f"[{self.low}, {self.high}]; use a uniform grid whose steps divide it"
+                f"the path has a batch of {self.batch} and increments {self.shape}, the run "
+                f"{batch} and {tuple(shape)}; write BrownianPath(t_span, steps, {tuple(shape)}, "
+                f"batch={batch})"
             )
-        return index
+        self.position(np.array(t_span))
 
     def increment(self, s: float, t: float) -> tuple[Tensor, Tensor]:
         """(W, H) from ``s`` to ``t`` in the direction of travel, each ``(batch, *shape)``.
 
+        To the bit the same whatever was asked before. Both are zero where ``s`` is ``t``.
+
         Raises:
-            ValueError: If a time is not on the fine grid.
+            ValueError: If a time is outside the span.
         """
-        i, j = self._index(s), self._index(t)
-        low, high = min(i, j), max(i, j)
-        h = (high - low) * (self.high - self.low) / self.steps
-        w = self._w[high] - self._w[low]
-        area = (self._integral[high] - self._integral[low]) / h - self._w[low] - 0.5 * w
+        low, high = sorted(self.position(np.array([s, t], dtype=np.float64)).tolist())
+        mask = (1 << DEPTH) - 1
+        if low & mask == 0 and high & mask == 0 and low < high:
+            w, area = self._cells(low >> DEPTH, high >> DEPTH)
+        else:
+            everyone = np.arange(self.batch)
+            ends = (np.full_like(everyone, end) for end in (low, high))
+            w, area = self.between(everyone, *ends)
         # The reversed path starts at the other end: its increment changes sign, its area does not.
-        return (w, area) if i < j else (-w, area)
+        return (w, area) if s < t else (-w, area)
+
+    def position(self, times: Floats) -> Ints:
+        """Times in units of 2^-40 of a cell, from the start of the span.
+
+        Raises:
+            ValueError: If one is outside the span.
+        """
+        cells = (times - self.low) / self._cell
+        # What rounding does to the times of a grid.
+        slack = 2.0**-41 + 8 * 2.0**-53 * (
+            self.steps + max(abs(self.low), abs(self.high)) / self._cell
+        )
+        if not np.all((cells >= -slack) & (cells <= self.steps + slack)):
+            raise ValueError(
+                f"the path is known from t = {self.low} to {self.high}, asked at "
+                f"{times[~((cells >= -slack) & (cells <= self.steps + slack))][0]}"
+            )
+        near = np.rint(cells)
+        whole = np.floor(cells)
+        leaf = np.rint((cells - whole) * 2.0**DEPTH).astype(np.int64)
+        fine = (whole.astype(np.int64) << DEPTH) + leaf
+        return np.where(np.abs(cells - near) <= slack, near.astype(np.int64) << DEPTH, fine)
+
+    def _cells(self, low: int, high: int) -> tuple[Tensor, Tensor]:
+        """(W, H) over whole cells, of every sample."""
+        w = self._w[high] - self._w[low]
+        h = (high - low) * self._cell
+        return w, (self._integral[high] - self._integral[low]) / h - self._w[low] - 0.5 * w
+
+    def between(self, sample: Ints, low: Ints, high: Ints) -> tuple[Tensor, Tensor]:
+        """(W, H) of single samples, each over an interval of its own.
+
+        Args:
+            sample: Samples, ``(n,)``.
+            low: Where their intervals start, from :meth:`position`, ``(n,)``.
+            high: Where they end, no smaller.
+
+        Returns:
+            W and H, ``(n, *shape)`` each.
+        """
+        mask = (1 << DEPTH) - 1
+        first, last = low >> DEPTH, high >> DEPTH
+        # The rest of the first cell, or all if it is the last one too; whole cells; and a start.
+        one = ((low & mask) > 0) & (low < high)
+        rest = np.where(one, np.where(first == last, high & mask, 1 << DEPTH), 0)
+        start = first + one
+        two = ((high & mask) > 0) & (start <= last) & (low < high)
+        left = self._inside(sample, first, np.where(one, low & mask, 0), rest)
+        right = self._inside(sample, last, np.zeros_like(high), np.where(two, high & mask, 0))
+        middle = self._whole(sample, start, np.maximum(last, start))
+        w, area, _ = join(join(left, middle), right)
+        shape = (len(sample), *self.shape)
+        return torch.from_numpy(w).reshape(shape), torch.from_numpy(area).reshape(shape)
+
+    def _whole(self, sample: Ints, low: Ints, high: Ints) -> Part:
+        """Over cells ``low .. high - 1``; zeros where there is none."""
+        w, integral = (
+            v.view(self.steps + 1, self.batch, -1).numpy() for v in (self._w, self._integral)
+        )
+        start = w[np.minimum(low, self.steps), sample]
+        gain = w[np.minimum(high, self.steps), sample] - start
+        area = integral[np.minimum(high, self.steps), sample]
+        area = area - integral[np.minimum(low, self.steps), sample]
+        length = (high - low)[:, None]
+        area = area / (np.maximum(length, 1) * self._cell) - start - 0.5 * gain
+        return gain, np.where(length > 0, area, 0.0), (high - low) << DEPTH
+
+    def _inside(self, sample: Ints, cell: Ints, low: Ints, high: Ints) -> Part:
+        """Inside of one cell, from leaf ``low`` to leaf ``high``; zeros where they are equal."""
+        size = math.prod(self.shape)
+        w, area = np.zeros((len(sample), size)), np.zeros((len(sample), size))
+        some = np.flatnonzero(low < high)
+        if len(some):
+            root = self._whole(sample[some], cell[some], cell[some] + 1)[:2]
+            given = (v[some] for v in (sample, cell, low, high))
+            w[some], area[some], _ = self._tree.between(root, self._cell, *given)
+        return w, area, high - low
 
 
 class PathNoise:
-    """Noise source that reads a :class:`BrownianPath` along a grid, step by step."""
+    """Noise source that reads a :class:`BrownianPath` along a grid, step by step.
 
-    def __init__(self, path: BrownianPath, grid: Tensor, like: Tensor) -> None:
+    Args:
+        path: The path.
+        grid: Times of the run, ``(steps + 1,)``.
+        like: The state, whose dtype and device the values take, ``(batch, *event)``.
+        shape: Shape of one sample's increments, the event where left out.
+
+    Raises:
+        ValueError: If the path has other samples or increments, or does not cover the grid.
+    """
+
+    def __init__(
+        self, path: BrownianPath, grid: Tensor, like: Tensor, shape: Sequence[int] | None = None
+    ) -> None:
         self._path, self._times, self._like, self._i = path, grid.tolist(), like, 0
+        event = like.shape[1:] if shape is None else shape
+        path.check(len(like), event, (self._times[0], self._times[-1]))
 
     def normal(self) -> Tensor:
         """W / sqrt(h) of the next interval."""
@@ -172,124 +241,68 @@ class PathNoise:
         self._i += 1
         w, area = self._path.increment(s, t)
         h = abs(t - s)
-        return (w / h**0.5).to(self._like), (area / (h / 12) ** 0.5).to(self._like)
+        return self._cast(w / h**0.5), self._cast(area / (h / 12) ** 0.5)
+
+    def _cast(self, values: Tensor) -> Tensor:
+        return values.to(self._like.dtype).to(self._like.device)
 
 
-class BrownianStack:
-    """Increments for adaptive steps: per sample, a stack of known intervals that lie ahead.
+class PathStack:
+    """A :class:`BrownianPath` for adaptive steps, in the words of :class:`BrownianStack`.
 
-    A step takes fresh increments, or those on top of its sample's stack: all of an interval that
-    is no longer than the step, a bridged share of a longer one. A rejected step puts its
-    increments back. Cost is constant per step; there is no tree and no tolerance.
+    Every sample travels along its own path; a rejected step goes back on it, so that runs of any
+    tolerance follow the same path.
 
-    References:
-        Rackauckas & Nie 2017 (rejection sampling with memory, here with the exact bridge of
-        (W, H)).
+    Args:
+        path: The path.
+        t0: Where every sample starts.
+        t1: Where they are going.
+        dtype: Dtype of the increments.
+        device: Their device.
+
+    Raises:
+        ValueError: If the path does not cover the way.
     """
 
     def __init__(
         self,
-        seed: int,
-        first: int,
-        batch: int,
-        shape: Sequence[int],
+        path: BrownianPath,
+        t0: float,
+        t1: float,
         *,
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        # Samples stop at different steps: blocks are small, a few draws or the few hundred values
-        # that make a call of the generator worth its price.
-        steps = max(1, min(128, 4096 // max(1, 2 * math.prod(shape))))
-        self._streams = Streams(
-            seed,
-            first,
-            batch,
-            (2, *shape),
-            dtype=dtype,
-            device=device,
-            purpose="adaptive",
-            steps=steps,
-        )
-        self._batch = batch
-        # The bookkeeping is a few numbers per sample, for which numpy is several times faster.
-        self._depth = np.zeros(batch, dtype=np.int64)
-        # Level l of sample i is row l batch + i.
-        self._h = np.zeros(batch)
-        self._known = torch.zeros(batch, 2, *shape, dtype=dtype, device=device)
+        path.position(np.array([t0, t1]))
+        self._path, self._dtype, self._device = path, dtype, device
+        self._sign = 1.0 if t0 < t1 else -1.0
+        self._end = t1
+        self._t = np.full(path.batch, float(t0))
+        self._before = self._t.copy()
 
     def take(self, index: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Lengths and (W, H) for steps of at most ``h`` of the samples ``index``.
+        """Lengths and (W, H) for steps of ``h`` of the samples ``index``.
 
         Args:
             index: Samples, ``(n,)``, int64 on the CPU.
-            h: Wanted lengths, ``(n,)``, positive float64 on the CPU.
+            h: Lengths, ``(n,)``, positive float64 on the CPU.
 
         Returns:
-            Lengths ``(n,)``, no longer than wanted, and increments ``(n, 2, *shape)``.
+            The same lengths and increments ``(n, 2, *shape)``.
         """
-        samples, wanted = index.numpy(), h.numpy()
-        depth = self._depth[samples]
-        top = np.maximum(depth - 1, 0) * self._batch + samples
-        length = np.where(depth > 0, self._h[top], np.inf)
-        whole = length <= wanted * (1 + 1e-9)
-        step = torch.from_numpy(np.where(whole, length, wanted))
-        self._depth[samples] = depth - whole
-        draws = np.flatnonzero(~whole)
-        if not len(draws):
-            return step, self._known.index_select(0, self._rows(top))
-        if len(draws) == len(samples):
-            return step, self._new(samples, wanted, top, length)
-        pair = self._new(samples[draws], wanted[draws], top[draws], length[draws])
-        known = self._known.index_select(0, self._rows(top))
-        return step, known.index_copy_(0, self._rows(draws), pair)
-
-    def _new(
-        self, samples: np.ndarray, h: np.ndarray, top: np.ndarray, length: np.ndarray
-    ) -> Tensor:
-        """(W, H) of steps that need new values; what is left of a bridged interval is kept."""
-        pair = self._streams.take(torch.from_numpy(samples))
-        bridged = np.isfinite(length)
-        cut = np.flatnonzero(bridged)
-        if len(cut) < len(samples):
-            scale = np.where(bridged, 1.0, h**0.5)
-            both = np.stack([scale, np.where(bridged, 1.0, scale / 12**0.5)], axis=1)
-            pair.mul_(self._numbers(both.reshape(-1, 2, *[1] * (pair.ndim - 2))))
-        if not len(cut):
-            return pair
-        everyone = len(cut) == len(samples)
-        rows, where = self._rows(cut), self._rows(top[cut])
-        z = pair if everyone else pair.index_select(0, rows)
-        w, area = self._known.index_select(0, where).unbind(1)
-        rest = length[cut] - h[cut]
-        weights = np.stack(_bridge(h[cut], rest))
-        columns = self._numbers(weights.reshape(9, -1, *[1] * (w.ndim - 1))).unbind()
-        w1, area1, w2, area2 = _halves(w, area, columns, *z.unbind(1))
-        self._h[top[cut]] = rest
-        self._known.index_copy_(0, where, torch.stack([w2, area2], dim=1))
-        new = torch.stack([w1, area1], dim=1)
-        return new if everyone else pair.index_copy_(0, rows, new)
+        samples = index.numpy()
+        t = self._t[samples]
+        new = t + self._sign * h.numpy()
+        new = np.minimum(new, self._end) if self._sign > 0 else np.maximum(new, self._end)
+        self._before[samples], self._t[samples] = t, new
+        low, high = (self._path.position(v) for v in (t, new))
+        if self._sign < 0:
+            low, high = high, low
+        w, area = self._path.between(samples, low, high)
+        pair = torch.stack([self._sign * w, area], dim=1)
+        return h, pair.to(self._dtype).to(self._device)
 
     def put_back(self, index: Tensor, h: Tensor, pair: Tensor) -> None:
-        """Return the increments of rejected steps.
-
-        Args:
-            index: Samples whose steps were rejected, ``(n,)``.
-            h: Signed lengths of their steps, ``(n,)``.
-            pair: Their (W, H), ``(n, 2, *shape)``.
-        """
-        if not len(index):
-            return
+        """Go back to where the last steps of the samples ``index`` began."""
         samples = index.numpy()
-        row = self._depth[samples] * self._batch + samples
-        if row.max() >= len(self._h):
-            self._h = np.concatenate([self._h, np.zeros_like(self._h)])
-            self._known = torch.cat([self._known, torch.zeros_like(self._known)])
-        self._h[row] = np.abs(h.numpy())
-        self._known.index_copy_(0, self._rows(row), pair)
-        self._depth[samples] += 1
-
-    def _rows(self, rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(rows).to(self._known.device)
-
-    def _numbers(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(self._known.device, self._known.dtype)
+        self._t[samples] = self._before[samples]

@@ -1,30 +1,42 @@
 r"""Random numbers that belong to a sample, not to a batch.
 
-Sample i of a run draws all its noise from streams of its own, seeded by (seed, i, purpose). The
-same (seed, i) therefore gives the same noise in a batch of 1 or of 64, in chunks, or spread over
-processes, and the global random state is neither read nor written.
+Sample i of a run draws all its noise from streams of its own, named by (seed, i, purpose). The
+same (seed, i) therefore gives the same noise in a batch of 1 or of 64, in chunks, spread over
+processes and on every device, and the global random state is neither read nor written.
 
-A stream is drawn in blocks: one call of the generator fills several steps of one sample, so the
-price of a stream per sample stays near that of one large ``randn``. The size of a block depends on
-the event shape alone, because torch's generators do not give the same values when a draw is split
-differently: 40 values at once are not 20 and 20.
+A stream is drawn in blocks, each from a generator of its own whose state is a hash of (seed, i,
+purpose, block) (:mod:`.philox`, :mod:`.twister`): no two are the same. One call fills several steps
+of one sample, a piece of its block, so that the price of a stream per sample stays near that of one
+large ``randn``. The sizes of the pieces depend on the event shape alone, never on the batch or the
+number of steps: they double from a few steps on, so that a run of few steps wastes little.
+
+Other devices take the numbers of the processor, drawn ahead by a thread while the network runs; or
+their own, which are another stream.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["NoiseSource", "Streams", "rademacher", "three_point"]
+from .philox import Words
+from .twister import Twister, seed_of, twisters
 
-_MASK = (1 << 64) - 1
+__all__ = ["NoiseSource", "Source", "Streams", "rademacher", "stream_seed", "three_point"]
+
+Source = Literal["host", "device"]
+"""Whose numbers a device takes: the processor's, the same everywhere, or its own."""
+
 _THREE_POINT = 0.967421566101701  # the normal quantile of 5/6
-_SMALL_BLOCK, _LARGE_BLOCK, _STEPS = 1024, 16384, 16
+_SMALL_PIECE, _LARGE_PIECE, _STEPS = 1024, 16384, 8
+_FIRST_STEPS, _FIRST_VALUES = 4, 256
+_PIECES = 16  # of a block
 
 
 def three_point(z: Tensor) -> Tensor:
@@ -50,72 +62,50 @@ class NoiseSource(Protocol):
         """Next W / sqrt(h) and H / sqrt(h / 12) of every sample."""
 
 
-def _mix(value: int) -> int:
-    """SplitMix64's finaliser: a bijection of 64-bit integers that looks random."""
-    value = (value + 0x9E3779B97F4A7C15) & _MASK
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
-    return value ^ (value >> 31)
+def stream_seed(seed: int, index: int, purpose: str, *, block: int = 0) -> int:
+    """A seed of 64 bits for generators that take no more, hashed from the whole key.
 
-
-def _mix32(value: int) -> int:
-    """A bijection of 32-bit integers that looks random (Wellons' triple32)."""
-    value ^= value >> 17
-    value = value * 0xED5AD4BB & 0xFFFFFFFF
-    value ^= value >> 11
-    value = value * 0xAC4C1B51 & 0xFFFFFFFF
-    value ^= value >> 15
-    value = value * 0x31848BAB & 0xFFFFFFFF
-    return value ^ (value >> 14)
-
-
-def stream_seed(seed: int, index: int, purpose: str) -> int:
-    """Seed of one sample's stream.
-
-    torch's CPU generator keeps only the low 32 bits of its seed, so a plain hash would give two
-    samples the same noise once in about 65,000 samples. For a fixed (seed, purpose) the low 32 bits
-    are a bijection of the index, which rules that out.
+    torch's own CPU generator keeps 32 bits of it: use
+    :func:`~sdesolve.noise.twister.stream_generator` there.
     """
-    return _seed(_key(seed, purpose), index)
+    return seed_of(Words(seed, index, 1, purpose)(0, 1, block)[0])
 
 
-def _key(seed: int, purpose: str) -> int:
-    key = _mix(seed & _MASK)
-    for byte in purpose.encode():
-        key = _mix(key ^ byte)
-    return key
-
-
-def _seed(key: int, index: int) -> int:
-    low = _mix32(_mix32(index & 0xFFFFFFFF) ^ (key & 0xFFFFFFFF))
-    high = _mix(key ^ index) >> 32
-    return (high << 32 | low) & ((1 << 63) - 1)
-
-
-def stream_seeds(seed: int, first: int, batch: int, purpose: str) -> list[int]:
-    """:func:`stream_seed` of the samples ``first .. first + batch - 1``."""
-    key = _key(seed, purpose)
-    return [_seed(key, first + i) for i in range(batch)]
-
-
-def block_steps(shape: Sequence[int]) -> int:
-    """How many draws of ``shape`` one block holds; depends on nothing else."""
+def piece_steps(shape: Sequence[int]) -> int:
+    """How many draws of ``shape`` a large piece holds; depends on nothing else."""
     values = math.prod(shape)
-    return max(1, max(_SMALL_BLOCK, min(_LARGE_BLOCK, _STEPS * values)) // max(values, 1))
+    return max(1, max(_SMALL_PIECE, min(_LARGE_PIECE, _STEPS * values)) // max(values, 1))
+
+
+def _padded(values: int) -> int:
+    """The next multiple of 16: torch draws the tail of other sizes differently."""
+    return -(-values // 16) * 16
+
+
+def _copy(values: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    # Cast before moving: not every device has float64. A pinned tensor's memory is not used again
+    # before the copy is done: torch's allocator of pinned memory looks after that.
+    return values.to(dtype).to(device, non_blocking=True)
 
 
 class Streams:
     """Standard normal noise for the samples ``first .. first + batch - 1`` of a run.
 
     Args:
-        seed: Seed of the run, any integer.
-        first: Index of the first sample.
+        seed: Seed of the run, 0 .. 2^64 - 1.
+        first: Index of the first sample, 0 .. 2^64 - batch.
         batch: Number of samples.
         shape: Shape of one draw of one sample.
         dtype: float64 values are drawn in float64, all others in float32.
-        device: Where the generators live; the values depend on its type.
-        purpose: Name of the use. Streams of different purposes are independent.
-        steps: Draws in a block, where their number is known and part of the purpose.
+        device: Where the values are wanted.
+        purpose: Name of the use, 1 to 16 bytes. Streams of different purposes are independent.
+        steps: Draws in a piece, where their number is known and part of the purpose.
+        source: ``"host"``: the same values on every device. ``"device"``: the device's own
+            generator, another stream, of which two are the same with probability 2^-64.
+
+    Raises:
+        TypeError: If the seed or the index is no whole number.
+        ValueError: If one is outside its range, or the source is unknown.
 
     Examples:
         >>> alone = Streams(seed=0, first=5, batch=1, shape=(3,))
@@ -135,24 +125,31 @@ class Streams:
         device: torch.device | str = "cpu",
         purpose: str = "path",
         steps: int | None = None,
+        source: Source = "host",
     ) -> None:
+        if source not in get_args(Source):
+            raise ValueError(f'the source of noise is "host" or "device", got {source!r}')
         self.shape = tuple(shape)
         self.dtype = dtype
         self._draw_dtype = torch.float64 if dtype == torch.float64 else torch.float32
         self._device = torch.device(device)
-        self._steps = steps or block_steps(self.shape)
-        self._values = self._steps * math.prod(self.shape)
-        # A multiple of 16: torch draws the tail of other sizes differently.
-        self._row = -(-self._values // 16) * 16
-        self._seeds = stream_seeds(seed, first, batch, purpose)
-        self._generators: list[torch.Generator] = []
+        self._own = source == "device" and self._device.type != "cpu"
+        self._home = self._device if self._own else torch.device("cpu")
+        self._batch, self._size = batch, math.prod(self.shape)
+        self._words = Words(seed, first, batch, purpose)
+        self._steps = steps or piece_steps(self.shape)
+        self._first_steps = max(_FIRST_STEPS, _FIRST_VALUES // max(1, self._size))
+        self._sources: Sequence[Twister] = ()
+        # Pieces of every sample together.
         self._block: Sequence[Tensor] = ()
-        self._next = 0
-        self._left = 0
-        self._next_piece = max(4, 256 // max(1, math.prod(self.shape)))
+        self._piece = self._drawn = self._next = 0
+        self._ahead: Future[Tensor] | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        # Pieces of single samples.
         self._rows: Tensor | None = None
         self._views: Sequence[Tensor] = ()
         self._taken = np.full(batch, self._steps)
+        self._pieces = np.zeros(batch, dtype=np.int64)
 
     def normal(self) -> Tensor:
         """Next draw of every sample, ``(batch, *shape)``."""
@@ -171,68 +168,88 @@ class Streams:
         Every sample advances by itself, so what it draws depends on its own history only. A
         stream serves either :meth:`take` or :meth:`normal`, not both.
         """
-        batch, values = len(self._seeds), math.prod(self.shape)
-        self._seed_generators()
         if self._rows is None:
             self._rows = torch.empty(
-                batch * self._steps, values, dtype=self._draw_dtype, device=self._device
+                self._batch * self._steps, self._size, dtype=self._draw_dtype, device=self._home
             )
-            self._views = self._rows.view(batch, -1).unbind()
+            self._views = self._rows.view(self._batch, -1).unbind()
         samples = index.numpy()
         taken = self._taken[samples]
         empty = taken == self._steps
         if empty.any():
-            self._refill(samples[empty].tolist())
+            self._refill(samples[empty])
             taken[empty] = 0
         self._taken[samples] = taken + 1
-        where = torch.from_numpy(samples * self._steps + taken).to(self._device)
-        draw = self._rows.index_select(0, where)
-        return draw.view(len(index), *self.shape).to(self.dtype)
+        where = torch.from_numpy(samples * self._steps + taken).to(self._home)
+        draw = self._rows.index_select(0, where).view(len(index), *self.shape)
+        return _copy(draw, self._device, self.dtype)
 
-    def _refill(self, samples: list[int]) -> None:
-        """Draw the next block of single samples."""
-        views, generators = self._views, self._generators
-        if self._row == self._values:
-            for i in samples:
-                views[i].normal_(generator=generators[i])
+    def _refill(self, samples: np.ndarray) -> None:
+        """Draw the next piece of single samples."""
+        piece = self._pieces[samples]
+        self._pieces[samples] = piece + 1
+        new = piece % _PIECES == 0
+        if new.any():
+            self._start(samples[new], piece[new] // _PIECES)
+        values = self._steps * self._size
+        if values % 16 == 0:
+            for i in samples.tolist():
+                self._sources[i].normal(self._views[i])
             return
-        whole = torch.empty(self._row, dtype=self._draw_dtype, device=self._device)
-        for i in samples:
-            views[i].copy_(whole.normal_(generator=generators[i])[: self._values])
+        whole = torch.empty(_padded(values), dtype=self._draw_dtype, device=self._home)
+        for i in samples.tolist():
+            self._sources[i].normal(whole)
+            self._views[i].copy_(whole[:values])
 
-    def _seed_generators(self) -> None:
-        if not self._generators:
+    def _start(self, samples: np.ndarray, blocks: np.ndarray) -> None:
+        """Start blocks of single samples, neighbours with the same block together."""
+        if not self._sources:
             # Made at the first draw: equations without noise never pay for them.
-            self._generators = [
-                torch.Generator(self._device).manual_seed(seed) for seed in self._seeds
-            ]
+            self._sources = twisters(self._batch, self._device if self._own else None)
+        cuts = np.flatnonzero((np.diff(samples) != 1) | (np.diff(blocks) != 0)) + 1
+        for run, numbers in zip(np.split(samples, cuts), np.split(blocks, cuts), strict=True):
+            low, count = int(run[0]), len(run)
+            words = self._words(low, count, int(numbers[0]))
+            for source, state in zip(self._sources[low : low + count], words, strict=True):
+                source.fill(state)
+
+    def _draw(self, piece: int, steps: int) -> Tensor:
+        """A piece of every sample, ``(batch, steps * size)``."""
+        if piece % _PIECES == 0:
+            everyone = np.arange(self._batch)
+            self._start(everyone, np.full_like(everyone, piece // _PIECES))
+        values = steps * self._size
+        drawn = torch.empty(
+            self._batch,
+            _padded(values),
+            dtype=self._draw_dtype,
+            device=self._home,
+            pin_memory=self._device.type == "cuda" and not self._own,
+        )
+        for out, source in zip(drawn.unbind(), self._sources, strict=True):
+            source.normal(out)
+        return drawn[:, :values]
 
     def _fill(self) -> None:
-        self._seed_generators()
-        self._block = ()  # its memory serves again
-        steps, values = self._piece()
-        rows = torch.empty(len(self._seeds), values, dtype=self._draw_dtype, device=self._device)
-        for row, generator in zip(rows.unbind(), self._generators, strict=True):
-            row.normal_(generator=generator)
-        drawn = rows[:, : steps * math.prod(self.shape)].to(self.dtype)
-        self._block = drawn.reshape(len(self._seeds), steps, *self.shape).unbind(1)
-        self._next = 0
+        self._block, self._next = (), 0  # its memory serves again
+        steps = self._piece_steps(self._drawn)
+        ahead = self._home.type != self._device.type
+        drawn = self._wait(steps) if ahead else self._draw(self._piece, steps)
+        self._drawn += steps
+        self._piece += 1
+        values = _copy(drawn, self._device, self.dtype)
+        self._block = values.reshape(self._batch, steps, *self.shape).unbind(1)
 
-    def _piece(self) -> tuple[int, int]:
-        """Steps and values to draw next.
+    def _piece_steps(self, drawn: int) -> int:
+        """Draws in the next piece: as many as all before it, so that a short run wastes little."""
+        return min(self._steps, max(self._first_steps, drawn))
 
-        A block on the CPU is drawn in pieces that double, so that a run of few steps wastes little.
-        torch's CPU generator gives the same values in pieces of a multiple of 16 (float32 and
-        float64; tested), its CUDA generator does not.
-        """
-        if self._left == 0:
-            self._left = self._steps
-        values = math.prod(self.shape)
-        unit = 16 // math.gcd(16, values)
-        steps = -(-self._next_piece // unit) * unit
-        if self._device.type != "cpu" or steps >= self._left:
-            steps = self._left
-        self._next_piece = 2 * steps
-        self._left -= steps
-        # The last piece ends with the block's padding.
-        return steps, steps * values + (0 if self._left else self._row - self._values)
+    def _wait(self, steps: int) -> Tensor:
+        """The next piece, drawn ahead; the thread goes on to the one after."""
+        if self._thread is None:
+            # A thread of its own, which ends with it: a shared one would not survive a fork.
+            self._thread = ThreadPoolExecutor(1, "noise")
+        submit, piece = self._thread.submit, self._piece
+        drawn = (self._ahead or submit(self._draw, piece, steps)).result()
+        self._ahead = submit(self._draw, piece + 1, self._piece_steps(self._drawn + steps))
+        return drawn

@@ -69,8 +69,6 @@ def test_a_path_has_the_law_of_its_increments():
     assert stats.kstest((w / 0.5**0.5).flatten().numpy(), "norm").pvalue > 1e-3
     assert stats.kstest((area / (0.5 / 12) ** 0.5).flatten().numpy(), "norm").pvalue > 1e-3
     assert torch.corrcoef(torch.cat([w, area], 1).T)[0, 1].abs() < 4.5 / 4000**0.5
-    with pytest.raises(ValueError, match="uniform grid"):
-        path.increment(0.0, 0.3)
 
 
 def _stack(batch, seed=0, shape=(2,), dtype=torch.float64):

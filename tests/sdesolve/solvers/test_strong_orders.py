@@ -96,9 +96,10 @@ def test_multiplicative_noise(solver, problem):
 @given(alpha=st.floats(-1.0, 1.0), beta=st.floats(0.2, 0.8))
 @settings(max_examples=5)
 def test_geometric_brownian_motion_with_any_parameters(solver, alpha, beta):
+    # Squared errors have heavy tails: with 200 paths one seed in twenty misses by chance.
     problem = problems.geometric(solver.calculus[0], "diagonal", alpha, beta)
-    x0 = torch.tensor(problem.x0, dtype=torch.float64).expand(200, -1)
-    path = _path(problem.sde, (2,), problem.span, paths=200, finest=128)
+    x0 = torch.tensor(problem.x0, dtype=torch.float64).expand(2000, -1)
+    path = _path(problem.sde, (2,), problem.span, paths=2000, finest=128)
     exact = problem.solution(x0, 1.0, path.increment(0.0, 1.0)[0])
     errors = _errors(solver, problem.sde, x0, problem.span, path, exact, (16, 32, 64, 128))
     assert _slope(errors, (16, 32, 64, 128)) > solver.strong_order["diagonal"] - 0.15
@@ -131,8 +132,9 @@ def test_additive_noise(solver, direction):
     On linear problems methods of order 1.5 show 2; here they show what they are. The reference is
     SRA2's own solution on the finest grid; the closed-form problem below anchors it.
     """
-    errors = _errors(solver, *_nonlinear_additive(direction))
-    assert abs(_slope(errors) - solver.strong_order["additive"]) < 0.15
+    grids = (32, 64, 128, 256, 512)  # on coarser ones SRA1 shows 1.65
+    errors = _errors(solver, *_nonlinear_additive(direction), grids)
+    assert abs(_slope(errors, grids) - solver.strong_order["additive"]) < 0.15
 
 
 @pytest.mark.parametrize("solver", ORDER_15, ids=str)
