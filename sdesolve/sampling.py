@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -21,6 +21,7 @@ from .outcome import Solution, Status, report
 from .shapes import column, expand_like
 from .solvers import Heun, Solver
 from .solvers.default import DEFAULT_NFE, default_solver
+from .starts import Start
 
 __all__ = ["sample"]
 
@@ -56,7 +57,10 @@ def sample(
 ) -> Solution:
     """Sample by reversing ``process`` with ``score``, from its prior at T to data at eps.
 
-    Sample i depends on (seed, first + i) only, however the batch is cut.
+    Sample i depends on (seed, first + i) only, however the batch is cut. It begins in the law of
+    x_T as far as that is known: with a reference of the data (``score.reference``)
+    N(alpha mu, alpha^2 C + sigma^2), else the prior of the process. A run that begins below T
+    without one takes data of standard deviation 1/2, and warns where that matters.
 
     Args:
         process: Noising process of the score.
@@ -152,7 +156,7 @@ def sample(
     span, method = _span(equation, method, strength if start is not None else None)
     if denoise and span[1] == 0:
         raise ValueError("a grid that ends at t = 0 ends at the data: leave denoise out")
-    begin = _Start.of(process, shape, span[0], x, start, strength, dtype, device)
+    begin = Start.of(process, score, shape, span[0], x, start, strength, dtype, device)
     solution = integrate_chunks(
         equation,
         shape,
@@ -212,87 +216,6 @@ def _span(
         grid = gridded.default_grid(process, stochastic)
     fine = grid(process, process.T, process.eps, _FINE)
     return (fine[_FINE - max(1, round(strength * _FINE))].item(), process.eps), method
-
-
-@dataclass(frozen=True)
-class _Start:
-    """Where samples begin: given noise, noised data, or the prior."""
-
-    process: Process
-    event: tuple[int, ...]
-    t: float
-    x: Tensor | None
-    data: Tensor | None
-    dtype: torch.dtype
-    device: torch.device
-
-    @classmethod
-    def of(
-        cls,
-        process: Process,
-        shape: tuple[int, ...],
-        t: float,
-        x: Tensor | None,
-        data: Tensor | None,
-        strength: float | None,
-        dtype: torch.dtype | None,
-        device: torch.device | str | None,
-    ) -> _Start:
-        """Check what was given."""
-        if x is not None and data is not None:
-            raise ValueError("x is the noise to start from, start the data: give one of them")
-        if (data is None) != (strength is None):
-            raise ValueError("start and strength go together: write start=image, strength=0.6")
-        if strength is not None and not (isinstance(strength, (int, float)) and 0 < strength <= 1):
-            raise ValueError(f"strength lies in (0, 1], got {strength!r}; 1 is all of the way")
-        for name, value in (("x", x), ("start", data)):
-            if value is None:
-                continue
-            if not isinstance(value, Tensor):
-                raise TypeError(
-                    f"{name} is a tensor, got {type(value).__name__}; write torch.as_tensor({name})"
-                )
-            if tuple(value.shape) != shape:
-                raise ValueError(
-                    f"{name} must have the shape that was asked for, {shape}, got "
-                    f"{tuple(value.shape)}"
-                )
-            if value.is_complex() and dtype is not None:
-                raise TypeError(f"{name} is complex; write {name}.real if that is meant")
-        if dtype is not None and dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"dtype is torch.float32 or torch.float64, got {dtype!r}")
-        given = x if x is not None else data
-        if given is not None:
-            given = given.to(device=device, dtype=dtype)
-            kind, place = given.dtype, given.device
-        else:
-            kind = dtype or torch.get_default_dtype()
-            place = torch.get_default_device() if device is None else torch.device(device)
-        return cls(
-            process,
-            shape[1:],
-            t,
-            given if x is not None else None,
-            given if data is not None else None,
-            kind,
-            place,
-        )
-
-    def rows(self, rows: slice, options: Options) -> Tensor:
-        """Initial states of some samples."""
-        if self.x is not None:
-            return self.x[rows]
-        prior = self.process.prior(self.event, self.t)
-        noise = prior.sample(
-            rows.stop - rows.start,
-            seed=options.seed,
-            first=options.first + rows.start,
-            dtype=self.dtype,
-            device=self.device,
-        )
-        if self.data is None:
-            return noise
-        return self.process.perturb(self.data[rows], self.t, noise / prior.std)
 
 
 def _denoise(solution: Solution, process: Process, score: Score, chunk: Options) -> Solution:

@@ -23,6 +23,7 @@ FLOORS = (
     "correctors",
     "solvers",
     "loop",
+    "starts",
     "sampling",
     "likelihood",
     "latent",

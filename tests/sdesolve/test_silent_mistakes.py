@@ -138,12 +138,11 @@ def test_a_reference_is_measured_on_conditional_scores_too(monkeypatch):
 
 
 def test_a_broken_cache_is_written_anew(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("sdesolve.tuning.paths.PUBLISHED", ("dpmpp-2m",))
     monkeypatch.setattr("sdesolve.tuning.paths.usual_grids", lambda scale: {"Karras": ss.Karras()})
 
     def tune():
-        return ss.tune(PROCESS, SCORE, 2, X, trajectories=16, quick=True)
+        return ss.tune(PROCESS, SCORE, 2, X, trajectories=16, quick=True, cache=tmp_path)
 
     first = tune()
     (file,) = [f for f in tmp_path.rglob("*.pt") if f.is_file()]

@@ -1,4 +1,4 @@
-"""What is kept on the way, callbacks that answer, starts from data, and failures that are errors."""
+"""What is kept on the way, callbacks that answer, starts from data, failures that are errors."""
 
 import copy
 import pickle
