@@ -30,6 +30,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import sdesolve as ss
 from benchmarks import record
 from sdesolve.noise.brownian import BrownianStack
+from sdesolve.noise.streams import Streams
 
 Shape = tuple[int, ...]
 Run = Callable[[], int]
@@ -163,6 +164,23 @@ def ode_runs(shape: Shape = (64, 784), tolerance: float = 1e-5) -> dict[str, Run
     return {"ours": ours, "torchdiffeq": theirs}
 
 
+def noise_runs(shape: Shape, steps: int) -> dict[str, Run]:
+    """Noise that belongs to the sample, from its first draw on, and plain normals."""
+
+    def ours() -> int:
+        noise = Streams(0, 0, shape[0], shape[1:])
+        for _ in range(steps):
+            noise.normal()
+        return steps
+
+    def plain() -> int:
+        for _ in range(steps):
+            torch.randn(shape)
+        return steps
+
+    return {"ours": ours, "randn": plain}
+
+
 def brownian_runs(shape: Shape, attempts: int = 40) -> dict[str, Run]:
     """AdaptiveSDE's noise, every fourth attempt rejected and then bridged, and plain normals.
 
@@ -278,6 +296,14 @@ def measure(repeats: int) -> dict[str, Any]:
             "over_our_euler": _ratios(eulers, "ours, euler"),
             "over_our_sra1": _ratios(others, "ours, SRA1"),
         }
+    result["noise"] = {}
+    for shape, steps in SHAPES.items():
+        times = microseconds(noise_runs(shape, steps), repeats)
+        result["noise"][_shown(shape)] = {
+            "steps": steps,
+            "us_per_step": times,
+            "ours_over_randn": round(times["ours"] / times["randn"], 3),
+        }
     times = microseconds(ode_runs(), repeats)
     result["dopri5"] = {
         "shape": "64x784",
@@ -309,6 +335,8 @@ def _cases() -> Iterator[_Case]:
     for shape, steps in SHAPES.items():
         for name, run in euler_runs(shape, steps).items():
             yield _Case(f"euler {_shown(shape)}", name, run)
+        for name, run in noise_runs(shape, steps).items():
+            yield _Case(f"noise {_shown(shape)}", name, run)
     for name, run in torchsde_runs(TORCHSDE_STEPS[1]).items():
         yield _Case("torchsde 64x2", name, run)
     for name, run in ode_runs().items():
@@ -340,7 +368,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     result = measure(arguments.repeats)
     place.write("speed", result)
-    for name in ("euler", "torchsde", "dopri5", "adaptive_noise", "peak_memory_in_states"):
+    for name in ("euler", "noise", "torchsde", "dopri5", "adaptive_noise", "peak_memory_in_states"):
         print(name, result[name])
     place.finish()
 

@@ -34,7 +34,7 @@ Source = Literal["host", "device"]
 """Whose numbers a device takes: the processor's, the same everywhere, or its own."""
 
 _THREE_POINT = 0.967421566101701  # the normal quantile of 5/6
-_SMALL_PIECE, _LARGE_PIECE, _STEPS = 1024, 16384, 8
+_SMALL_PIECE, _LARGE_PIECE, _STEPS = 1024, 8192, 8
 _FIRST_STEPS, _FIRST_VALUES = 4, 256
 _PIECES = 16  # of a block
 

@@ -64,12 +64,37 @@ def test_the_loop_never_waits_for_the_device(name):
     assert waits(40) == waits(20)
 
 
+@pytest.mark.parametrize("source", ["host", "device"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_noise_belongs_to_the_sample(dtype):
-    together = Streams(0, 0, 6, (3, 5), dtype=dtype, device="cuda")
-    alone = Streams(0, 4, 1, (3, 5), dtype=dtype, device="cuda")
-    for _ in range(100):
+def test_noise_belongs_to_the_sample(dtype, source):
+    together = Streams(0, 0, 6, (3, 5), dtype=dtype, device="cuda", source=source)
+    alone = Streams(0, 4, 1, (3, 5), dtype=dtype, device="cuda", source=source)
+    for _ in range(300):
         assert torch.equal(together.normal()[4:5], alone.normal())
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 32, 32)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_hosts_numbers_arrive_whole_while_the_device_is_busy(dtype, shape):
+    """To the bit, though copies from pinned memory run beside a long queue of other work."""
+    here = Streams(7, 3, 16, shape, dtype=dtype)
+    there = Streams(7, 3, 16, shape, dtype=dtype, device="cuda")
+    busy, kept = torch.randn(2000, 2000, device="cuda"), []
+    for _ in range(200):
+        busy = busy @ busy
+        busy = busy / busy.norm()
+        kept.append(there.normal().clone())
+    assert all(torch.equal(z.cpu(), here.normal()) for z in kept)
+    index = torch.tensor([0, 9])
+    one, other = (Streams(7, 3, 16, shape, dtype=dtype, device=d) for d in ("cpu", "cuda"))
+    for _ in range(40):
+        assert torch.equal(other.take(index).cpu(), one.take(index))
+
+
+@pytest.mark.parametrize("name", ["euler-maruyama", "dpmpp-2m-sde"])
+def test_a_seeds_sample_is_the_processors(name):
+    here, there = _sample(name, "cpu", seed=7), _sample(name, "cuda", seed=7)
+    assert torch.allclose(there.x.cpu(), here.x, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("solver", [ss.EulerMaruyama(), ss.ExponentialAdams(tau=1.0)], ids=str)
