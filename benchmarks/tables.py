@@ -9,7 +9,7 @@ They are of the published results, not of those of a trial.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -24,7 +24,7 @@ SEEN = {"cifar10": " (JPEG-compressed images)"}
 """What has to be said wherever figures of a network appear."""
 
 
-def _order(orders: dict[Noise, float]) -> str:
+def _order(orders: Mapping[Noise, float]) -> str:
     """Orders, with the noise types that share one named together."""
     groups: dict[float, list[str]] = {}
     for noise, order in orders.items():

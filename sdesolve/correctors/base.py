@@ -48,8 +48,10 @@ class Correction(NamedTuple):
 class Corrector(ABC):
     """Moves samples towards p_t at a fixed time."""
 
-    evaluations: int
-    """Function evaluations (NFE) of one correction from a point that was not evaluated yet."""
+    @property
+    @abstractmethod
+    def evaluations(self) -> int:
+        """Function evaluations (NFE) of one correction from a point that was not evaluated yet."""
 
     @property
     @abstractmethod

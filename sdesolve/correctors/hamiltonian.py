@@ -113,7 +113,7 @@ class HMC(Corrector):
             raise ValueError(f'acceptance must be "energy" or "line", got {self.acceptance!r}')
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         """The starting point's and the moves'."""
         return 1 + self.steps * self.leapfrogs * (2 if self.acceptance == "line" else 1)
 

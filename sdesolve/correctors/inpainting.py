@@ -61,7 +61,7 @@ class Inpainting(Corrector):
             raise ValueError(f"steps must be 1 or more, got {self.steps}")
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         """``steps`` times the corrector's."""
         return self.steps * self.corrector.evaluations
 

@@ -97,7 +97,7 @@ class Langevin(Corrector):
         return cls(snr=math.sqrt(epsilon / 2) / sigma_min, steps=steps)
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         """One for each move."""
         return self.steps
 

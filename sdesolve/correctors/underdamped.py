@@ -77,7 +77,7 @@ class UnderdampedLangevin(Corrector):
             raise ValueError(f"steps must be 1 or more, got {self.steps}")
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         """The starting point's and the moves'."""
         return 1 + self.steps
 

@@ -103,10 +103,6 @@ class Adaptive(ABC):
         ValueError: If a tolerance is not positive or max_steps < 1.
     """
 
-    order: ClassVar[float]
-    """Order of the error on ordinary differential equations."""
-    error_order: ClassVar[float]
-    """Power of the step in the error estimate."""
     noise_types: ClassVar[tuple[Noise, ...]]
     """Noise types it solves."""
     calculus: ClassVar[tuple[Calculus, ...]] = ("ito", "stratonovich")
@@ -146,6 +142,16 @@ class Adaptive(ABC):
             )
         if self.max_steps < 1:
             raise ValueError(f"max_steps must be 1 or more, got {self.max_steps}")
+
+    @property
+    @abstractmethod
+    def order(self) -> float:
+        """Order of the error on ordinary differential equations."""
+
+    @property
+    @abstractmethod
+    def error_order(self) -> float:
+        """Power of the step in the error estimate."""
 
     def start(self, problem: Problem, x: Tensor, t: Tensor) -> tuple[Tensor, ...]:
         """First carry.

@@ -77,7 +77,7 @@ class AdaptiveExponential(Adaptive):
         (UniPC, the corrector without a call).
     """
 
-    order: int = 3  # type: ignore[misc]
+    order: int = 3
     reference: Reference = Isotropic(0.25)
     _: KW_ONLY
     rtol: float = 1e-2
@@ -100,7 +100,7 @@ class AdaptiveExponential(Adaptive):
             raise ValueError(f"order is 2, 3 or 4, got {self.order}")
 
     @property
-    def error_order(self) -> float:  # type: ignore[override]
+    def error_order(self) -> float:
         """That of the predictor's local error."""
         return self.order
 

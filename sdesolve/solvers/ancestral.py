@@ -99,7 +99,7 @@ class ReverseDiffusion(_Linear):
 class Ancestral(_Linear):
     """Ancestral sampling of the discrete chain on the grid, DDPM's sampler.
 
-    Cost: one evaluation a step. Order: 1, strong and weak.
+    Cost: one evaluation a step. Order: 1, strong and weak; it solves the reverse SDE only.
 
     Args:
         variance: "posterior" is right for data that are one point, "upper" for data that are white
@@ -113,7 +113,10 @@ class Ancestral(_Linear):
     """
 
     variance: Literal["posterior", "upper"] = "posterior"
+
+    order = 0
     tau = 1.0
+    noise_types: ClassVar[tuple[Noise, ...]] = ("additive",)
 
     def __post_init__(self) -> None:
         if self.variance not in ("posterior", "upper"):

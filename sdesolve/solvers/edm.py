@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -111,7 +112,7 @@ class EDMHeun(Solver):
             raise ValueError(f"churn, noise and between are not negative and in order, got {self}")
 
     @property
-    def tau(self) -> float | None:  # type: ignore[override]
+    def tau(self) -> float | None:
         """Zero without churn."""
         return None if self.churn else 0.0
 
@@ -121,7 +122,7 @@ class EDMHeun(Solver):
         return self.churn > 0
 
     @property
-    def weak_order(self) -> dict[Noise, float]:  # type: ignore[override]
+    def weak_order(self) -> Mapping[Noise, float]:
         """With churn of the right amount; another has a bias that steps do not remove."""
         return {"additive": 2.0} if self.churn and self.noise == 1 else {}
 

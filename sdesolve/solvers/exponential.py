@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -40,13 +41,13 @@ class ExponentialAdams(ExponentialMultistep):
     weak order 2 (1 for order 1) from the exact law at the start.
 
     When to use: 5 to 50 calls, with ``GaussianReference.from_data``; order 2 is the safe choice at
-    8 calls or fewer. With noise, order 2 without corrector: the noise of a step is news that a
-    correction of the step before it cannot use.
+    8 calls or fewer. With noise, order 2 without corrector, which could not use the noise of the
+    new step.
 
     Args:
         order: Evaluations in the predictor, 1 to 4.
-        corrector: Nodes of the corrector including the new evaluation, ``order`` by default; None
-            or 0 for no corrector.
+        corrector: Nodes of the corrector including the new evaluation, 1 to ``order + 1``; by
+            default as many as ``order``; None for no corrector.
         tau: Stochasticity, or a function of time held constant over each step; None takes the
             problem's.
         reference: Gaussian linear part.
@@ -74,8 +75,8 @@ class ExponentialAdams(ExponentialMultistep):
         al. 2023 (SA-Solver); Zheng et al. 2023 (DPM-Solver-v3, a linear part measured per pixel).
     """
 
-    order: int = 3  # type: ignore[misc]
-    corrector: int | None = -1
+    order: int = 3
+    corrector: int | Literal["order"] | None = "order"
     tau: Tau | None = None
     reference: Reference = Isotropic(0.25)
     weight: Weight = "natural"
@@ -92,12 +93,10 @@ class ExponentialAdams(ExponentialMultistep):
             )
         if not (isinstance(self.order, int) and 1 <= self.order <= 4):
             raise ValueError(f"order is 1, 2, 3 or 4, got {self.order}")
-        if self.corrector == -1:
-            object.__setattr__(self, "corrector", self.order)
-        if self.corrector is not None and self.corrector not in range(self.order + 2):
+        if self.corrector not in (None, "order", *range(1, self.order + 2)):
             raise ValueError(
-                f"corrector is None or 1 to order + 1 = {self.order + 1} nodes, got "
-                f"{self.corrector}"
+                f"corrector is a number of nodes from 1 to order + 1 = {self.order + 1}, or None "
+                f"for no corrector; got {self.corrector!r}"
             )
         if self.weight not in ("natural", "noise", "data"):
             raise ValueError(f'weight is "natural", "noise" or "data", got {self.weight!r}')
@@ -105,6 +104,11 @@ class ExponentialAdams(ExponentialMultistep):
             raise ValueError(f"length is positive, or math.inf, got {self.length}")
         if self.final_order is not None and self.final_order < 1:
             raise ValueError(f"final_order is 1 or more, got {self.final_order}")
+
+    @property
+    def corrector_nodes(self) -> int:
+        """``corrector`` as a number; 0 for none."""
+        return self.order if self.corrector == "order" else self.corrector or 0
 
     @property
     def _length(self) -> float:
@@ -117,7 +121,7 @@ class ExponentialAdams(ExponentialMultistep):
             return self.length
         if not self.reference.explains:
             return math.inf
-        return 1.25 if self.corrector else 2.5
+        return 1.25 if self.corrector_nodes else 2.5
 
     def nfe(self, steps: int) -> int:
         """One evaluation a step; none for a teleport."""

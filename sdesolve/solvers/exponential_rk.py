@@ -25,6 +25,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -82,9 +83,9 @@ class ExponentialRungeKutta(LinearMultistep):
         2023 (SEEDS); Hochbruck & Ostermann 2010 (the theory).
     """
 
-    order: int = 2  # type: ignore[misc]
+    order: int = 2
     reference: Reference = Isotropic(0.25)
-    tau: Tau | None = None  # type: ignore[assignment]
+    tau: Tau | None = None
     weight: Weight = "natural"
 
     strong_order: ClassVar[dict[Noise, float]] = {"additive": 1.0}
@@ -98,7 +99,7 @@ class ExponentialRungeKutta(LinearMultistep):
             raise ValueError(f'weight is "natural", "noise" or "data", got {self.weight!r}')
 
     @property
-    def weak_order(self) -> dict[Noise, float]:  # type: ignore[override]
+    def weak_order(self) -> Mapping[Noise, float]:
         """At most two."""
         return {"additive": float(min(self.order, 2))}
 
@@ -108,7 +109,7 @@ class ExponentialRungeKutta(LinearMultistep):
         return callable(self.tau)
 
     @property
-    def spared(self) -> int:  # type: ignore[override]
+    def spared(self) -> int:
         """All but one: the Gaussian step alone ends at sigma = 0."""
         return self.order - 1
 

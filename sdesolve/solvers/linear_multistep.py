@@ -109,9 +109,17 @@ class _State(NamedTuple):
 class LinearMultistep(Solver):
     """A solver whose steps are rows of a table."""
 
-    order = 1
     default_tau = 0.0
-    one_step = False
+
+    @property
+    def order(self) -> int:
+        """Evaluations that a step without correction uses, where a method does not say more: 1."""
+        return 1
+
+    @property
+    def one_step(self) -> bool:
+        """False: it extrapolates from the steps before."""
+        return False
 
     @abstractmethod
     def plan(self, problem: Problem, grid: Tensor) -> Table:

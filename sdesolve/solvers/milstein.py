@@ -81,7 +81,7 @@ class Milstein(Solver):
             raise ValueError(f'of must be "ito" or "stratonovich", got {self.of!r}')
 
     @property
-    def calculus(self) -> tuple[Calculus, ...]:  # type: ignore[override]
+    def calculus(self) -> tuple[Calculus, ...]:
         """As ``of`` says."""
         return (self.of,)
 

@@ -23,8 +23,9 @@ __all__ = ["PredictorCorrector"]
 class PredictorCorrector(Solver):
     """At every grid point, correct towards p_t and then predict the next point.
 
-    Cost: the predictor's evaluations and the corrector's. Orders: the predictor's, as long as the
-    corrector leaves p_t unchanged.
+    Cost: the predictor's evaluations and the corrector's. It declares no order: most correctors
+    have a bias of their own, which more steps do not remove, and their noise is on nobody's path.
+    With one that leaves p_t exactly as it is the weak order is the predictor's.
 
     Args:
         predictor: Any fixed-grid one-step solver. A multistep method extrapolates along the path of
@@ -64,13 +65,15 @@ class PredictorCorrector(Solver):
                 'ExponentialRungeKutta(), or ss.solver("ddim"), "ddpm", "dpm-solver-2", "seeds-2"'
             )
 
+    order = 0
+
     @property
-    def reaches_zero(self) -> bool:  # type: ignore[override]
+    def reaches_zero(self) -> bool:
         """The predictor's; the last point is not corrected."""
         return self.predictor.reaches_zero
 
     @property
-    def spared(self) -> int:  # type: ignore[override]
+    def spared(self) -> int:
         """The predictor's."""
         return self.predictor.spared
 
@@ -80,29 +83,14 @@ class PredictorCorrector(Solver):
         return self.predictor.own_noise
 
     @property
-    def order(self) -> float:  # type: ignore[override]
-        """The predictor's."""
-        return self.predictor.order
-
-    @property
-    def tau(self) -> float | None:  # type: ignore[override]
+    def tau(self) -> Any:  # noqa: ANN401 - as the predictor's
         """The predictor's."""
         return self.predictor.tau
 
     @property
-    def default_tau(self) -> float:  # type: ignore[override]
+    def default_tau(self) -> float:
         """The predictor's."""
         return self.predictor.default_tau
-
-    @property
-    def strong_order(self) -> dict[Noise, float]:  # type: ignore[override]
-        """The predictor's."""
-        return self.predictor.strong_order
-
-    @property
-    def weak_order(self) -> dict[Noise, float]:  # type: ignore[override]
-        """The predictor's."""
-        return self.predictor.weak_order
 
     @property
     def noise_types(self) -> tuple[Noise, ...]:
