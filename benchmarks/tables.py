@@ -38,7 +38,9 @@ def _order(orders: Mapping[Noise, float]) -> str:
 
 def _orders(exact: float, own: float) -> str:
     """Order, and what is left of it from the method's own start to its own end."""
-    return f"{exact:g}" if own == exact else f"{exact:g} ({own:g} with its own start and end)"
+    if own == exact:
+        return samplers.order(exact)
+    return f"{exact:g} ({own:g} including start-up and final steps)"
 
 
 def solvers() -> str:
@@ -47,7 +49,7 @@ def solvers() -> str:
     for name in ss.solver_names():
         solver = ss.solver(name)
         strong, weak, cost = "-", "-", f"{solver.evaluations} an attempt"
-        orders = f"{solver.order:g}"
+        orders = samplers.order(solver.order)
         if isinstance(solver, ss.Solver):
             noisy = solver.own_noise or solver.tau != 0
             orders = _orders(*solver.orders)

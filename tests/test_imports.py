@@ -28,6 +28,7 @@ FLOORS = (
     "latent",
     "tuning",
     "interop",
+    "testing",
 )
 
 
