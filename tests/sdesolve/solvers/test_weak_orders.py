@@ -1,4 +1,4 @@
-"""Beyond the declared orders (test_registered.py): the flow of Gaussian data, and the quadrature."""
+"""Beyond the declared orders (test_registered.py): the flow of Gaussian data; the quadrature."""
 
 import math
 

@@ -104,7 +104,7 @@ def test_no_declaration_of_ours_can_be_raised(right, wrong, check):
     raised = dataclasses.dataclass(frozen=True)(type("Raised", (right,), wrong))()
     kind, *noise = check.split()
     name = "check_ode_order" if kind == "order" else f"check_{kind}_order"
-    with pytest.raises(AssertionError, match="declares .*; measured"):
+    with pytest.raises(AssertionError, match=r"declares .*; measured"):
         getattr(testing, name)(raised, *noise)
 
 
