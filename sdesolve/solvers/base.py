@@ -137,7 +137,7 @@ class Solver(ABC):
 
     @property
     def default_tau(self) -> float:
-        """Stochasticity that :func:`sdesolve.sample` uses when neither says one."""
+        """Stochasticity that :func:`sdesolve.sample` uses if neither it nor the solver has one."""
         return 1.0
 
     @property
@@ -171,7 +171,7 @@ class Solver(ABC):
         return default_grid(process, stochastic)
 
     def rows(self, shape: Sequence[int], low: int, high: int) -> Solver:
-        """The same solver for some samples of a run: it differs where values belong to a sample.
+        """The solver for some samples of a run; another one where values belong to a sample.
 
         Args:
             shape: Shape of the run, ``(batch, *event)``.

@@ -52,8 +52,8 @@ class ExponentialAdams(ExponentialMultistep):
             problem's.
         reference: Gaussian linear part.
         weight: What the residual is divided by before it is interpolated: "natural" (sigma/sqrt(v),
-            data where the reference says little and noise where it says all), "noise" (the
-            noise-to-signal ratio) or "data" (nothing).
+            data where the reference explains little and noise where it explains everything),
+            "noise" (the noise-to-signal ratio) or "data" (nothing).
         length: Correlation length of the residual in log-SNR: with longer steps its extrapolation
             falls back to zero, that is to the reference; infinity is the polynomial of the
             published methods. None means infinity for a reference of variance 0 or infinity, whose
@@ -61,11 +61,12 @@ class ExponentialAdams(ExponentialMultistep):
             and 2.5 without.
         clock: Grid object in whose clock the residual is a polynomial, instead of log-SNR.
         final_order: Largest order of the last step; the step before it may use one more, and so on
-            backwards, the corrector of a step one node more than its predictor. 1 ends with the
-            Gaussian step alone, as published UniPC and SA-Solver do, whose polynomials the last,
-            longest step in log-SNR would break; None, no limit, is what a finite length allows.
-        teleport: The first step of the grid costs no call: the score is taken for the reference's.
-            Exact while the noised data are Gaussian to tolerance, a bias otherwise.
+            backwards, the corrector of a step one node more than its predictor. 1 makes the
+            last step the Gaussian step alone, as in published UniPC and SA-Solver, whose
+            polynomials would break on that step, the longest in log-SNR. None sets no limit, which
+            is safe with a finite length.
+        teleport: The first step of the grid costs no call: the score is taken to be the
+            reference's. Exact while the noised data are Gaussian to tolerance, a bias otherwise.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -88,8 +89,8 @@ class ExponentialAdams(ExponentialMultistep):
     def __post_init__(self) -> None:
         if not isinstance(self.reference, Reference):
             raise TypeError(
-                f"reference is one such as Isotropic(0.25), got {self.reference!r}; for a variance "
-                "write Isotropic(variance)"
+                f"reference must be a Reference such as Isotropic(0.25), got {self.reference!r}; "
+                "for a variance write Isotropic(variance)"
             )
         if not (isinstance(self.order, int) and 1 <= self.order <= 4):
             raise ValueError(f"order is 1, 2, 3 or 4, got {self.order}")

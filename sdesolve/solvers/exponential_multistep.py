@@ -112,10 +112,10 @@ def tabulated(
     problem: Problem,
     grid: Tensor,
 ) -> _Tabulated:
-    """Table of a run, from the cache if everything that it depends on can be known again.
+    """Table of a run, from the cache where possible.
 
-    That is not so where tau is a function, which may give other values the next time, and where the
-    solver or the process has no hash.
+    A table is not cached if tau is a function, which may return other values next time, or if the
+    solver or the process is not hashable.
     """
     equation = problem.reverse(type(solver).__name__)
     key = solver, equation.process, equation.stochasticity, tuple(grid.tolist())
@@ -130,7 +130,8 @@ def tabulated(
 class ExponentialMultistep(LinearMultistep):
     """A multistep method with an exact linear part.
 
-    The first steps use what there is: ``order`` grows from 1, the corrector's nodes from 2.
+    The first steps use the evaluations they have: ``order`` grows from 1, the corrector's nodes
+    from 2.
     """
 
     reference: Reference
@@ -148,7 +149,7 @@ class ExponentialMultistep(LinearMultistep):
 
     @property
     def teleport(self) -> bool:
-        """Whether the first step costs no call, its score being taken for the reference's."""
+        """Whether the first step costs no call, its score being taken to be the reference's."""
         return False
 
     strong_order: ClassVar[dict[Noise, float]] = {"additive": 1.0}
@@ -173,8 +174,8 @@ class ExponentialMultistep(LinearMultistep):
     def weak_order(self) -> Mapping[Noise, float]:
         """Two at most, from the exact law at the start.
 
-        Extrapolation along a noisy path is wrong by O(h) from every single point; over the law of
-        the path what it adds is what the noise within the step takes away.
+        Extrapolation along a noisy path is wrong by O(h) from every single point; averaged
+        over the law of the path, what it adds is what the noise within the step takes away.
         """
         return {"additive": float(min(self.order, 2))}
 
@@ -204,7 +205,7 @@ class ExponentialMultistep(LinearMultistep):
         return self.reference.grid
 
     def plan(self, problem: Problem, grid: Tensor) -> Table:
-        """Tabulate every step, or recall it."""
+        """Tabulate every step, or take the table from the cache."""
         return tabulated(_tabulate, self, self.tau, problem, grid)
 
     def _tau(self, t: float, stochasticity: float) -> float:

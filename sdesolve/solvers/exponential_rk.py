@@ -15,9 +15,9 @@ order  stage points    R / w is interpolated at
 With noise every stretch between two stage points has its own exact noise, so that all stages lie on
 one path.
 
-To start at the beginning of the step is to start at the stage before and take back what the
-residuals brought there. So the stages are rows of the table of ``linear_multistep.py`` on the grid
-of all stage points.
+A stage that starts at the beginning of the step can start at the stage before instead, if it takes
+back what the residuals added there. So the stages are rows of the table of ``linear_multistep.py``
+on the grid of all stage points.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ExponentialRungeKutta(LinearMultistep):
     (1 for order 1). A step to sigma = 0 takes one evaluation and is DDIM's.
 
     When to use: where guidance or thresholding changes the score from one step to the next, which
-    the history of ``ExponentialAdams`` does not survive; otherwise that is better at equal cost.
+    spoils the history of ``ExponentialAdams``; otherwise that is better at equal cost.
 
     Args:
         order: 1, 2 or 3.
@@ -126,7 +126,7 @@ class ExponentialRungeKutta(LinearMultistep):
         return self.reference.grid
 
     def plan(self, problem: Problem, grid: Tensor) -> _StageTable:
-        """Tabulate every stage, or recall it."""
+        """Tabulate every stage, or take the table from the cache."""
         return tabulated(_tabulate, self, self.tau, problem, grid)
 
     def step(

@@ -61,7 +61,7 @@ class Milstein(Solver):
         derivative_free: Replace derivatives by differences over sqrt(h).
 
     Raises:
-        ValueError: If ``of`` is not one of these words.
+        ValueError: If ``of`` is neither of these words.
     """
 
     of: Literal["ito", "stratonovich"] = "ito"

@@ -24,8 +24,8 @@ class PredictorCorrector(Solver):
     """At every grid point, correct towards p_t and then predict the next point.
 
     Cost: the predictor's evaluations and the corrector's. It declares no order: most correctors
-    have a bias of their own, which more steps do not remove, and their noise is on nobody's path.
-    With one that leaves p_t exactly as it is the weak order is the predictor's.
+    have a bias of their own, which more steps do not remove, and their noise is not on the path of
+    the equation. With one that leaves p_t exactly as it is the weak order is the predictor's.
 
     Args:
         predictor: Any fixed-grid one-step solver. A multistep method extrapolates along the path of
@@ -33,7 +33,7 @@ class PredictorCorrector(Solver):
         corrector: Any corrector.
 
     Raises:
-        TypeError: If the predictor is not a fixed-grid solver or the corrector no corrector.
+        TypeError: If either is not what its name says.
         ValueError: If the predictor is a multistep method.
 
     References:
@@ -57,7 +57,9 @@ class PredictorCorrector(Solver):
                 f"{self.predictor!r}"
             )
         if not isinstance(self.corrector, Corrector):
-            raise TypeError(f"a corrector is one such as Langevin(), got {self.corrector!r}")
+            raise TypeError(
+                f"corrector must be a corrector such as Langevin(), got {self.corrector!r}"
+            )
         if not self.predictor.one_step:
             raise ValueError(
                 f"{self.predictor} extrapolates from past evaluations, along a path that a "
