@@ -46,7 +46,7 @@ class Corrector(ABC):
     @property
     @abstractmethod
     def evaluations(self) -> int:
-        """Function evaluations (NFE) of one correction that starts from a point not yet evaluated."""
+        """Function evaluations (NFE) of one correction from a point that is not evaluated yet."""
 
     @property
     @abstractmethod

@@ -108,7 +108,7 @@ class StageTable:
         return k if a == 0 else k.add_(z, alpha=a)
 
     def scaled_drift(self, problem: Problem, i: int, j: int, z: Tensor) -> tuple[Tensor, float]:
-        """The same increment as a tensor and a factor, multiplied only if there is a linear part."""
+        """The same increment as a tensor and a factor, multiplied only with a linear part."""
         if self.linear[i][j] != 0:
             return self.drift(problem, i, j, z), 1.0
         return problem.term(z, self.t[i][j]), self.h[i] * self.gain[i][j]
