@@ -5,8 +5,8 @@
     def test_mine():
         check_solver(Mine())
 
-May import from every room below. Not imported by ``import sdesolve``, and needs no pytest. Read
-``checks.py``, then ``orders.py`` and what it stands on: ``problems.py``, ``gaussian.py``,
+May import from every room below. Not imported by ``import sdesolve``, and needs no pytest.
+Read ``checks.py``, then ``orders.py`` and what it stands on: ``problems.py``, ``gaussian.py``,
 ``mixture.py``, ``quadrature.py``.
 """
 

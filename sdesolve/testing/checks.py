@@ -15,7 +15,9 @@ from ..equations.sde import SDE, Calculus, Equation, Noise
 from ..noise.streams import Streams
 from ..solvers.base import Solver
 from ..solvers.linear_multistep import LinearMultistep
-from . import mixture, orders, problems
+from .mixture import DATA, PROCESS, SPAN
+from .orders import is_generic, ode_orders, sharp_ode_orders, strong_orders, unpinned, weak_orders
+from .problems import forced, rotation
 
 __all__ = [
     "check_declarations",
@@ -156,17 +158,17 @@ def check_ode_order(solver: Solver) -> None:
     """
     if solver.order == 0:
         return
-    solver = orders.unpinned(solver, 0.0)
+    solver = unpinned(solver, 0.0)
     sharp, own = solver.orders
     if isinstance(solver, LinearMultistep):
-        _compare(solver, "order", sharp, orders.sharp_ode_orders(solver))
+        _compare(solver, "order", sharp, sharp_ode_orders(solver))
     else:
         _require(
             sharp == own == solver.order,
             f"{solver!r} declares orders {solver.orders} and order {solver.order:g}; only those of "
             "a LinearMultistep can differ, whose starting values can be given",
         )
-    _compare(solver, "order", own, orders.ode_orders(solver))
+    _compare(solver, "order", own, ode_orders(solver))
 
 
 def check_strong_order(solver: Solver, noise: Noise) -> None:
@@ -176,7 +178,7 @@ def check_strong_order(solver: Solver, noise: Noise) -> None:
         AssertionError: If another order is measured, or the solver fails.
     """
     declared = solver.strong_order[noise]
-    measured = orders.strong_orders(solver, noise)
+    measured = strong_orders(solver, noise)
     _compare(solver, f"strong order for {noise} noise", declared, measured)
 
 
@@ -187,7 +189,7 @@ def check_weak_order(solver: Solver, noise: Noise) -> None:
         AssertionError: If another order is measured, or the solver fails.
     """
     declared = solver.weak_order[noise]
-    measured = orders.weak_orders(solver, noise)
+    measured = weak_orders(solver, noise)
     _compare(solver, f"weak order for {noise} noise", declared, measured)
 
 
@@ -223,20 +225,20 @@ def _hashable(value: object) -> bool:
 
 
 def _span(solver: Solver) -> tuple[float, float]:
-    return (0.0, 1.0) if orders.is_generic(solver) else mixture.SPAN
+    return (0.0, 1.0) if is_generic(solver) else SPAN
 
 
 def _easiest(solver: Solver) -> Problem:
     """A problem that the solver declares it solves, with additive noise if it can."""
     equation: Equation
-    if not orders.is_generic(solver):
-        score = mixture.DATA.score(mixture.PROCESS)
+    if not is_generic(solver):
+        score = DATA.score(PROCESS)
         tau = 1.0 if solver.own_noise else float(solver.tau if solver.tau is not None else 1.0)
-        equation = mixture.PROCESS.reverse(lambda x, t: score(x[:, :1], t).expand_as(x), tau)
+        equation = PROCESS.reverse(lambda x, t: score(x[:, :1], t).expand_as(x), tau)
     elif "additive" in solver.noise_types:
-        equation = problems.forced()
+        equation = forced()
     elif "general" in solver.noise_types:
-        equation = problems.rotation(solver.calculus[0])
+        equation = rotation(solver.calculus[0])
     else:
         equation = SDE(lambda x, t: torch.sin(x) * torch.cos(t))
     return Problem(equation)

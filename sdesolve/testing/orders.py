@@ -25,8 +25,9 @@ from ..solvers.additive import SRA2
 from ..solvers.base import Solver
 from ..solvers.linear_multistep import LinearMultistep
 from ..solvers.runge_kutta import EulerHeun
-from . import mixture, problems
 from .gaussian import final_variance, moments
+from .mixture import PROCESS, SPAN, flow_error, strong_errors, weak_slope
+from .problems import Exact, commuting, forced, geometric, moments_of_linear, rotation, tanh, wave
 from .quadrature import Nodes, piecewise, product_rule
 
 __all__ = [
@@ -76,7 +77,7 @@ def ode_orders(solver: Solver) -> Iterator[tuple[str, float]]:
     """Orders of whole runs on ordinary equations, with the solver's own start and end."""
     if not is_generic(solver):
         steps = (100, 200)
-        errors = [mixture.flow_error(solver, n, LogSNR(), exact_start=False) for n in steps]
+        errors = [flow_error(solver, n, LogSNR(), exact_start=False) for n in steps]
         yield "the probability flow of a mixture under VE", slope(steps, errors)
         return
     ode = SDE(lambda x, t: torch.sin(x) * torch.cos(t))
@@ -91,9 +92,7 @@ def ode_orders(solver: Solver) -> Iterator[tuple[str, float]]:
     if "additive" in solver.noise_types or solver.tau == 0:
         steps = (200, 400) if solver.order < 4 else (50, 100)
         vp = VPSDE()
-        errors = [
-            mixture.flow_error(solver, n, Uniform(), exact_start=False, process=vp) for n in steps
-        ]
+        errors = [flow_error(solver, n, Uniform(), exact_start=False, process=vp) for n in steps]
         yield "the probability flow of a mixture under VP", slope(steps, errors)
 
 
@@ -104,7 +103,7 @@ def sharp_ode_orders(solver: LinearMultistep) -> Iterator[tuple[str, float]]:
     best = 0.0
     # Polynomials in sigma / alpha take longer to show their fourth order.
     for steps in ((64, 128), (256, 512)):
-        errors = [mixture.flow_error(solver, n, LogSNR(), exact_start=True) for n in steps]
+        errors = [flow_error(solver, n, LogSNR(), exact_start=True) for n in steps]
         best = slope(steps, errors)
         if abs(best - solver.orders[0]) < 0.2:
             break
@@ -140,7 +139,7 @@ def _along(
 
 @functools.cache
 def _forced() -> tuple[SDE, Tensor, Tensor]:
-    sde = problems.forced()
+    sde = forced()
     x0 = torch.linspace(-1, 1, PATHS, dtype=torch.float64, device="cpu")[:, None]
     brownian = path((0.0, 1.0), 2048, (1,))
     return sde, x0, solve(sde, x0, (0.0, 1.0), solver=SRA2(), steps=2048, brownian=brownian).x
@@ -149,15 +148,15 @@ def _forced() -> tuple[SDE, Tensor, Tensor]:
 @functools.cache
 def _rotated() -> tuple[Tensor, Tensor]:
     x0 = torch.tensor([1.0, 0.5], dtype=torch.float64, device="cpu").expand(PATHS, -1)
-    sde, brownian = problems.rotation("stratonovich"), path((0.0, 1.0), 8192, (2,))
+    sde, brownian = rotation("stratonovich"), path((0.0, 1.0), 8192, (2,))
     return x0, solve(sde, x0, (0.0, 1.0), solver=EulerHeun(), steps=8192, brownian=brownian).x
 
 
-def _closed_forms(noise: Noise, calculus: Calculus) -> list[problems.Exact]:
+def _closed_forms(noise: Noise, calculus: Calculus) -> list[Exact]:
     if noise == "commutative":
-        return [problems.geometric(calculus, noise), problems.commuting(calculus)]
-    found = [problems.geometric(calculus, noise), problems.tanh(calculus, noise)]
-    return [*found, problems.wave(noise=noise)] if calculus == "ito" else found
+        return [geometric(calculus, noise), commuting(calculus)]
+    found = [geometric(calculus, noise), tanh(calculus, noise)]
+    return [*found, wave(noise=noise)] if calculus == "ito" else found
 
 
 def strong_orders(solver: Solver, noise: Noise) -> Iterator[tuple[str, float]]:
@@ -165,7 +164,7 @@ def strong_orders(solver: Solver, noise: Noise) -> Iterator[tuple[str, float]]:
     if noise == "additive":
         if not is_generic(solver):
             steps = (32, 64, 128, 256)
-            errors = mixture.strong_errors(unpinned(solver, 1.0), steps)
+            errors = strong_errors(unpinned(solver, 1.0), steps)
             yield "the reverse SDE of a mixture", slope(steps, errors)
             return
         sde, x0, exact = _forced()
@@ -175,7 +174,7 @@ def strong_orders(solver: Solver, noise: Noise) -> Iterator[tuple[str, float]]:
     for calculus in solver.calculus:
         if noise == "general":
             x0, exact = _rotated()
-            sde = problems.rotation(calculus, ito_form=calculus == "ito")
+            sde = rotation(calculus, ito_form=calculus == "ito")
             order = _along(solver, sde, x0, exact, 8192, (8, 16, 32, 64, 128))
             yield f"two rotations that do not commute ({calculus})", order
             continue
@@ -201,7 +200,7 @@ def _weak_additive(solver: Solver) -> Iterator[tuple[str, float]]:
     memory = isinstance(solver, LinearMultistep) or not solver.one_step or solver.own_noise
     if memory:
         steps = (100, 200)
-        runs = [final_variance(mixture.PROCESS, solver, mixture.SPAN, n, 1.0) for n in steps]
+        runs = [final_variance(PROCESS, solver, SPAN, n, 1.0) for n in steps]
         yield "the variance of Gaussian data under VE", slope(steps, [abs(v - e) for v, e in runs])
     else:
         # The VE process is narrow: on a wide one the slopes take thousands of steps to settle.
@@ -217,17 +216,17 @@ def _weak_additive(solver: Solver) -> Iterator[tuple[str, float]]:
     if solver.one_step or (isinstance(solver, LinearMultistep) and not solver.own_noise):
         if getattr(solver, "final_order", None) is not None:
             solver = dataclasses.replace(solver, final_order=None)  # type: ignore[type-var]
-        yield "moments of a mixture under VE, of one step", mixture.weak_slope(solver)
+        yield "moments of a mixture under VE, of one step", weak_slope(solver)
 
 
 def _linear(noise: Noise, calculus: Calculus) -> list[tuple[str, SDE, int]]:
     """Linear equations of a noise type, with their dimensions."""
     if noise == "general":
-        return [("moments of two rotations that do not commute", problems.rotation(calculus), 2)]
+        return [("moments of two rotations that do not commute", rotation(calculus), 2)]
     if noise == "commutative":
-        problem = problems.commuting(calculus)
+        problem = commuting(calculus)
         return [(f"moments of {problem.name}", problem.sde, 2)]
-    problem = problems.geometric(calculus, noise)
+    problem = geometric(calculus, noise)
     return [(f"moments of {problem.name}", problem.sde, 1)]
 
 
@@ -236,7 +235,7 @@ def _linear_weak_order(solver: Solver, sde: SDE, dimension: int) -> float:
 
     One step is a random matrix, a function of the draws; its moments are quadrature.
     """
-    first, second = problems.moments_of_linear(sde, dimension)
+    first, second = moments_of_linear(sde, dimension)
     shape = sde.noise_shape((dimension,))
     steps = (64, 128)
     errors: list[tuple[float, float]] = []

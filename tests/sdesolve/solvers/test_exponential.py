@@ -41,7 +41,7 @@ some_grid = st.sampled_from([ss.Sech(), ss.LogSNR(), ss.Karras(), ss.Uniform(), 
 some_solver = st.one_of(
     st.builds(
         lambda order, extra, weight, length: ss.ExponentialAdams(
-            order, max(order + extra, 0), reference=OWN, weight=weight, length=length
+            order, max(order + extra, 0) or None, reference=OWN, weight=weight, length=length
         ),
         st.integers(1, 4),
         st.integers(-2, 1),
