@@ -104,13 +104,15 @@ def local_weak_errors(solver: Solver, h: float, past: int) -> list[float]:
     """
     t = 0.4
     times = [t + 2 * h, t + h, t, t - h][2 - past :]
-    nodes, weights = gauss(28)
-    z, w = (torch.tensor(v, dtype=torch.float64, device="cpu") for v in (nodes, weights))
+    # Many nodes where the score bends, few over the short moves from there.
+    wide, wide_w, z, w = (
+        torch.tensor(v, dtype=torch.float64, device="cpu") for v in (*gauss(56), *gauss(12))
+    )
     problem = Problem(PROCESS.reverse(DATA.score(PROCESS), 1.0))
     draws = draws_of(solver)
     spread = math.sqrt(0.25 + PROCESS.sigma(t) ** 2)
-    start = torch.cat([DATA.means[k] + spread * z for k in range(2)])
-    mass = torch.cat([DATA.weights[k] * w for k in range(2)])
+    start = torch.cat([DATA.means[k] + spread * wide for k in range(2)])
+    mass = torch.cat([DATA.weights[k] * wide_w for k in range(2)])
     axes = torch.meshgrid(start, *[z] * (past + draws), indexing="ij")
     masses = torch.meshgrid(mass, *[w] * (past + draws), indexing="ij")
     x0, *normals = (axis.reshape(-1, 1) for axis in axes)

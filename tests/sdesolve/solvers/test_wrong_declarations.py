@@ -52,8 +52,14 @@ def test_the_right_declarations_pass():
         ({"strong_order": {"additive": 1.5}}, "strong order for additive noise 1.5; measured 1"),
         ({"strong_order": {"additive": 0.5}}, "strong order for additive noise 0.5; measured 1"),
         ({"strong_order": {"additive": 1.0, "diagonal": 2.0}}, "diagonal noise and no weak order"),
-        ({"weak_order": {"additive": 3.0}}, "weak order for additive noise 3; measured 1.9"),
-        ({"weak_order": {"additive": 1.0}}, "weak order for additive noise 1; measured 1.9"),
+        (
+            {"weak_order": {"additive": 3.0}},
+            r"weak order for additive noise 3; measured (1\.9|2\.0)",
+        ),
+        (
+            {"weak_order": {"additive": 1.0}},
+            r"weak order for additive noise 1; measured (1\.9|2\.0)",
+        ),
         (
             {"weak_order": {"additive": 2.0, "general": 1.0}},
             r"weak order for general noise 1; measured -?0\.",
