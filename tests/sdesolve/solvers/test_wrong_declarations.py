@@ -54,11 +54,11 @@ def test_the_right_declarations_pass():
         ({"strong_order": {"additive": 1.0, "diagonal": 2.0}}, "diagonal noise and no weak order"),
         (
             {"weak_order": {"additive": 3.0}},
-            r"weak order for additive noise 3; measured (1\.9|2\.0)",
+            r"weak order for additive noise 3; measured [12]",
         ),
         (
             {"weak_order": {"additive": 1.0}},
-            r"weak order for additive noise 1; measured (1\.9|2\.0)",
+            r"weak order for additive noise 1; measured [12]",
         ),
         (
             {"weak_order": {"additive": 2.0, "general": 1.0}},
