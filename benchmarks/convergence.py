@@ -22,6 +22,8 @@ from torch import Tensor
 import sdesolve as ss
 from benchmarks import record
 from sdesolve.solvers.linear_multistep import LinearMultistep
+from sdesolve.testing.gaussian import moments
+from sdesolve.testing.mixture import weak_slope
 
 NAME = "convergence"
 # Exponential methods and EDM's are measured by tests/sdesolve/test_exponential_orders.py.
@@ -165,8 +167,6 @@ def _with_path(sde: ss.SDE) -> ss.SDE:
 
 def weak() -> list[dict[str, Any]]:
     """Weak error of every solver on the reversal of Gaussian data."""
-    from tests.linear import moments
-
     rows = []
     processes = {"VP": ss.VPSDE(), "sub-VP": ss.SubVPSDE(), "VE": ss.VESDE(0.1, 5.0)}
     for process_name, process in processes.items():
@@ -181,7 +181,7 @@ def weak() -> list[dict[str, Any]]:
                 continue
             errors, nfe = [], []
             for steps in (25, 50, 100, 200, 400, 800):
-                (m, v), (exact_m, exact_v) = moments(  # type: ignore[no-untyped-call]
+                (m, v), (exact_m, exact_v) = moments(
                     process,
                     solver,
                     steps,
@@ -207,13 +207,11 @@ def weak() -> list[dict[str, Any]]:
 
 def weak_nonlinear() -> list[dict[str, Any]]:
     """Measured order of one step on the reversal of a mixture, whose score is not linear."""
-    from tests.mixture import weak_slope
-
     return [
         {
             "solver": name,
             "declared": solver.weak_order["additive"],
-            "measured": round(weak_slope(solver), 3),  # type: ignore[no-untyped-call]
+            "measured": round(weak_slope(solver), 3),
         }
         for name in ss.solver_names()
         if isinstance(solver := ss.solver(name), ss.Solver)

@@ -1,6 +1,6 @@
-"""Published samplers by name: paper, cost, orders and stochasticity, from the registry.
+"""Every solver by name: source, cost, orders and stochasticity, from the registry.
 
-    python -m benchmarks.samplers            # print the table
+    python -m benchmarks.samplers            # print the page
     python -m benchmarks.samplers --write    # docs/samplers.md
 
 Nothing is measured here: the declarations are read off the objects.
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import sdesolve as ss
 from benchmarks import record
-from sdesolve.solvers.registry import paper
+from sdesolve.solvers.registry import source
 
-__all__ = ["cost", "main", "samplers"]
+__all__ = ["cost", "main", "order", "page"]
 
 
 def cost(solver: ss.Solver) -> str:
@@ -24,7 +24,7 @@ def cost(solver: ss.Solver) -> str:
     return f"{each}" if fixed == 0 else f"{each} and {fixed} once"
 
 
-def _object(solver: ss.Solver) -> str:
+def _object(solver: ss.Solver | ss.Adaptive) -> str:
     """The call that makes it, without what is default."""
     given = [
         f"{field.name}={value!r}"
@@ -40,36 +40,54 @@ def _noise(solver: ss.Solver) -> str:
     return "the problem's" if solver.tau is None else f"tau = {solver.tau:g}"
 
 
+def order(value: float) -> str:
+    """An order in a table; a dash where there is none."""
+    return f"{value:g}" if value else "-"
+
+
 def samplers() -> str:
-    """Markdown table of every preset."""
+    """Markdown table of every registered solver with a fixed grid."""
     body = []
     for name in ss.solver_names():
-        source, solver = paper(name), ss.solver(name)
-        if source is None or not isinstance(solver, ss.Solver):
+        solver = ss.solver(name)
+        if not isinstance(solver, ss.Solver):
             continue
-        order, own = solver.orders
         noisy = solver.own_noise or solver.tau != 0
-        strong = f"{solver.strong_order['additive']:g}" if noisy and solver.strong_order else "-"
-        weak = f"{solver.weak_order['additive']:g}" if noisy and solver.weak_order else "-"
-        orders = [f"{order:g}", f"{own:g}"]
-        what = [f"`{name}`", source.rstrip("."), f"`{_object(solver)}`", cost(solver)]
-        body.append([*what, *orders, _noise(solver), strong, weak])
+        strong, weak = (
+            order(orders.get("additive", 0) if noisy else 0)
+            for orders in (solver.strong_order, solver.weak_order)
+        )
+        what = [f"`{name}`", source(name).rstrip("."), f"`{_object(solver)}`", cost(solver)]
+        body.append([*what, *map(order, solver.orders), _noise(solver), strong, weak])
     head = ["name", "source", "object", "NFE a step", "order", "with its start and end"]
     return record.table([*head, "stochasticity", "strong", "weak"], body)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write the page."""
-    place = record.place(record.parser(__doc__).parse_args(argv))
-    table = samplers()
-    text = f"""# Samplers by name
+def adaptive() -> str:
+    """Markdown table of every registered adaptive solver."""
+    body = []
+    for name in ss.solver_names():
+        solver = ss.solver(name)
+        if isinstance(solver, ss.Adaptive):
+            noises = ", ".join(solver.noise_types)
+            what = [f"`{name}`", source(name).rstrip("."), f"`{_object(solver)}`"]
+            body.append([*what, f"{solver.evaluations}", order(solver.order), noises])
+    head = ["name", "source", "object", "NFE an attempted step", "order", "noise"]
+    return record.table(head, body)
 
-`ss.solver(name)` makes the object; `python -m benchmarks.samplers --write` made this page. The
-orders are declarations that `tests/sdesolve/test_exponential_orders.py` measures: first with exact
-starting values, without a rule for the last steps and in the method's own uniform clock, then as
-published. Every formula is written out independently in `tests/published`.
 
-{table}
+def page() -> str:
+    """The whole page."""
+    return f"""# Solvers by name
+
+`ss.solver(name)` makes the object and `ss.register(name, factory, source=...)` adds your own;
+`python -m benchmarks.samplers --write` made this page. Orders are declarations, which
+`tests/sdesolve/solvers/test_registered.py` measures for every name by `sdesolve.testing`: first
+with exact starting values, without a rule for the last steps and in the method's own uniform clock,
+then as published; strong and weak ones here for additive noise, in the README for every noise type.
+Every formula of a published diffusion sampler is written out independently in `tests/published`.
+
+{samplers()}
 
 - A DDIM step starts every multistep method, which makes it second-order over a whole run.
 - `dpmpp-3m` and `dpmpp-3m-sde` are the exact third-order integrals. The published third-order
@@ -85,9 +103,19 @@ published. Every formula is written out independently in `tests/published`.
 - Weak orders hold from the exact law at the start. EDM's churn has weak order 2 with S_noise = 1,
   Restart with that and inner steps that grow with the outer ones; as published neither has any.
 - "Its own" stochasticity is set by the method; `stochasticity=0` switches it off.
+
+## Adaptive solvers
+
+{adaptive()}
 """
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the page."""
+    place = record.place(record.parser(__doc__).parse_args(argv))
+    text = page()
     place.page("samplers.md", text)
-    print(table)
+    print(text)
     place.finish()
 
 

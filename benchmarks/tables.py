@@ -9,7 +9,7 @@ They are of the published results, not of those of a trial.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -24,7 +24,7 @@ SEEN = {"cifar10": " (JPEG-compressed images)"}
 """What has to be said wherever figures of a network appear."""
 
 
-def _order(orders: dict[Noise, float]) -> str:
+def _order(orders: Mapping[Noise, float]) -> str:
     """Orders, with the noise types that share one named together."""
     groups: dict[float, list[str]] = {}
     for noise, order in orders.items():
@@ -38,7 +38,9 @@ def _order(orders: dict[Noise, float]) -> str:
 
 def _orders(exact: float, own: float) -> str:
     """Order, and what is left of it from the method's own start to its own end."""
-    return f"{exact:g}" if own == exact else f"{exact:g} ({own:g} with its own start and end)"
+    if own == exact:
+        return samplers.order(exact)
+    return f"{exact:g} ({own:g} including start-up and final steps)"
 
 
 def solvers() -> str:
@@ -47,7 +49,7 @@ def solvers() -> str:
     for name in ss.solver_names():
         solver = ss.solver(name)
         strong, weak, cost = "-", "-", f"{solver.evaluations} an attempt"
-        orders = f"{solver.order:g}"
+        orders = samplers.order(solver.order)
         if isinstance(solver, ss.Solver):
             noisy = solver.own_noise or solver.tau != 0
             orders = _orders(*solver.orders)

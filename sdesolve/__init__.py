@@ -16,10 +16,11 @@ from .closed_forms.gaussian import Gaussian
 from .closed_forms.mixture import GaussianMixture
 from .correctors import HMC, MALA, Corrector, Inpainting, Langevin, UnderdampedLangevin
 from .equations.discrete import DDPM, SMLD
+from .equations.problem import Problem, Step
 from .equations.process import Process, ReverseSDE
 from .equations.processes import EDM, VESDE, VPSDE, ExponentialVESDE, SubVPSDE
 from .equations.sde import SDE
-from .grids import Cosine, Density, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
+from .grids import Cosine, Density, Grid, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
 from .interop import Torchdiffeq, Torchsde
 from .latent import decode, encode, interpolate, temperature
 from .likelihood import dequantise
@@ -32,6 +33,7 @@ from .loop.chains import Chain, chain
 from .loop.integrate import solve
 from .loop.stepper import Stepper, stepper
 from .noise.brownian import BrownianPath
+from .noise.streams import NoiseSource
 from .outcome import (
     NotFiniteWarning,
     Outcome,
@@ -55,12 +57,14 @@ from .solvers import (
     SRA2,
     SRA3,
     SRIW1,
+    Adaptive,
     AdaptiveExponential,
     AdaptiveODE,
     AdaptiveSDE,
     Ancestral,
     Annealed,
     DPMSolverMultistep,
+    Drift,
     EDMHeun,
     EulerHeun,
     EulerMaruyama,
@@ -77,6 +81,7 @@ from .solvers import (
     ShARK,
     Solver,
     UniPC,
+    register,
     solver,
     solver_names,
 )
@@ -101,6 +106,7 @@ __all__ = [
     "SRIW1",
     "VESDE",
     "VPSDE",
+    "Adaptive",
     "AdaptiveExponential",
     "AdaptiveODE",
     "AdaptiveSDE",
@@ -113,6 +119,7 @@ __all__ = [
     "DPMSolverMultistep",
     "Density",
     "DensityPath",
+    "Drift",
     "EDMHeun",
     "EmpiricalScore",
     "EulerHeun",
@@ -126,6 +133,7 @@ __all__ = [
     "GaussianMixture",
     "GaussianReference",
     "GottaGoFast",
+    "Grid",
     "Heun",
     "HutchPlusPlus",
     "Hutchinson",
@@ -138,9 +146,11 @@ __all__ = [
     "MeasuredReference",
     "Midpoint",
     "Milstein",
+    "NoiseSource",
     "NotFiniteWarning",
     "Outcome",
     "PredictorCorrector",
+    "Problem",
     "Process",
     "Quadratic",
     "Reference",
@@ -153,6 +163,7 @@ __all__ = [
     "Solver",
     "SpectralReference",
     "Status",
+    "Step",
     "Stepper",
     "SubVPSDE",
     "Theta",
@@ -177,6 +188,7 @@ __all__ = [
     "log_likelihood",
     "metrics",
     "reference_from_score",
+    "register",
     "sample",
     "scores",
     "solve",

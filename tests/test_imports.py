@@ -29,6 +29,7 @@ FLOORS = (
     "latent",
     "tuning",
     "interop",
+    "testing",
 )
 
 

@@ -11,18 +11,18 @@ from torch import Tensor
 from ..equations.problem import Problem
 from ..noise.streams import NoiseSource
 
-__all__ = ["Correction", "Corrector", "Info", "Levels", "levels"]
+__all__ = ["Correction", "Corrector", "Dynamics", "Info", "Levels", "Point"]
 
 
 class Info(NamedTuple):
-    """What a kernel says about its last correction, per sample."""
+    """What a kernel reports about its last correction, per sample."""
 
     acceptance: Tensor
     """Mean probability of acceptance over the moves, ``(batch,)``; 1 for unadjusted kernels."""
     accepted: Tensor
     """Moves that were accepted, ``(batch,)``, int64."""
     step: Tensor
-    """Step size of the last move, ``(batch,)``; each kernel says of what."""
+    """Step size of the last move, ``(batch,)``, in the sense that each kernel documents."""
 
 
 class Levels(NamedTuple):
@@ -30,11 +30,6 @@ class Levels(NamedTuple):
 
     t: list[float]
     sigma: list[float]
-
-
-def levels(problem: Problem, grid: Tensor, user: str) -> Levels:
-    """Tabulate the noise levels of the process that ``user`` corrects for."""
-    return Levels(grid.tolist(), problem.reverse(user).process.sigma(grid).tolist())
 
 
 class Correction(NamedTuple):
@@ -48,8 +43,10 @@ class Correction(NamedTuple):
 class Corrector(ABC):
     """Moves samples towards p_t at a fixed time."""
 
-    evaluations: int
-    """Function evaluations (NFE) of one correction from a point that was not evaluated yet."""
+    @property
+    @abstractmethod
+    def evaluations(self) -> int:
+        """Function evaluations (NFE) of one correction from a point that is not evaluated yet."""
 
     @property
     @abstractmethod
@@ -77,13 +74,48 @@ class Corrector(ABC):
         """
 
     def close(self, problem: Problem, plan: Any, i: int, x: Tensor, noise: NoiseSource) -> Tensor:  # noqa: ANN401
-        """What is left to do at the last grid point ``i``, where nothing is corrected; no call."""
+        """Finish at the last grid point ``i``, which is not corrected; makes no call."""
         return x
 
     def rows(self, shape: Sequence[int], low: int, high: int) -> Corrector:
-        """The same corrector for some samples of a run; as :meth:`sdesolve.solvers.Solver.rows`."""
+        """The corrector for some samples of a run; as :meth:`sdesolve.solvers.Solver.rows`."""
         return self
 
     def freeze(self, state: Any) -> Any:  # noqa: ANN401
-        """State with its adaptation ended, so that the kernel stays the same from here on."""
+        """State with adaptation ended, so that the kernel no longer changes."""
         return state
+
+
+class Point(NamedTuple):
+    """A state at grid point ``level``, evaluated."""
+
+    level: int
+    x: Tensor
+    score: Tensor
+    energy: Tensor | None = None
+
+
+class Dynamics(Corrector):
+    """A corrector of ``steps`` moves, each from an evaluated point to the next one."""
+
+    steps: int
+
+    @property
+    def moves(self) -> int:
+        """``steps``."""
+        return self.steps
+
+    def plan(self, problem: Problem, grid: Tensor) -> Levels:
+        """Noise level at every grid point."""
+        process = problem.reverse(type(self).__name__).process
+        return Levels(grid.tolist(), process.sigma(grid).tolist())
+
+    def evaluate(self, problem: Problem, plan: Levels, i: int, x: Tensor) -> Point:
+        """The score at ``x``; one call."""
+        return Point(i, x, problem.term(x, plan.t[i]))
+
+    def start(self, problem: Problem, plan: Levels, i: int, x: Tensor, last: Point | None) -> Point:
+        """Where the last correction ended, if ``x`` is that very tensor; else one call."""
+        if last is not None and last.level == i and last.x is x:
+            return last
+        return self.evaluate(problem, plan, i, x)

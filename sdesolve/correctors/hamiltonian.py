@@ -21,7 +21,7 @@ probability of MALA,
 log p(y) - log p(x) is the difference of two energies where the score has one. For a score alone it
 is the line integral of s along the path, by Simpson's rule on each segment, at one more evaluation
 a leapfrog step. The trapezoidal rule would cost nothing and is exact on Gaussians, but elsewhere
-its error, |y - x|^3, is as large as the one that acceptance is to remove; Simpson's is |y - x|^5.
+its error, |y - x|^3, is as large as the error that acceptance is to remove; Simpson's is |y - x|^5.
 That too is a bias where a step is long beside the structure of p, as from one narrow mode to
 another: acceptance by the line integral is exact for scores of degree three along the path only. A
 network that is not a gradient has no density of its own and the result depends on the path.
@@ -42,21 +42,14 @@ from torch import Tensor
 from ..equations.problem import Problem
 from ..noise.streams import NoiseSource
 from ..shapes import column
-from .base import Correction, Corrector, Info, Levels, levels
+from .base import Correction, Dynamics, Info, Levels, Point
 from .step_size import StepSize
 
 __all__ = ["HMC", "MALA"]
 
 
-class _Point(NamedTuple):
-    x: Tensor
-    score: Tensor
-    energy: Tensor | None
-
-
 class _State(NamedTuple):
-    level: int
-    point: _Point
+    point: Point
     step: StepSize
 
 
@@ -65,7 +58,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class HMC(Corrector):
+class HMC(Dynamics):
     """Hamiltonian Monte Carlo: distant moves in many dimensions.
 
     With the energy and a step that does not adapt (``target=None``, or frozen after the warm-up of
@@ -84,7 +77,7 @@ class HMC(Corrector):
             by Simpson's rule.
 
     Raises:
-        ValueError: If a number is out of range or the word is not known.
+        ValueError: If a number is out of range or ``acceptance`` is neither of these words.
 
     References:
         Neal 2011.
@@ -113,18 +106,9 @@ class HMC(Corrector):
             raise ValueError(f'acceptance must be "energy" or "line", got {self.acceptance!r}')
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         """The starting point's and the moves'."""
         return 1 + self.steps * self.leapfrogs * (2 if self.acceptance == "line" else 1)
-
-    @property
-    def moves(self) -> int:
-        """``steps``."""
-        return self.steps
-
-    def plan(self, problem: Problem, grid: Tensor) -> Levels:
-        """Noise level at every grid point."""
-        return levels(problem, grid, type(self).__name__)
 
     def correct(
         self,
@@ -137,34 +121,32 @@ class HMC(Corrector):
     ) -> Correction:
         """``steps`` moves at grid point ``i``; the step size of the info is epsilon."""
         size = StepSize.start(self.step, x) if state is None else state.step
-        if state is not None and state.level == i and state.point.x is x:
-            point = state.point
-        else:
-            point = self._evaluate(problem, x, plan.t[i])
+        point = self.start(problem, plan, i, x, None if state is None else state.point)
         total = torch.zeros_like(size.log)
         count = torch.zeros_like(size.log, dtype=torch.int64)
         for _ in range(self.steps):
             step = size.log.exp() * plan.sigma[i]
-            point, acceptance, accepted = self._move(problem, plan.t[i], point, step, noise)
+            point, acceptance, accepted = self._move(problem, plan, point, step, noise)
             total, count = total + acceptance, count + accepted
             if self.target is not None:
                 size = size.update(acceptance, self.target)
         info = Info(total / self.steps, count, step)
-        return Correction(point.x, _State(i, point, size), info)
+        return Correction(point.x, _State(point, size), info)
 
     def freeze(self, state: _State | None) -> _State | None:
         """The averaged step sizes, kept from here on."""
         return None if state is None else state._replace(step=state.step.freeze())
 
-    def _evaluate(self, problem: Problem, x: Tensor, t: float) -> _Point:
+    def evaluate(self, problem: Problem, plan: Levels, i: int, x: Tensor) -> Point:
+        """The score at ``x`` and, if moves are accepted by it, the energy; one call."""
         if self.acceptance == "line":
-            return _Point(x, problem.term(x, t), None)
-        energy, score = problem.energy(x, t, type(self).__name__)
-        return _Point(x, score, energy)
+            return super().evaluate(problem, plan, i, x)
+        energy, score = problem.energy(x, plan.t[i], type(self).__name__)
+        return Point(i, x, score, energy)
 
     def _move(
-        self, problem: Problem, t: float, start: _Point, step: Tensor, noise: NoiseSource
-    ) -> tuple[_Point, Tensor, Tensor]:
+        self, problem: Problem, plan: Levels, start: Point, step: Tensor, noise: NoiseSource
+    ) -> tuple[Point, Tensor, Tensor]:
         """One move: where it ends, acceptance probabilities, and whether it was accepted."""
         v = w = noise.normal()
         epsilon = column(step, v)
@@ -172,9 +154,9 @@ class HMC(Corrector):
         for _ in range(self.leapfrogs):
             w = w + 0.5 * epsilon * point.score
             way = epsilon * w
-            following = self._evaluate(problem, point.x + way, t)
+            following = self.evaluate(problem, plan, start.level, point.x + way)
             if self.acceptance == "line":
-                middle = problem.term(point.x + 0.5 * way, t)
+                middle = problem.term(point.x + 0.5 * way, plan.t[start.level])
                 rise = rise + _dot(way, point.score + 4 * middle + following.score) / 6
             w = w + 0.5 * epsilon * following.score
             point = following
@@ -190,7 +172,8 @@ class HMC(Corrector):
         energy = None
         if start.energy is not None and point.energy is not None:
             energy = torch.where(accepted, point.energy, start.energy)
-        ended = _Point(
+        ended = Point(
+            start.level,
             torch.where(chosen, point.x, start.x),
             torch.where(chosen, point.score, start.score),
             energy,

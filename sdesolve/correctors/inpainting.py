@@ -40,7 +40,7 @@ class Inpainting(Corrector):
     Args:
         corrector: What moves the samples; its own ``steps`` are moves between two replacements.
         known: Values y, ``(*event)``, or a row for each sample of the run, ``(batch, *event)``, of
-            which chunks take theirs; those under a zero mask do not matter.
+            which chunks take theirs; those where the mask is zero are ignored.
         mask: True or 1 where y is known; as ``known``. Axes may have length one in both.
         steps: Corrections, each followed by a replacement, at one noise level.
 
@@ -61,7 +61,7 @@ class Inpainting(Corrector):
             raise ValueError(f"steps must be 1 or more, got {self.steps}")
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         """``steps`` times the corrector's."""
         return self.steps * self.corrector.evaluations
 
@@ -126,7 +126,7 @@ def _rows(name: str, value: Tensor, shape: Sequence[int], low: int, high: int) -
     sizes = zip(reversed(value.shape), reversed(shape), strict=False)
     if value.ndim > len(shape) or any(n not in (1, wanted) for n, wanted in sizes):
         raise ValueError(
-            f"{name} has one event {tuple(shape[1:])} for all samples, or one row for each sample "
-            f"of the run, {tuple(shape)}, got {tuple(value.shape)}"
+            f"{name} must be one event {tuple(shape[1:])} for all samples, or one row for each "
+            f"sample of the run, {tuple(shape)}; got {tuple(value.shape)}"
         )
     return value[low:high] if value.ndim == len(shape) and len(value) > 1 else value

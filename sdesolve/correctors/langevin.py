@@ -46,7 +46,7 @@ class Langevin(Corrector):
             Samples then depend on their batch mates.
 
     Raises:
-        ValueError: If the ratio is not positive, steps < 1, or the options do not go together.
+        ValueError: If the ratio is not positive, steps < 1, or the options are incompatible.
 
     References:
         Song et al. 2021, algorithms 4 and 5; Parisi 1981.
@@ -62,8 +62,8 @@ class Langevin(Corrector):
             raise ValueError(f"snr must be positive, got {self.snr}; 0.16 is published for images")
         if self.steps < 1:
             raise ValueError(
-                f"steps must be 1 or more, got {self.steps}; without corrector use the predictor "
-                "alone"
+                f"steps must be 1 or more, got {self.steps}; without a corrector use the "
+                "predictor alone"
             )
         if self.norm not in ("expected", "sample"):
             raise ValueError(f'norm must be "expected" or "sample", got {self.norm!r}')
@@ -97,7 +97,7 @@ class Langevin(Corrector):
         return cls(snr=math.sqrt(epsilon / 2) / sigma_min, steps=steps)
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         """One for each move."""
         return self.steps
 

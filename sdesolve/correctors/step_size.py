@@ -44,7 +44,7 @@ class StepSize(NamedTuple):
         return cls(log, log, 0, True)
 
     def update(self, acceptance: Tensor, target: float) -> StepSize:
-        """Learn from the acceptance probabilities ``(batch,)`` of one move."""
+        """Adapt to the acceptance probabilities ``(batch,)`` of one move."""
         if not self.adapting:
             return self
         m = self.updates + 1
@@ -52,5 +52,5 @@ class StepSize(NamedTuple):
         return StepSize(log, torch.lerp(self.average, log, m**-0.75), m, True)
 
     def freeze(self) -> StepSize:
-        """The averaged step sizes, from now on for good."""
+        """The averaged step sizes, fixed from now on."""
         return self._replace(log=self.average, adapting=False)

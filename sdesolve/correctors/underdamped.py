@@ -30,20 +30,18 @@ from torch import Tensor
 
 from ..equations.problem import Problem
 from ..noise.streams import NoiseSource
-from .base import Correction, Corrector, Info, Levels, levels
+from .base import Correction, Dynamics, Info, Levels, Point
 
 __all__ = ["UnderdampedLangevin"]
 
 
 class _State(NamedTuple):
-    level: int
-    x: Tensor
+    point: Point
     v: Tensor
-    score: Tensor
 
 
 @dataclass(frozen=True)
-class UnderdampedLangevin(Corrector):
+class UnderdampedLangevin(Dynamics):
     """Langevin dynamics with inertia, by the BAOAB splitting.
 
     Cost: an evaluation of the starting point and one for each move. Velocities are kept from one
@@ -77,18 +75,9 @@ class UnderdampedLangevin(Corrector):
             raise ValueError(f"steps must be 1 or more, got {self.steps}")
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         """The starting point's and the moves'."""
         return 1 + self.steps
-
-    @property
-    def moves(self) -> int:
-        """``steps``."""
-        return self.steps
-
-    def plan(self, problem: Problem, grid: Tensor) -> Levels:
-        """Noise level at every grid point."""
-        return levels(problem, grid, "UnderdampedLangevin")
 
     def correct(
         self,
@@ -100,19 +89,17 @@ class UnderdampedLangevin(Corrector):
         noise: NoiseSource,
     ) -> Correction:
         """``steps`` moves at grid point ``i``; the step size of the info is h."""
-        t, h = plan.t[i], self.step * plan.sigma[i]
+        h = self.step * plan.sigma[i]
         keep = math.exp(-self.friction * self.step)
         fresh = math.sqrt(-math.expm1(-2 * self.friction * self.step))
         v = noise.normal() if state is None else state.v
-        known = state is not None and state.level == i and state.x is x
-        score = state.score if state is not None and known else problem.term(x, t)
+        point = self.start(problem, plan, i, x, None if state is None else state.point)
         for _ in range(self.steps):
-            v = v.add(score, alpha=0.5 * h)
-            x = x.add(v, alpha=0.5 * h)
+            v = v.add(point.score, alpha=0.5 * h)
+            x = point.x.add(v, alpha=0.5 * h)
             v = (keep * v).add_(noise.normal(), alpha=fresh)
-            x = x.add(v, alpha=0.5 * h)
-            score = problem.term(x, t)
-            v = v.add(score, alpha=0.5 * h)
+            point = self.evaluate(problem, plan, i, x.add(v, alpha=0.5 * h))
+            v = v.add(point.score, alpha=0.5 * h)
         one = x.new_ones(len(x))
         info = Info(one, torch.full_like(one, self.steps).long(), h * one)
-        return Correction(x, _State(i, x, v, score), info)
+        return Correction(point.x, _State(point, v), info)

@@ -2,11 +2,13 @@
 
 May import from ``correctors`` and below. Read ``base.py`` (what a fixed-grid solver is),
 ``euler.py`` (the smallest), ``runge_kutta.py``, ``exponential.py`` and what it stands on,
-``adaptive.py`` (what an adaptive solver is), then ``registry.py`` (their names).
+``adaptive.py`` (what an adaptive solver is), then ``registry.py`` and ``named.py``
+(their names).
 """
 
 from __future__ import annotations
 
+from . import named  # noqa: F401 - registers the names
 from .adaptive import Adaptive
 from .adaptive_exponential import AdaptiveExponential
 from .adaptive_ode import AdaptiveODE
@@ -14,7 +16,7 @@ from .adaptive_sde import AdaptiveSDE, GottaGoFast
 from .additive import SRA1, SRA2, SRA3, ShARK
 from .ancestral import Ancestral, ReverseDiffusion
 from .annealed import Annealed
-from .base import Solver
+from .base import Drift, Solver
 from .delegate import Delegate
 from .dpmpp import DPMSolverMultistep
 from .edm import EDMHeun
@@ -26,7 +28,7 @@ from .ipndm import IPNDM
 from .ito import SRIW1
 from .milstein import Milstein
 from .predictor_corrector import PredictorCorrector
-from .registry import solver, solver_names
+from .registry import register, solver, solver_names, source
 from .restart import Restart
 from .runge_kutta import RK4, EulerHeun, EulerODE, Heun, Midpoint
 from .unipc import UniPC
@@ -49,6 +51,7 @@ __all__ = [
     "Annealed",
     "DPMSolverMultistep",
     "Delegate",
+    "Drift",
     "EDMHeun",
     "EulerHeun",
     "EulerMaruyama",
@@ -65,6 +68,8 @@ __all__ = [
     "ShARK",
     "Solver",
     "UniPC",
+    "register",
     "solver",
     "solver_names",
+    "source",
 ]

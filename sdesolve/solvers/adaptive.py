@@ -1,4 +1,4 @@
-"""What an adaptive solver is; the loop that drives it is ``sdesolve/adaptive.py``."""
+"""What an adaptive solver is; the loop that drives it is ``loop/adaptive.py``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Adaptive", "Attempt", "SampleTable", "Trial", "first_step"]
 
 
 class Trial(NamedTuple):
-    """What is to be attempted: one step of every running sample.
+    """One step to attempt, for every running sample.
 
     Args:
         x: States, ``(running, *event)``.
@@ -43,7 +43,7 @@ class Attempt(NamedTuple):
     Args:
         x: New states, ``(running, *event)``.
         error: Estimate of the local error.
-        carry: What the next step wants to know of this one, if it is accepted; as the trial's.
+        carry: What the next step needs from this one if it is accepted; as in the trial.
         stages: Drifts at the stages, for the method's interpolant.
     """
 
@@ -57,7 +57,7 @@ class Attempt(NamedTuple):
 class SampleTable:
     """Drift and diffusion at the stages of one step, with times and steps per sample.
 
-    It answers as ``StageTable`` does, so that adaptive methods run the stages of the fixed-grid
+    It has the methods of ``StageTable``, so that adaptive methods run the stages of the fixed-grid
     ones.
 
     Args:
@@ -103,10 +103,6 @@ class Adaptive(ABC):
         ValueError: If a tolerance is not positive or max_steps < 1.
     """
 
-    order: ClassVar[float]
-    """Order of the error on ordinary differential equations."""
-    error_order: ClassVar[float]
-    """Power of the step in the error estimate."""
     noise_types: ClassVar[tuple[Noise, ...]]
     """Noise types it solves."""
     calculus: ClassVar[tuple[Calculus, ...]] = ("ito", "stratonovich")
@@ -114,7 +110,7 @@ class Adaptive(ABC):
     tau: ClassVar[float | None] = None
     """Stochasticity it is made for; None takes the problem's."""
     default_tau: ClassVar[float] = 0.0
-    """Stochasticity that :func:`sdesolve.sample` uses when neither says one."""
+    """Stochasticity that :func:`sdesolve.sample` uses if neither it nor the solver has one."""
     evaluations: ClassVar[int]
     """Function evaluations (NFE) of one attempted step."""
     opening: ClassVar[int] = 0
@@ -147,6 +143,16 @@ class Adaptive(ABC):
         if self.max_steps < 1:
             raise ValueError(f"max_steps must be 1 or more, got {self.max_steps}")
 
+    @property
+    @abstractmethod
+    def order(self) -> float:
+        """Order of the error on ordinary differential equations."""
+
+    @property
+    @abstractmethod
+    def error_order(self) -> float:
+        """Power of the step in the error estimate."""
+
     def start(self, problem: Problem, x: Tensor, t: Tensor) -> tuple[Tensor, ...]:
         """First carry.
 
@@ -159,7 +165,7 @@ class Adaptive(ABC):
 
     @abstractmethod
     def first_step(self, problem: Problem, trial: Trial) -> Tensor:
-        """First signed step, ``(batch,)``, where the user has not said one.
+        """First signed step, ``(batch,)``, if the user has not given one.
 
         Args:
             problem: The run.
@@ -175,7 +181,7 @@ class Adaptive(ABC):
         return self.atol + self.rtol * torch.maximum(trial.x.abs(), attempt.x.abs())
 
     def factor(self, size: Tensor, accept: Tensor, previous: Tensor) -> Tensor:
-        """By what to multiply the step, from this scaled error and the last accepted one.
+        """Factor for the next step, from this scaled error and the last accepted one.
 
         PI control, clamped to [0.2, 10] after acceptance and [0.1, 0.9] after rejection.
 
@@ -197,9 +203,9 @@ def first_step(solver: Adaptive, problem: Problem, trial: Trial, slope: Tensor) 
     """A first step from the drift ``slope`` at the start and one more, a small step h0 away.
 
     The small step moves x by about a hundredth: by the drift and by one standard deviation of the
-    noise. How much the drift changes along it tells the local error, which grows like
-    h^error_order without noise and like h^(3/2) with it. Aimed at is a hundredth of the tolerance,
-    with noise a tenth: there a rejection costs little, for its increments are kept.
+    noise. The change of the drift along it gives the local error, which grows like
+    h^error_order without noise and like h^(3/2) with it. The target is a hundredth of the
+    tolerance, or a tenth with noise, where a rejection costs little as its increments are kept.
 
     References:
         Hairer, Norsett & Wanner 1993, section II.4, for ordinary equations.

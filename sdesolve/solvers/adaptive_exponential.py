@@ -11,8 +11,8 @@ The predictor puts through the last p - 1 values of R / w (w is the natural weig
 polynomial in lambda, the corrector through these and the value at the predicted end. Their
 difference is the error of the predictor, O(h^p); the corrected state, of order p, is kept. Nodes
 are where each sample's own accepted steps ended, so the coefficients, Gauss-Legendre sums
-(``quadrature.py``), belong to the sample too. After a rejection the history stands: an attempt
-costs one call whatever becomes of it.
+(``quadrature.py``), belong to the sample too. A rejection leaves the history as it is: an
+attempt costs one call, accepted or not.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class AdaptiveExponential(Adaptive):
         (UniPC, the corrector without a call).
     """
 
-    order: int = 3  # type: ignore[misc]
+    order: int = 3
     reference: Reference = Isotropic(0.25)
     _: KW_ONLY
     rtol: float = 1e-2
@@ -88,7 +88,7 @@ class AdaptiveExponential(Adaptive):
     opening = 1
     clock: ClassVar[Grid | None] = LogSNR()
     # The residual of a mixture may vanish at both ends of a longer step and not within it: its
-    # poles are pi/2 from the real axis, so this is as far as one value tells of the others.
+    # poles are pi/2 from the real axis, so one value says nothing of those further away.
     longest_step = 2.0
     gains = (0.7, 0.4)
     noise_types: ClassVar[tuple[Noise, ...]] = ("none",)
@@ -100,7 +100,7 @@ class AdaptiveExponential(Adaptive):
             raise ValueError(f"order is 2, 3 or 4, got {self.order}")
 
     @property
-    def error_order(self) -> float:  # type: ignore[override]
+    def error_order(self) -> float:
         """That of the predictor's local error."""
         return self.order
 
@@ -108,8 +108,8 @@ class AdaptiveExponential(Adaptive):
         """First residual; one evaluation.
 
         The carry is the number of past residuals, ``(batch, 1)``, their lambda,
-        ``(batch, order - 1)``, and themselves, from the latest, like x; what is not yet there is
-        masked by the number.
+        ``(batch, order - 1)``, and themselves, latest first, like x; entries that do not exist
+        yet are masked by the number.
         """
         frame, point = self.reference.frame(x), _point(problem, t)
         residual = self._residual(problem, frame, point, x, self._centre(frame, x, point))
@@ -118,7 +118,7 @@ class AdaptiveExponential(Adaptive):
         return torch.ones_like(t)[:, None], nodes, frame.join(residual), *none
 
     def first_step(self, problem: Problem, trial: Trial) -> Tensor:
-        """Longest step over which all that the first residual does is within the tolerance."""
+        """Longest step over which the first residual contributes no more than the tolerance."""
         x, start, h, (count, nodes, *residuals), _ = trial
         frame, alpha = self.reference.frame(x), _point(problem, start).alpha
         parts = [frame.split(r) for r in residuals]

@@ -152,7 +152,7 @@ class AdaptiveODE(Adaptive):
     Every sample has its own time, step and error, so its result and its NFE do not depend on its
     batch mates; samples that are done leave the batch.
 
-    Cost: six evaluations an attempted step, one to start and one for the first step's size.
+    Cost: six evaluations an attempted step, one to start and one to size the first step.
 
     Args:
         method: "dopri5" (Dormand & Prince) or "tsit5" (Tsitouras), whose errors are often smaller.

@@ -1,11 +1,11 @@
 r"""Adaptive stochastic Runge-Kutta methods, per sample, on one Brownian path.
 
-The error is the difference of the method to an embedded one of lower order; a rejected step puts
+The error is the difference from an embedded method of lower order; a rejected step puts
 its increments (W, H) back and the next takes its share of them by the bridge. The controller is
 PI(0.1, 0.3).
 
 ``GottaGoFast`` is the published adaptive solver for diffusion models. It redraws the noise of
-rejected steps, which prefers noise that is easy to integrate: its samples are too wide, by some
+rejected steps, which favours noise that is easy to integrate: its samples are too wide, by some
 40 % on a one-dimensional Gaussian at its default tolerances.
 """
 
@@ -33,7 +33,7 @@ _ADDITIVE, _DIAGONAL = ShARK(), SRIW1()
 class AdaptiveSDE(Adaptive):
     """Adaptive ShARK (additive noise) or SRIW1 (scalar and diagonal noise, Ito).
 
-    Cost: two evaluations an attempted step, and two for the first step's size if it is not given.
+    Cost: two evaluations an attempted step, and two to size the first step if it is not given.
 
     Args:
         rtol: Relative tolerance of one step.

@@ -99,21 +99,24 @@ class ReverseDiffusion(_Linear):
 class Ancestral(_Linear):
     """Ancestral sampling of the discrete chain on the grid, DDPM's sampler.
 
-    Cost: one evaluation a step. Order: 1, strong and weak.
+    Cost: one evaluation a step. Order: 1, strong and weak; it solves the reverse SDE only.
 
     Args:
-        variance: "posterior" is right for data that are one point, "upper" for data that are white
+        variance: "posterior" is exact for data concentrated at one point, "upper" for white
             noise of unit variance; DDPM offers both.
 
     Raises:
-        ValueError: If the variance is not one of these words.
+        ValueError: If ``variance`` is neither of these words.
 
     References:
         Ho et al. 2020, section 3.2; Song et al. 2021, equations 4 and 47.
     """
 
     variance: Literal["posterior", "upper"] = "posterior"
+
+    order = 0
     tau = 1.0
+    noise_types: ClassVar[tuple[Noise, ...]] = ("additive",)
 
     def __post_init__(self) -> None:
         if self.variance not in ("posterior", "upper"):

@@ -33,7 +33,7 @@ class Annealed(Solver):
 
     Cost: the corrector's evaluations at every point of the grid, both ends included. It solves no
     equation and has no order: its result is right as far as the moves at each level equilibrate,
-    which takes a choice of moves and levels. So no name of :func:`sdesolve.solver` stands for it.
+    which depends on the moves and the levels. It is therefore not registered under a name.
 
     Args:
         corrector: Any corrector; ``Langevin.ncsn()`` has the published step.

@@ -27,12 +27,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ..references.base import Isotropic, Reference
+from ..references.base import Isotropic
 from .exponential_multistep import ExponentialMultistep, Run, Tau
 
 __all__ = ["DPMSolverMultistep"]
@@ -59,10 +58,10 @@ class DPMSolverMultistep(ExponentialMultistep):
         are in the code of DPM-Solver, diffusers and k-diffusion only.
     """
 
-    order: int = 2  # type: ignore[misc]
+    order: int = 2
     tau: Tau | None = None
 
-    reference: ClassVar[Reference] = Isotropic(0.0)  # type: ignore[misc]
+    reference = Isotropic(0.0)
 
     def __post_init__(self) -> None:
         if not isinstance(self.order, int) or self.order not in (2, 3):

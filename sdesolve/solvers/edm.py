@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -86,7 +87,7 @@ class EDMHeun(Solver):
     Args:
         churn: S_churn, over the whole run; 0 is deterministic.
         between: S_min and S_max, the values of sigma / alpha where there is churn.
-        noise: S_noise; 1 adds the right amount, EDM's 1.003 to 1.007 make up for networks that
+        noise: S_noise; 1 adds the right amount, EDM's 1.003 to 1.007 compensate for networks that
             remove too much.
 
     Raises:
@@ -94,7 +95,7 @@ class EDMHeun(Solver):
 
     References:
         Karras et al. 2022, algorithms 1 and 2. A step that churn would take beyond the process's
-        largest time goes without.
+        largest time is taken without churn.
     """
 
     churn: float = 0.0
@@ -108,10 +109,12 @@ class EDMHeun(Solver):
 
     def __post_init__(self) -> None:
         if not (self.churn >= 0 and self.noise >= 0 and 0 <= self.between[0] <= self.between[1]):
-            raise ValueError(f"churn, noise and between are not negative and in order, got {self}")
+            raise ValueError(
+                f"churn, noise and between must be 0 or more, and between must increase; got {self}"
+            )
 
     @property
-    def tau(self) -> float | None:  # type: ignore[override]
+    def tau(self) -> float | None:
         """Zero without churn."""
         return None if self.churn else 0.0
 
@@ -121,13 +124,13 @@ class EDMHeun(Solver):
         return self.churn > 0
 
     @property
-    def weak_order(self) -> dict[Noise, float]:  # type: ignore[override]
-        """With churn of the right amount; another has a bias that steps do not remove."""
+    def weak_order(self) -> Mapping[Noise, float]:
+        """With noise of the right amount; any other leaves a bias that more steps do not remove."""
         return {"additive": 2.0} if self.churn and self.noise == 1 else {}
 
     @property
     def noise_types(self) -> tuple[Noise, ...]:
-        """Additive with churn, none without."""
+        """Additive with churn, "none" without."""
         return ("none", "additive") if self.churn else ("none",)
 
     def default_grid(self, process: Process | None, stochastic: bool) -> Grid:

@@ -22,12 +22,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ..references.base import Isotropic, Reference
+from ..references.base import Isotropic
 from .exponential_multistep import ExponentialMultistep, Run
 from .quadrature import end, gauss_legendre
 
@@ -52,9 +51,9 @@ class ERSDE(ExponentialMultistep):
         Cui et al. 2023, ER-SDE-Solver; appendix A.8 for the noise scale.
     """
 
-    order: int = 3  # type: ignore[misc]
+    order: int = 3
 
-    reference: ClassVar[Reference] = Isotropic(0.0)  # type: ignore[misc]
+    reference = Isotropic(0.0)
     default_tau = 1.0
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -40,19 +41,19 @@ class ExponentialAdams(ExponentialMultistep):
     weak order 2 (1 for order 1) from the exact law at the start.
 
     When to use: 5 to 50 calls, with ``GaussianReference.from_data``; order 2 is the safe choice at
-    8 calls or fewer. With noise, order 2 without corrector: the noise of a step is news that a
-    correction of the step before it cannot use.
+    8 calls or fewer. With noise, order 2 without corrector, which could not use the noise of the
+    new step.
 
     Args:
         order: Evaluations in the predictor, 1 to 4.
-        corrector: Nodes of the corrector including the new evaluation, ``order`` by default; None
-            or 0 for no corrector.
+        corrector: Nodes of the corrector including the new evaluation, 1 to ``order + 1``; by
+            default as many as ``order``; None for no corrector.
         tau: Stochasticity, or a function of time held constant over each step; None takes the
             problem's.
         reference: Gaussian linear part.
         weight: What the residual is divided by before it is interpolated: "natural" (sigma/sqrt(v),
-            data where the reference says little and noise where it says all), "noise" (the
-            noise-to-signal ratio) or "data" (nothing).
+            data where the reference explains little and noise where it explains everything),
+            "noise" (the noise-to-signal ratio) or "data" (nothing).
         length: Correlation length of the residual in log-SNR: with longer steps its extrapolation
             falls back to zero, that is to the reference; infinity is the polynomial of the
             published methods. None means infinity for a reference of variance 0 or infinity, whose
@@ -60,11 +61,12 @@ class ExponentialAdams(ExponentialMultistep):
             and 2.5 without.
         clock: Grid object in whose clock the residual is a polynomial, instead of log-SNR.
         final_order: Largest order of the last step; the step before it may use one more, and so on
-            backwards, the corrector of a step one node more than its predictor. 1 ends with the
-            Gaussian step alone, as published UniPC and SA-Solver do, whose polynomials the last,
-            longest step in log-SNR would break; None, no limit, is what a finite length allows.
-        teleport: The first step of the grid costs no call: the score is taken for the reference's.
-            Exact while the noised data are Gaussian to tolerance, a bias otherwise.
+            backwards, the corrector of a step one node more than its predictor. 1 makes the
+            last step the Gaussian step alone, as in published UniPC and SA-Solver, whose
+            polynomials would break on that step, the longest in log-SNR. None sets no limit, which
+            is safe with a finite length.
+        teleport: The first step of the grid costs no call: the score is taken to be the
+            reference's. Exact while the noised data are Gaussian to tolerance, a bias otherwise.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -74,8 +76,8 @@ class ExponentialAdams(ExponentialMultistep):
         al. 2023 (SA-Solver); Zheng et al. 2023 (DPM-Solver-v3, a linear part measured per pixel).
     """
 
-    order: int = 3  # type: ignore[misc]
-    corrector: int | None = -1
+    order: int = 3
+    corrector: int | Literal["order"] | None = "order"
     tau: Tau | None = None
     reference: Reference = Isotropic(0.25)
     weight: Weight = "natural"
@@ -87,17 +89,15 @@ class ExponentialAdams(ExponentialMultistep):
     def __post_init__(self) -> None:
         if not isinstance(self.reference, Reference):
             raise TypeError(
-                f"reference is one such as Isotropic(0.25), got {self.reference!r}; for a variance "
-                "write Isotropic(variance)"
+                f"reference must be a Reference such as Isotropic(0.25), got {self.reference!r}; "
+                "for a variance write Isotropic(variance)"
             )
         if not (isinstance(self.order, int) and 1 <= self.order <= 4):
             raise ValueError(f"order is 1, 2, 3 or 4, got {self.order}")
-        if self.corrector == -1:
-            object.__setattr__(self, "corrector", self.order)
-        if self.corrector is not None and self.corrector not in range(self.order + 2):
+        if self.corrector not in (None, "order", *range(1, self.order + 2)):
             raise ValueError(
-                f"corrector is None or 1 to order + 1 = {self.order + 1} nodes, got "
-                f"{self.corrector}"
+                f"corrector is a number of nodes from 1 to order + 1 = {self.order + 1}, or None "
+                f"for no corrector; got {self.corrector!r}"
             )
         if self.weight not in ("natural", "noise", "data"):
             raise ValueError(f'weight is "natural", "noise" or "data", got {self.weight!r}')
@@ -105,6 +105,11 @@ class ExponentialAdams(ExponentialMultistep):
             raise ValueError(f"length is positive, or math.inf, got {self.length}")
         if self.final_order is not None and self.final_order < 1:
             raise ValueError(f"final_order is 1 or more, got {self.final_order}")
+
+    @property
+    def corrector_nodes(self) -> int:
+        """``corrector`` as a number; 0 for none."""
+        return self.order if self.corrector == "order" else self.corrector or 0
 
     @property
     def _length(self) -> float:
@@ -117,7 +122,7 @@ class ExponentialAdams(ExponentialMultistep):
             return self.length
         if not self.reference.explains:
             return math.inf
-        return 1.25 if self.corrector else 2.5
+        return 1.25 if self.corrector_nodes else 2.5
 
     def nfe(self, steps: int) -> int:
         """One evaluation a step; none for a teleport."""

@@ -26,7 +26,7 @@ from ..equations.problem import Problem
 from ..equations.process import Process
 from ..equations.sde import Noise
 from ..grids import Grid
-from ..references.base import Isotropic, Reference
+from ..references.base import Reference
 from .linear_multistep import LinearMultistep, Row, Table
 from .quadrature import noise_variance, propagator
 
@@ -112,10 +112,10 @@ def tabulated(
     problem: Problem,
     grid: Tensor,
 ) -> _Tabulated:
-    """Table of a run, from the cache if everything that it depends on can be known again.
+    """Table of a run, from the cache where possible.
 
-    That is not so where tau is a function, which may give other values the next time, and where the
-    solver or the process has no hash.
+    A table is not cached if tau is a function, which may return other values next time, or if the
+    solver or the process is not hashable.
     """
     equation = problem.reverse(type(solver).__name__)
     key = solver, equation.process, equation.stochasticity, tuple(grid.tolist())
@@ -130,16 +130,27 @@ def tabulated(
 class ExponentialMultistep(LinearMultistep):
     """A multistep method with an exact linear part.
 
-    The first steps use what there is: ``order`` grows from 1, the corrector's nodes from 2.
+    The first steps use the evaluations they have: ``order`` grows from 1, the corrector's nodes
+    from 2.
     """
 
-    tau: Tau | None = None  # type: ignore[assignment]
-    corrector: int | None = None
-    """Nodes of the corrector including the new one."""
-    reference: Reference = Isotropic(0.0)
-    final_order: int | None = None
-    """Largest order of the last step; the step before it may use one more, and so on backwards."""
-    teleport: bool = False
+    reference: Reference
+    """Linear part."""
+
+    @property
+    def corrector_nodes(self) -> int:
+        """Nodes of the corrector including the new one; 0 for no corrector."""
+        return 0
+
+    @property
+    def final_order(self) -> int | None:
+        """Largest order of the last step; the one before it may have one more, and so on."""
+        return None
+
+    @property
+    def teleport(self) -> bool:
+        """Whether the first step costs no call, its score being taken to be the reference's."""
+        return False
 
     strong_order: ClassVar[dict[Noise, float]] = {"additive": 1.0}
     reaches_zero: ClassVar[bool] = True
@@ -160,18 +171,18 @@ class ExponentialMultistep(LinearMultistep):
         return propagator(self.reference, *ends), noise_variance(self.reference, *ends)
 
     @property
-    def weak_order(self) -> dict[Noise, float]:  # type: ignore[override]
+    def weak_order(self) -> Mapping[Noise, float]:
         """Two at most, from the exact law at the start.
 
-        Extrapolation along a noisy path is wrong by O(h) from every single point; over the law of
-        the path what it adds is what the noise within the step takes away.
+        Extrapolation along a noisy path is wrong by O(h) from every single point; averaged
+        over the law of the path, what it adds is what the noise within the step takes away.
         """
         return {"additive": float(min(self.order, 2))}
 
     @property
-    def one_step(self) -> bool:  # type: ignore[override]
+    def one_step(self) -> bool:
         """At order 1 without a corrector."""
-        return self.order == 1 and not self.corrector
+        return self.order == 1 and not self.corrector_nodes
 
     @property
     def own_noise(self) -> bool:
@@ -185,8 +196,8 @@ class ExponentialMultistep(LinearMultistep):
         The first step has a local error of h^2, of h^3 if it is corrected; so has, with a final
         order, the last step, which is never corrected.
         """
-        order = min(self.order + 1, self.corrector) if self.corrector else self.order
-        started = min(order, 3 if self.corrector else 2)
+        order = min(self.order + 1, self.corrector_nodes) if self.corrector_nodes else self.order
+        started = min(order, 3 if self.corrector_nodes else 2)
         return order, started if self.final_order is None else min(started, self.final_order + 1)
 
     def default_grid(self, process: Process | None, stochastic: bool) -> Grid:
@@ -194,7 +205,7 @@ class ExponentialMultistep(LinearMultistep):
         return self.reference.grid
 
     def plan(self, problem: Problem, grid: Tensor) -> Table:
-        """Tabulate every step, or recall it."""
+        """Tabulate every step, or take the table from the cache."""
         return tabulated(_tabulate, self, self.tau, problem, grid)
 
     def _tau(self, t: float, stochasticity: float) -> float:
@@ -207,9 +218,9 @@ class ExponentialMultistep(LinearMultistep):
             return make_row(run, self.reference, i, linear, {}, free=True)
         used = min(int(self.order), i - first + 1, self._limit(run, i))
         correct = None
-        if self.corrector and i > first:
-            limit = self._limit(run, i - 1) + 1
-            correct = self._coefficients(run, i - 1, i, min(self.corrector, i - first + 1, limit))
+        if self.corrector_nodes and i > first:
+            count = min(self.corrector_nodes, i - first + 1, self._limit(run, i - 1) + 1)
+            correct = self._coefficients(run, i - 1, i, count)
         return make_row(
             run, self.reference, i, linear, self._coefficients(run, i, i, used), correct
         )

@@ -15,9 +15,9 @@ order  stage points    R / w is interpolated at
 With noise every stretch between two stage points has its own exact noise, so that all stages lie on
 one path.
 
-To start at the beginning of the step is to start at the stage before and take back what the
-residuals brought there. So the stages are rows of the table of ``linear_multistep.py`` on the grid
-of all stage points.
+A stage that starts at the beginning of the step can start at the stage before instead, if it takes
+back what the residuals added there. So the stages are rows of the table of ``linear_multistep.py``
+on the grid of all stage points.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -64,7 +65,7 @@ class ExponentialRungeKutta(LinearMultistep):
     (1 for order 1). A step to sigma = 0 takes one evaluation and is DDIM's.
 
     When to use: where guidance or thresholding changes the score from one step to the next, which
-    the history of ``ExponentialAdams`` does not survive; otherwise that is better at equal cost.
+    spoils the history of ``ExponentialAdams``; otherwise that is better at equal cost.
 
     Args:
         order: 1, 2 or 3.
@@ -82,9 +83,9 @@ class ExponentialRungeKutta(LinearMultistep):
         2023 (SEEDS); Hochbruck & Ostermann 2010 (the theory).
     """
 
-    order: int = 2  # type: ignore[misc]
+    order: int = 2
     reference: Reference = Isotropic(0.25)
-    tau: Tau | None = None  # type: ignore[assignment]
+    tau: Tau | None = None
     weight: Weight = "natural"
 
     strong_order: ClassVar[dict[Noise, float]] = {"additive": 1.0}
@@ -98,7 +99,7 @@ class ExponentialRungeKutta(LinearMultistep):
             raise ValueError(f'weight is "natural", "noise" or "data", got {self.weight!r}')
 
     @property
-    def weak_order(self) -> dict[Noise, float]:  # type: ignore[override]
+    def weak_order(self) -> Mapping[Noise, float]:
         """At most two."""
         return {"additive": float(min(self.order, 2))}
 
@@ -108,7 +109,7 @@ class ExponentialRungeKutta(LinearMultistep):
         return callable(self.tau)
 
     @property
-    def spared(self) -> int:  # type: ignore[override]
+    def spared(self) -> int:
         """All but one: the Gaussian step alone ends at sigma = 0."""
         return self.order - 1
 
@@ -125,7 +126,7 @@ class ExponentialRungeKutta(LinearMultistep):
         return self.reference.grid
 
     def plan(self, problem: Problem, grid: Tensor) -> _StageTable:
-        """Tabulate every stage, or recall it."""
+        """Tabulate every stage, or take the table from the cache."""
         return tabulated(_tabulate, self, self.tau, problem, grid)
 
     def step(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..equations.sde import Noise
-from ..references.base import Isotropic, Reference
+from ..references.base import Isotropic
 from .exponential_multistep import ExponentialMultistep, Run
 
 __all__ = ["IPNDM"]
@@ -51,10 +51,10 @@ class IPNDM(ExponentialMultistep):
         Zhang & Chen 2023, section 3 (iPNDM), after Liu et al. 2022 (PNDM).
     """
 
-    order: int = 4  # type: ignore[misc]
+    order: int = 4
 
-    tau: ClassVar[float] = 0.0  # type: ignore[misc]
-    reference: ClassVar[Reference] = Isotropic(math.inf)  # type: ignore[misc]
+    tau = 0.0
+    reference = Isotropic(math.inf)
     strong_order: ClassVar[dict[Noise, float]] = {}
     weak_order: ClassVar[dict[Noise, float]] = {}
 

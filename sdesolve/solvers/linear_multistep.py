@@ -17,17 +17,17 @@ with one evaluation, r_n, taken at the predicted z_n before it is corrected. The
 noise of the step it corrects. After it the residual is kept, not the score: what changes with z to
 first order is in the reference.
 
-Where it is asked for, the corrections tell an error,
+On request the corrections also give an estimate of the error,
 
 .. math:: e_{n+1}^2 = \Psi^2 (e_n^2 + \mathrm{rms}(z_n - \text{its prediction})^2),
 
-as if they had nothing to do with each other, Psi being the linear part for one variance, the data's
-mean square: a correction shrinks on the way like the data's noise.
+as if they were independent, Psi being the linear part for one variance, the data's
+mean square: a correction shrinks along the run as noise in the data does.
 
-A sample that comes to a step elsewhere than the step before left it has been moved, by a corrector
-or by the caller; z_n moves by as much, before and after it is corrected.
+If x is not the tensor that the last step returned, a corrector or the caller has moved the samples
+by the difference, and z_n moves by as much, before and after it is corrected.
 
-A method is the function that fills the table; the engine knows nothing of orders or weights.
+A method is a function that fills the table; the engine itself knows nothing of orders or weights.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Row(NamedTuple):
     base: Tensor | None = None
     """Coefficient of b_n in the correction; one unless given."""
     free: bool = False
-    """Whether the step costs no call: the score is taken for the reference's."""
+    """Whether the step costs no call: the score is taken to be the reference's."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class _State(NamedTuple):
     base: Parts
     residuals: list[Parts]
     shrink: list[float]
-    """Psi of every step, where an error is asked for and there are corrections; else empty."""
+    """Psi of every step if an error was asked for and there are corrections; else empty."""
     error: Tensor | None
     """e^2 of every sample, ``(batch,)``."""
 
@@ -109,9 +109,17 @@ class _State(NamedTuple):
 class LinearMultistep(Solver):
     """A solver whose steps are rows of a table."""
 
-    order = 1
     default_tau = 0.0
-    one_step = False
+
+    @property
+    def order(self) -> int:
+        """Evaluations that the predictor of a step uses; 1 unless the method says more."""
+        return 1
+
+    @property
+    def one_step(self) -> bool:
+        """False: it extrapolates from the steps before."""
+        return False
 
     @abstractmethod
     def plan(self, problem: Problem, grid: Tensor) -> Table:
@@ -171,7 +179,7 @@ class LinearMultistep(Solver):
         )
 
     def error(self, state: object) -> Tensor | None:
-        """What the corrections tell of the error at the end."""
+        """Error at the end, estimated from the corrections."""
         assert isinstance(state, _State)
         return None if state.error is None else state.error.detach().sqrt().to("cpu").double()
 

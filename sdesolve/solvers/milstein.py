@@ -61,7 +61,7 @@ class Milstein(Solver):
         derivative_free: Replace derivatives by differences over sqrt(h).
 
     Raises:
-        ValueError: If ``of`` is not one of these words.
+        ValueError: If ``of`` is neither of these words.
     """
 
     of: Literal["ito", "stratonovich"] = "ito"
@@ -81,7 +81,7 @@ class Milstein(Solver):
             raise ValueError(f'of must be "ito" or "stratonovich", got {self.of!r}')
 
     @property
-    def calculus(self) -> tuple[Calculus, ...]:  # type: ignore[override]
+    def calculus(self) -> tuple[Calculus, ...]:
         """As ``of`` says."""
         return (self.of,)
 

@@ -23,8 +23,9 @@ __all__ = ["PredictorCorrector"]
 class PredictorCorrector(Solver):
     """At every grid point, correct towards p_t and then predict the next point.
 
-    Cost: the predictor's evaluations and the corrector's. Orders: the predictor's, as long as the
-    corrector leaves p_t unchanged.
+    Cost: the predictor's evaluations and the corrector's. It declares no order: most correctors
+    have a bias of their own, which more steps do not remove, and their noise is not on the path of
+    the equation. With one that leaves p_t exactly as it is the weak order is the predictor's.
 
     Args:
         predictor: Any fixed-grid one-step solver. A multistep method extrapolates along the path of
@@ -32,7 +33,7 @@ class PredictorCorrector(Solver):
         corrector: Any corrector.
 
     Raises:
-        TypeError: If the predictor is not a fixed-grid solver or the corrector no corrector.
+        TypeError: If either is not what its name says.
         ValueError: If the predictor is a multistep method.
 
     References:
@@ -56,7 +57,9 @@ class PredictorCorrector(Solver):
                 f"{self.predictor!r}"
             )
         if not isinstance(self.corrector, Corrector):
-            raise TypeError(f"a corrector is one such as Langevin(), got {self.corrector!r}")
+            raise TypeError(
+                f"corrector must be a corrector such as Langevin(), got {self.corrector!r}"
+            )
         if not self.predictor.one_step:
             raise ValueError(
                 f"{self.predictor} extrapolates from past evaluations, along a path that a "
@@ -64,13 +67,15 @@ class PredictorCorrector(Solver):
                 'ExponentialRungeKutta(), or ss.solver("ddim"), "ddpm", "dpm-solver-2", "seeds-2"'
             )
 
+    order = 0
+
     @property
-    def reaches_zero(self) -> bool:  # type: ignore[override]
+    def reaches_zero(self) -> bool:
         """The predictor's; the last point is not corrected."""
         return self.predictor.reaches_zero
 
     @property
-    def spared(self) -> int:  # type: ignore[override]
+    def spared(self) -> int:
         """The predictor's."""
         return self.predictor.spared
 
@@ -80,29 +85,14 @@ class PredictorCorrector(Solver):
         return self.predictor.own_noise
 
     @property
-    def order(self) -> float:  # type: ignore[override]
-        """The predictor's."""
-        return self.predictor.order
-
-    @property
-    def tau(self) -> float | None:  # type: ignore[override]
+    def tau(self) -> Any:  # noqa: ANN401 - as the predictor's
         """The predictor's."""
         return self.predictor.tau
 
     @property
-    def default_tau(self) -> float:  # type: ignore[override]
+    def default_tau(self) -> float:
         """The predictor's."""
         return self.predictor.default_tau
-
-    @property
-    def strong_order(self) -> dict[Noise, float]:  # type: ignore[override]
-        """The predictor's."""
-        return self.predictor.strong_order
-
-    @property
-    def weak_order(self) -> dict[Noise, float]:  # type: ignore[override]
-        """The predictor's."""
-        return self.predictor.weak_order
 
     @property
     def noise_types(self) -> tuple[Noise, ...]:

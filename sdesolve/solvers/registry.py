@@ -1,246 +1,105 @@
-"""Solvers by name, for command lines and benchmarks; a published sampler is a preset."""
+"""Solvers by name: the register that command lines, tests and benchmarks read.
+
+``named.py`` fills it with the solvers of this package; :func:`register` adds your own.
+"""
 
 from __future__ import annotations
 
 import difflib
-import math
+import re
+import warnings
 from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import NamedTuple
 
-from ..correctors import Langevin
-from ..grids import Karras, Uniform
-from ..references.base import Isotropic
 from .adaptive import Adaptive
-from .adaptive_exponential import AdaptiveExponential
-from .adaptive_ode import AdaptiveODE
-from .adaptive_sde import AdaptiveSDE, GottaGoFast
-from .additive import SRA1, SRA2, SRA3, ShARK
-from .ancestral import Ancestral, ReverseDiffusion
 from .base import Solver
-from .dpmpp import DPMSolverMultistep
-from .edm import EDMHeun
-from .er_sde import ERSDE
-from .euler import EulerMaruyama
-from .exponential import ExponentialAdams
-from .exponential_rk import ExponentialRungeKutta
-from .ipndm import IPNDM
-from .ito import SRIW1
-from .milstein import Milstein
-from .predictor_corrector import PredictorCorrector
-from .restart import Restart
-from .runge_kutta import RK4, EulerHeun, EulerODE, Heun, Midpoint
-from .unipc import UniPC
-from .weak import DRI1
 
-__all__ = ["paper", "solver", "solver_names"]
+__all__ = ["register", "solver", "solver_names", "source"]
 
-_DATA, _NOISE = Isotropic(0.0), Isotropic(math.inf)
+AnyNamed = Solver | Adaptive
 
 
-def ddim() -> ExponentialAdams:
-    """Song, Meng & Ermon 2021, Denoising diffusion implicit models, equation 12 with eta = 0."""
-    return ExponentialAdams(1, None, 0.0, _DATA)
+class _Entry(NamedTuple):
+    factory: Callable[[], AnyNamed]
+    source: str
 
 
-def ddpm() -> ExponentialAdams:
-    """Ho et al. 2020, Denoising diffusion probabilistic models, equations 6 and 7."""
-    return ExponentialAdams(1, None, 1.0, _DATA)
+_ENTRIES: dict[str, _Entry] = {}
+_GROUP = "sdesolve.solvers"
+_plugins_loaded = False
 
 
-def dpm_solver_1() -> ExponentialAdams:
-    """Lu et al. 2022, DPM-Solver, equation 3.7: DDIM."""
-    return ExponentialAdams(1, None, 0.0, _NOISE)
+def register(name: str, factory: Callable[[], AnyNamed], *, source: str) -> None:
+    """Give a solver a name, for :func:`solver` and everything that lists solvers.
 
+    The command line and the benchmarks are processes of their own. They find your solver if the
+    package that registers it names its module as an entry point::
 
-def dpm_solver_2() -> ExponentialRungeKutta:
-    """Lu et al. 2022, DPM-Solver, algorithm 1."""
-    return ExponentialRungeKutta(2, _NOISE, 0.0)
+        [project.entry-points."sdesolve.solvers"]
+        mine = "mine.solvers"
 
+    :func:`sdesolve.testing.check_solver` proves that it is what it declares.
 
-def dpm_solver_3() -> ExponentialRungeKutta:
-    """Lu et al. 2022, DPM-Solver, algorithm 2."""
-    return ExponentialRungeKutta(3, _NOISE, 0.0)
+    Args:
+        name: Lower-case words and numbers joined by hyphens, such as "dpmpp-2m".
+        factory: Makes the solver; its class, where all arguments have defaults.
+        source: Where it was published: "Author year, title, equation or algorithm".
 
+    Raises:
+        TypeError: If the factory makes no solver, or an argument has the wrong type.
+        ValueError: If the name is badly formed, or taken by another factory, or the source is
+            empty.
 
-def dpmpp_2s() -> ExponentialRungeKutta:
-    """Lu et al. 2022, DPM-Solver++, algorithm 1, with r = 1/2."""
-    return ExponentialRungeKutta(2, _DATA, 0.0)
-
-
-def dpmpp_2m() -> DPMSolverMultistep:
-    """Lu et al. 2022, DPM-Solver++, algorithm 2."""
-    return DPMSolverMultistep(2, 0.0)
-
-
-def dpmpp_3m() -> ExponentialAdams:
-    """Code of Lu et al. 2022, DPM-Solver++ (3M), with its missing factor of two."""
-    return ExponentialAdams(3, None, 0.0, _DATA)
-
-
-def dpmpp_3m_published() -> DPMSolverMultistep:
-    """Code of Lu et al. 2022, DPM-Solver++ (3M), as it stands there and in diffusers."""
-    return DPMSolverMultistep(3, 0.0)
-
-
-def dpmpp_2m_sde() -> DPMSolverMultistep:
-    """Lu et al. 2022, DPM-Solver++, SDE-DPM-Solver++(2M)."""
-    return DPMSolverMultistep(2, 1.0)
-
-
-def dpmpp_3m_sde() -> ExponentialAdams:
-    """Code of k-diffusion (3M SDE), with its missing factor of two."""
-    return ExponentialAdams(3, None, 1.0, _DATA)
-
-
-def deis() -> ExponentialAdams:
-    """Zhang & Chen 2023, DEIS, with a polynomial in log(sigma / alpha), as in diffusers."""
-    return ExponentialAdams(3, None, 0.0, _NOISE)
-
-
-def deis_rho() -> ExponentialAdams:
-    """Zhang & Chen 2023, DEIS, rhoAB2: a polynomial in sigma / alpha."""
-    return ExponentialAdams(3, None, 0.0, _NOISE, clock=Karras(1.0))
-
-
-def deis_t() -> ExponentialAdams:
-    """Zhang & Chen 2023, DEIS, tAB2: a polynomial in t."""
-    return ExponentialAdams(3, None, 0.0, _NOISE, clock=Uniform())
-
-
-def ipndm() -> IPNDM:
-    """Zhang & Chen 2023, DEIS, section 3 (iPNDM)."""
-    return IPNDM(4)
-
-
-def lms() -> ExponentialAdams:
-    """Code of k-diffusion (LMS); rhoAB3 of Zhang & Chen 2023."""
-    return ExponentialAdams(4, None, 0.0, _NOISE, clock=Karras(1.0))
-
-
-def unipc_2() -> UniPC:
-    """Zhao et al. 2023, UniPC, with B(h) = exp(h) - 1."""
-    return UniPC(2, "bh2")
-
-
-def unipc_2_bh1() -> UniPC:
-    """Zhao et al. 2023, UniPC, with B(h) = h."""
-    return UniPC(2, "bh1")
-
-
-def unipc_3() -> UniPC:
-    """Zhao et al. 2023, UniPC, with B(h) = exp(h) - 1."""
-    return UniPC(3, "bh2")
-
-
-def unipc_3_bh1() -> UniPC:
-    """Zhao et al. 2023, UniPC, with B(h) = h."""
-    return UniPC(3, "bh1")
-
-
-def sa_solver() -> ExponentialAdams:
-    """Xue et al. 2023, SA-Solver, algorithm 1: 3-step predictor, 4-node corrector, tau = 1."""
-    return ExponentialAdams(3, 4, 1.0, _DATA, final_order=1)
-
-
-def er_sde_2() -> ERSDE:
-    """Cui et al. 2023, ER-SDE-Solver-2."""
-    return ERSDE(2)
-
-
-def er_sde_3() -> ERSDE:
-    """Cui et al. 2023, ER-SDE-Solver-3."""
-    return ERSDE(3)
-
-
-def edm_heun() -> EDMHeun:
-    """Karras et al. 2022, algorithm 1."""
-    return EDMHeun()
-
-
-def edm_heun_churn() -> EDMHeun:
-    """Karras et al. 2022, algorithm 2 and table 5, the settings for ImageNet 64."""
-    return EDMHeun(40.0, (0.05, 50.0), 1.003)
-
-
-def seeds_2() -> ExponentialRungeKutta:
-    """Gonzalez et al. 2023, SEEDS-2, with data prediction."""
-    return ExponentialRungeKutta(2, _DATA, 1.0)
-
-
-def restart() -> Restart:
-    """Xu et al. 2023, Restart sampling, algorithm 1, an interval for CIFAR-10."""
-    return Restart()
-
-
-_PRESETS: tuple[Callable[[], Solver], ...] = (
-    ddim,
-    ddpm,
-    dpm_solver_1,
-    dpm_solver_2,
-    dpm_solver_3,
-    dpmpp_2s,
-    dpmpp_2m,
-    dpmpp_3m,
-    dpmpp_3m_published,
-    dpmpp_2m_sde,
-    dpmpp_3m_sde,
-    deis,
-    deis_rho,
-    deis_t,
-    ipndm,
-    lms,
-    unipc_2,
-    unipc_2_bh1,
-    unipc_3,
-    unipc_3_bh1,
-    sa_solver,
-    er_sde_2,
-    er_sde_3,
-    edm_heun,
-    edm_heun_churn,
-    seeds_2,
-    restart,
-)
-
-_SOLVERS: dict[str, Callable[[], Solver | Adaptive]] = {
-    "euler-maruyama": EulerMaruyama,
-    "reverse-diffusion": ReverseDiffusion,
-    "ancestral": Ancestral,
-    "ancestral-upper": lambda: Ancestral(variance="upper"),
-    "predictor-corrector": lambda: PredictorCorrector(ReverseDiffusion(), Langevin()),
-    "euler-ode": EulerODE,
-    "heun": Heun,
-    "midpoint": Midpoint,
-    "rk4": RK4,
-    "euler-heun": EulerHeun,
-    "milstein": Milstein,
-    "milstein-derivative-free": lambda: Milstein(derivative_free=True),
-    "milstein-stratonovich": lambda: Milstein("stratonovich"),
-    "milstein-stratonovich-derivative-free": lambda: Milstein("stratonovich", True),
-    "sra1": SRA1,
-    "sra2": SRA2,
-    "sra3": SRA3,
-    "shark": ShARK,
-    "sriw1": SRIW1,
-    "dri1": DRI1,
-    "adaptive-dopri5": AdaptiveODE,
-    "adaptive-tsit5": lambda: AdaptiveODE("tsit5"),
-    "adaptive-exponential": AdaptiveExponential,
-    "adaptive-sde": AdaptiveSDE,
-    "adaptive-gotta-go-fast": GottaGoFast,
-    **{preset.__name__.replace("_", "-"): preset for preset in _PRESETS},
-}
+    Examples:
+        >>> import sdesolve as ss
+        >>> ss.register("heun", ss.ShARK, source="Foster, dos Reis & Strange 2024, ShARK")
+        Traceback (most recent call last):
+        ...
+        ValueError: the name 'heun' is taken by Heun; choose another, such as 'heun-2'
+    """
+    if not isinstance(name, str) or not isinstance(source, str):
+        raise TypeError(f"name and source are strings, got {name!r} and {source!r}")
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        proper = "-".join(re.findall(r"[a-z0-9]+", name.lower())) or "my-solver"
+        raise ValueError(
+            f"a name is lower-case words and numbers joined by hyphens, got {name!r}; write "
+            f"{proper!r}"
+        )
+    if not source.strip():
+        raise ValueError(
+            f'{name} needs a source: write source="Author year, title, equation", or for a method '
+            "of your own where it is written down"
+        )
+    if not callable(factory):
+        raise TypeError(f"factory makes a solver when called, got {factory!r}; pass the class")
+    known = _ENTRIES.get(name)
+    if known is not None and not _same(known.factory, factory):
+        raise ValueError(
+            f"the name {name!r} is taken by {_title(known.factory)}; choose another, such as "
+            f"'{name}-2'"
+        )
+    made = factory()
+    if not isinstance(made, AnyNamed):
+        raise TypeError(
+            f"the factory of {name} makes {made!r}, which is neither a Solver nor an Adaptive; "
+            "derive your class from sdesolve.Solver"
+        )
+    _ENTRIES[name] = _Entry(factory, source.strip())
 
 
 def solver_names() -> list[str]:
-    """Names that :func:`solver` knows."""
-    return list(_SOLVERS)
+    """Names that :func:`solver` knows, in the order in which they were registered."""
+    _load_plugins()
+    return list(_ENTRIES)
 
 
-def solver(name: str) -> Solver | Adaptive:
+def solver(name: str) -> AnyNamed:
     """Make the solver called ``name``.
 
     Raises:
-        ValueError: If there is none; the nearest names are listed.
+        TypeError: If the name is not a string.
+        ValueError: If no solver has this name; the nearest names are listed.
 
     Examples:
         >>> solver("heun")
@@ -248,15 +107,56 @@ def solver(name: str) -> Solver | Adaptive:
         >>> solver("unipc-3")
         UniPC(order=3, b='bh2', final_order=1)
     """
+    return _entry(name).factory()
+
+
+def source(name: str) -> str:
+    """Where the solver called ``name`` was published.
+
+    Raises:
+        TypeError: If the name is not a string.
+        ValueError: If no solver has this name; the nearest names are listed.
+
+    Examples:
+        >>> source("edm-heun")
+        'Karras et al. 2022, algorithm 1'
+    """
+    return _entry(name).source
+
+
+def _entry(name: str) -> _Entry:
     if not isinstance(name, str):
         raise TypeError(f'a name is a string such as "heun", got {name!r}')
-    if name not in _SOLVERS:
-        near = difflib.get_close_matches(name, _SOLVERS, n=3, cutoff=0.4) or solver_names()
-        raise ValueError(f"unknown solver {name!r}; did you mean {', '.join(near)}?")
-    return _SOLVERS[name]()
+    if name not in _ENTRIES:
+        names = solver_names()  # an entry point may have it
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
+            raise ValueError(f"unknown solver {name!r}; did you mean {', '.join(near)}?")
+    return _ENTRIES[name]
 
 
-def paper(name: str) -> str | None:
-    """Where the preset called ``name`` was published; None for other solvers."""
-    preset = _SOLVERS[name]
-    return preset.__doc__ if preset in _PRESETS else None
+def _same(one: object, other: object) -> bool:
+    """Whether two factories are one, or one defined again, as by a reload or in a notebook."""
+    names = [(getattr(f, "__module__", ""), _title(f)) for f in (one, other)]
+    return one is other or (names[0] == names[1] and "<" not in names[0][1])
+
+
+def _title(factory: object) -> str:
+    return str(getattr(factory, "__qualname__", repr(factory)))
+
+
+def _load_plugins() -> None:
+    """Import, once and not before a name is asked for, the modules that other packages name."""
+    global _plugins_loaded
+    if _plugins_loaded:
+        return
+    _plugins_loaded = True
+    for point in entry_points(group=_GROUP):
+        try:
+            point.load()
+        except Exception as error:  # someone else's package must not take ours down
+            warnings.warn(
+                f"the solvers of {point.value!r} are missing: {type(error).__name__}: {error}",
+                RuntimeWarning,
+                stacklevel=3,
+            )

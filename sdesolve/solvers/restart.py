@@ -1,4 +1,4 @@
-r"""Restart: an ODE solver that, once near the data, goes back to noise and comes again.
+r"""Restart: an ODE solver that, once near the data, goes back to noise and integrates again.
 
 At the grid point nearest to s_min = sigma / alpha the state is noised to s_max, exactly, and the
 ODE is solved back; K times. Noise contracts the errors made before, the ODE makes few of its own.
@@ -36,20 +36,20 @@ class Restart(Solver):
     """Restart sampling over one interval of noise levels, with Heun's method.
 
     Cost: two evaluations a step, and two for each inner step of each repeat. Order: 2 without
-    noise. With noise none is declared: the inner steps stay as long as they are, however many outer
-    ones there are (weak order 2 if ``inner`` grows with them and ``noise`` is 1). It sets the
+    noise. With noise no order is declared: the inner steps keep their length, however many outer
+    steps there are (weak order 2 if ``inner`` grows with them and ``noise`` is 1). It sets the
     stochasticity itself.
 
     When to use: a hundred calls or more, on a score whose own errors are larger than the solver's.
 
     Args:
         interval: s_min and s_max, values of sigma / alpha.
-        repeats: K, how often the interval is run through again.
-        inner: Steps from s_max to s_min; the published N_restart counts their ends, one more.
+        repeats: K, how many times the interval is repeated.
+        inner: Steps from s_max to s_min; the published N_restart counts grid points, one more.
         noise: S_noise; 1 adds the right amount.
 
     Raises:
-        ValueError: If an argument is out of range, or all the grid has more noise than s_max.
+        ValueError: If an argument is out of range, or the interval does not lie within the run.
 
     References:
         Xu et al. 2023, Restart sampling for improving generative processes, algorithm 1; the
@@ -71,7 +71,7 @@ class Restart(Solver):
 
     @property
     def noise_types(self) -> tuple[Noise, ...]:
-        """None, or additive."""
+        """Without noise, or additive."""
         return ("none", "additive")
 
     @property

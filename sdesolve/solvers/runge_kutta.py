@@ -108,7 +108,7 @@ class StageTable:
         return k if a == 0 else k.add_(z, alpha=a)
 
     def scaled_drift(self, problem: Problem, i: int, j: int, z: Tensor) -> tuple[Tensor, float]:
-        """The same increment as a tensor and a factor; without a linear part no product is made."""
+        """The same increment as a tensor and a factor, multiplied only with a linear part."""
         if self.linear[i][j] != 0:
             return self.drift(problem, i, j, z), 1.0
         return problem.term(z, self.t[i][j]), self.h[i] * self.gain[i][j]
@@ -231,8 +231,8 @@ class Midpoint(_RungeKutta):
     """Explicit midpoint method.
 
     Cost: two evaluations a step. Orders: those of Heun, but weak order 1 for additive noise: its
-    middle stage moves by W/2, whose variance is half that of the path at h/2. A linear drift does
-    not notice, and gives 2.
+    middle stage moves by W/2, whose variance is half that of the path at h/2. On a linear drift
+    this has no effect, and the weak order is 2.
 
     References:
         Kloeden & Platen 1992, section 11.1.

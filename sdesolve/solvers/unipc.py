@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..equations.sde import Noise
-from ..references.base import Isotropic, Reference
+from ..references.base import Isotropic
 from .exponential_multistep import ExponentialMultistep, Run
 from .quadrature import integrate_residual
 
@@ -48,12 +48,12 @@ class UniPC(ExponentialMultistep):
         Zhao et al. 2023, UniPC, algorithms 1 and 2 and its published code.
     """
 
-    order: int = 3  # type: ignore[misc]
+    order: int = 3
     b: Literal["bh1", "bh2"] = "bh2"
     final_order: int | None = 1
 
-    tau: ClassVar[float] = 0.0  # type: ignore[misc]
-    reference: ClassVar[Reference] = Isotropic(0.0)  # type: ignore[misc]
+    tau = 0.0
+    reference = Isotropic(0.0)
     strong_order: ClassVar[dict[Noise, float]] = {}
     weak_order: ClassVar[dict[Noise, float]] = {}
 
@@ -66,7 +66,7 @@ class UniPC(ExponentialMultistep):
             raise ValueError(f"final_order is 1 or more, got {self.final_order}")
 
     @property
-    def corrector(self) -> int:  # type: ignore[override]
+    def corrector_nodes(self) -> int:
         """One node more than the predictor's."""
         return self.order + 1
 

@@ -14,11 +14,11 @@ import sdesolve as ss
 from sdesolve.references.base import Reference
 from sdesolve.solvers.linear_multistep import LinearMultistep
 from sdesolve.solvers.quadrature import integrate_residual, noise_variance, propagator
-from sdesolve.solvers.registry import paper
 from sdesolve.solvers.unipc import UniPC
+from tests.published import PUBLISHED
 from tests.sdesolve.equations.test_processes import PROCESSES
 
-PRESETS = [name for name in ss.solver_names() if paper(name)]
+PRESETS = list(PUBLISHED)
 MEAN = torch.tensor([0.4, -0.3, 0.1], dtype=torch.float64)
 VARIANCES = torch.tensor([0.9, 0.2, 0.01], dtype=torch.float64)
 BASIS = torch.linalg.qr(torch.linspace(-1, 1, 9, dtype=torch.float64).reshape(3, 3) ** 3 + 1)[0].T
@@ -41,7 +41,7 @@ some_grid = st.sampled_from([ss.Sech(), ss.LogSNR(), ss.Karras(), ss.Uniform(), 
 some_solver = st.one_of(
     st.builds(
         lambda order, extra, weight, length: ss.ExponentialAdams(
-            order, max(order + extra, 0), reference=OWN, weight=weight, length=length
+            order, max(order + extra, 0) or None, reference=OWN, weight=weight, length=length
         ),
         st.integers(1, 4),
         st.integers(-2, 1),

@@ -9,8 +9,8 @@ import torch
 import sdesolve as ss
 from sdesolve.solvers import runge_kutta, weak
 from sdesolve.solvers.adaptive_ode import _PAIRS
-from tests import problems
-from tests.linear import Nodes, product_rule
+from sdesolve.testing import problems
+from sdesolve.testing.quadrature import Nodes, product_rule
 
 
 def _flips(value):

@@ -7,7 +7,7 @@ import sdesolve as ss
 from sdesolve.correctors.base import Correction, Corrector, Info
 from sdesolve.equations.problem import Problem
 from sdesolve.noise.streams import Streams
-from sdesolve.solvers.registry import paper
+from tests.published import PUBLISHED
 
 PROCESS = ss.EDM(sigma_max=10.0)
 DATA = ss.GaussianMixture([0.4, 0.6], [[-1.0, 0.0], [0.6, 0.3]], 0.25)
@@ -15,7 +15,7 @@ SCORE = DATA.score(PROCESS)
 TIMES = ss.Karras()(PROCESS, 10.0, 0.002, 5)
 X = DATA.sample(4, PROCESS, 10.0)
 REFERENCE = ss.GaussianReference.from_data(DATA.sample(50), rank=1)
-PRESETS = {name: ss.solver(name) for name in ss.solver_names() if paper(name)}
+PRESETS = {name: ss.solver(name) for name in PUBLISHED}
 ONE_STEP = [
     *(solver for solver in PRESETS.values() if solver.one_step),
     ss.ExponentialAdams(1, None, reference=REFERENCE),

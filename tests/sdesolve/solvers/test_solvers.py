@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sdesolve as ss
-from tests.linear import moments
+from sdesolve.testing.gaussian import moments
 from tests.sdesolve.equations.test_processes import PROCESSES
 
 FIXED = [name for name in ss.solver_names() if "adaptive" not in name]
