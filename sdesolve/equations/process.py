@@ -239,6 +239,11 @@ class ReverseSDE(Equation):
         """Tau g(t), shaped to broadcast against ``x``."""
         return expand_like(self.amplitude(t), x)
 
+    def unit(self, x: Tensor, t: Tensor) -> Tensor:
+        """Size of each sample, max(sigma_t, rms(x)), so that tolerances scale with the data."""
+        size = x.detach().flatten(1).square().mean(1).sqrt()
+        return expand_like(torch.maximum(size, self.process.sigma(t).to(x.dtype).to(x.device)), x)
+
     def drift(self, x: Tensor, t: Tensor) -> Tensor:
         """Whole drift at ``x``, ``(batch, *event)``, and ``t``, ``(batch,)``."""
         return expand_like(self.linear(t), x) * x + expand_like(self.gain(t), x) * self.term(x, t)

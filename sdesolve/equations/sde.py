@@ -75,6 +75,15 @@ class Equation(ABC):
     def spread(self, x: Tensor, t: Tensor) -> Tensor:
         """Diffusion at ``x``, ``(batch, *event)``, and ``t``, ``(batch,)``, shaped as its type."""
 
+    def unit(self, x: Tensor, t: Tensor) -> Tensor:
+        """What absolute tolerances are measured in, broadcasting against ``x``: here one.
+
+        Args:
+            x: States, ``(batch, *event)``.
+            t: Their times, ``(batch,)``, float64 on the CPU.
+        """
+        return x.new_ones(())
+
     def noise_shape(self, event: Sequence[int]) -> tuple[int, ...]:
         """Shape of one sample's Brownian increments."""
         if self.channels is not None:

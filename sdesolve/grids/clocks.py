@@ -69,6 +69,10 @@ class Clocked(Equation):
             (slope,) = torch.autograd.grad(self.clock(t).sum(), t)
         return t.detach(), 1 / slope
 
+    def unit(self, x: Tensor, t: Tensor) -> Tensor:
+        """As in t."""
+        return self.equation.unit(x, self.time(t))
+
     def linear(self, t: Tensor) -> Tensor:
         """Coefficient of x, times dt/du."""
         time, rate = self._rate(t)

@@ -143,7 +143,8 @@ class _Run:
         span = self.t1 - self.t
         self.carry = self.solver.start(self.problem, self.x, self.t)
         if first_step is None:
-            trial = Trial(self.x, self.t, span, self.carry, None)
+            unit = self.problem.equation.unit(self.x, self.t)
+            trial = Trial(self.x, self.t, span, self.carry, None, unit)
             self.h = self.solver.first_step(self.problem, trial)
         else:
             self.h = torch.full_like(span, first_step)
@@ -168,7 +169,8 @@ class _Run:
         last = (self.t + h - stop) * self.direction >= -self.smallest
         calls = self.problem.calls
         brownian = None if pair is None else (pair[:, 0], pair[:, 1])
-        trial = Trial(self.x, self.t, h, self.carry, brownian)
+        unit = self.problem.equation.unit(self.x, self.t)
+        trial = Trial(self.x, self.t, h, self.carry, brownian, unit)
         attempt = solver.attempt(self.problem, trial)
         self.nfe[self.index] += self.problem.calls - calls
         size = rms(attempt.error / solver.scale(trial, attempt))

@@ -28,6 +28,7 @@ class Trial(NamedTuple):
         h: Signed steps, ``(running,)``, float64 on the CPU.
         carry: From the last accepted step; tensors with one row per sample.
         brownian: (W, H) of the step, each ``(running, *noise)``; None without noise.
+        unit: What absolute tolerances are measured in, broadcasting against x.
     """
 
     x: Tensor
@@ -35,6 +36,7 @@ class Trial(NamedTuple):
     h: Tensor
     carry: tuple[Tensor, ...]
     brownian: tuple[Tensor, Tensor] | None
+    unit: Tensor
 
 
 class Attempt(NamedTuple):
@@ -94,7 +96,8 @@ class Adaptive(ABC):
 
     Args:
         rtol: Relative tolerance of one step.
-        atol: Absolute tolerance of one step, in the units of x.
+        atol: Absolute tolerance of one step: for a score in units of the sample's own size,
+            max(sigma_t, rms(x)), for other equations in those of x.
         max_steps: Most attempted steps of a sample.
         compact: Evaluate only the running samples. Use False for a score that closes over tensors
             with one entry per sample.
@@ -178,7 +181,8 @@ class Adaptive(ABC):
 
     def scale(self, trial: Trial, attempt: Attempt) -> Tensor:
         """What the error is measured against, like x."""
-        return self.atol + self.rtol * torch.maximum(trial.x.abs(), attempt.x.abs())
+        largest = torch.maximum(trial.x.abs(), attempt.x.abs())
+        return self.atol * trial.unit + self.rtol * largest
 
     def factor(self, size: Tensor, accept: Tensor, previous: Tensor) -> Tensor:
         """Factor for the next step, from this scaled error and the last accepted one.
@@ -210,9 +214,9 @@ def first_step(solver: Adaptive, problem: Problem, trial: Trial, slope: Tensor) 
     References:
         Hairer, Norsett & Wanner 1993, section II.4, for ordinary equations.
     """
-    x, t, span, _, _ = trial
+    x, t, span, _, _, unit = trial
     length = span.abs()
-    scale = solver.atol + solver.rtol * x.abs()
+    scale = solver.atol * unit + solver.rtol * x.abs()
     d0, d1 = rms(x / scale), rms(slope / scale)
     small = (d0 < 1e-5) | (d1 < 1e-5)
     h0 = torch.minimum(torch.where(small, 1e-6 * length, 0.01 * d0 / d1), length)

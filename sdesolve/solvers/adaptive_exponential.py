@@ -62,8 +62,9 @@ class AdaptiveExponential(Adaptive):
         order: 2, 3 or 4: nodes of the corrector; the predictor has one less.
         reference: Gaussian linear part.
         rtol: Relative tolerance of one step.
-        atol: Absolute tolerance of one step, in the units of the data. A step is accepted when the
-            root mean square over the event of error / alpha is at most atol + rtol times that of
+        atol: Absolute tolerance of one step, in units of the sample's own size,
+            max(sigma_t, rms(x)). A step is accepted when the root mean square over the event of
+            error / alpha is at most atol of that, over alpha, + rtol times that of
             x' / alpha.
         max_steps: Most attempted steps of a sample.
         compact: Evaluate only the running samples. Use False for a score that closes over tensors
@@ -119,10 +120,10 @@ class AdaptiveExponential(Adaptive):
 
     def first_step(self, problem: Problem, trial: Trial) -> Tensor:
         """Longest step over which the first residual contributes no more than the tolerance."""
-        x, start, h, (count, nodes, *residuals), _ = trial
+        x, start, h, (count, nodes, *residuals), _, unit = trial
         frame, alpha = self.reference.frame(x), _point(problem, start).alpha
         parts = [frame.split(r) for r in residuals]
-        tolerance = self.atol + self.rtol * rms(x) / alpha
+        tolerance = (self.atol * rms(unit) + self.rtol * rms(x)) / alpha
         h = h.clamp(-self.longest_step, self.longest_step)
         for _ in range(_HALVINGS):
             table = integrate_histories(self.reference, nodes, count, start, start + h)
@@ -132,7 +133,7 @@ class AdaptiveExponential(Adaptive):
 
     def attempt(self, problem: Problem, trial: Trial) -> Attempt:
         """Try one step; one evaluation. The error is in units of the tolerance."""
-        x, start, h, (count, nodes, *residuals), _ = trial
+        x, start, h, (count, nodes, *residuals), _, unit = trial
         frame, reference = self.reference.frame(x), self.reference
         before, after = _point(problem, start), _point(problem, start + h)
         ends = before.log_snr, after.log_snr
@@ -153,7 +154,7 @@ class AdaptiveExponential(Adaptive):
         nodes = torch.cat([after.log_snr[:, None], nodes], dim=1)
         table = integrate_histories(reference, nodes, count + 1, *ends)
         corrected = self._uncentre(frame, weighted(table, base, [new, *parts]), after)
-        scale = after.alpha * self.atol + self.rtol * rms(corrected)
+        scale = self.atol * rms(unit) * after.alpha / before.alpha + self.rtol * rms(corrected)
         carry = (
             (count + 1).clamp(max=self.order - 1),
             nodes[:, :-1],

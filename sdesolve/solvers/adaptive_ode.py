@@ -157,8 +157,10 @@ class AdaptiveODE(Adaptive):
     Args:
         method: "dopri5" (Dormand & Prince) or "tsit5" (Tsitouras), whose errors are often smaller.
         rtol: Relative tolerance of one step.
-        atol: Absolute tolerance of one step, in the units of x. A step is accepted when the root
-            mean square over the event of error / (atol + rtol max(abs(x), abs(x'))) is at most 1.
+        atol: Absolute tolerance of one step: for a score in units u of the sample's own size,
+            max(sigma_t, rms(x)), so that results scale with the data; for other equations u = 1. A
+            step is accepted when the root mean square over the event of
+            error / (atol u + rtol max(abs(x), abs(x'))) is at most 1.
         max_steps: Most attempted steps of a sample.
         compact: Evaluate only the running samples. Use False for a score that closes over tensors
             with one entry per sample.

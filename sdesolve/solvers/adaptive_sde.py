@@ -37,7 +37,8 @@ class AdaptiveSDE(Adaptive):
 
     Args:
         rtol: Relative tolerance of one step.
-        atol: Absolute tolerance of one step, in the units of x.
+        atol: Absolute tolerance of one step: for a score in units of the sample's own size,
+            max(sigma_t, rms(x)), for other equations in those of x.
         max_steps: Most attempted steps of a sample.
         compact: Evaluate only the running samples. Use False for a score that closes over tensors
             with one entry per sample.
@@ -64,7 +65,7 @@ class AdaptiveSDE(Adaptive):
 
     def attempt(self, problem: Problem, trial: Trial) -> Attempt:
         """Try one step; two evaluations."""
-        x, t, h, _, brownian = trial
+        x, t, h, _, brownian, _ = trial
         if problem.equation.noise in ("none", "additive"):
             tableau = _ADDITIVE.tableau
             drift, spread = SampleTable(t, h, tableau.stages), SampleTable(t, h, tableau.nodes)
@@ -88,7 +89,8 @@ class GottaGoFast(Adaptive):
 
     Args:
         rtol: Relative tolerance; 0.01 to 0.05 are published.
-        atol: Absolute tolerance; two grey levels are published, 2/256 for data in [-1, 1].
+        atol: Absolute tolerance in units of max(sigma_t, rms(x)), about one for data in [-1, 1],
+            for which two grey levels, 2/256, are published.
         max_steps: Most attempted steps of a sample.
         compact: Evaluate only the running samples.
 
@@ -117,7 +119,7 @@ class GottaGoFast(Adaptive):
 
     def attempt(self, problem: Problem, trial: Trial) -> Attempt:
         """Try one step; two evaluations with the same noise."""
-        x, t, h, _, brownian = trial
+        x, t, h, _, brownian, _ = trial
         table = SampleTable(t, h, (0.0, 1.0))
         first = table.drift(problem, 0, 0, x)
         if brownian is not None:
@@ -132,7 +134,7 @@ class GottaGoFast(Adaptive):
     def scale(self, trial: Trial, attempt: Attempt) -> Tensor:
         """max(atol, rtol max(abs(x'), abs(x'_last))) with the Euler steps x'."""
         largest = torch.maximum(attempt.carry[0].abs(), trial.carry[0].abs())
-        return (self.rtol * largest).clamp(min=self.atol)
+        return torch.maximum(self.rtol * largest, self.atol * trial.unit)
 
     def factor(self, size: Tensor, accept: Tensor, previous: Tensor) -> Tensor:
         """Published rule 0.9 E^-0.9, kept finite."""
