@@ -9,7 +9,7 @@ import matplotlib.image
 import numpy as np
 from torch import Tensor
 
-from .data import write_atomically
+from .files import write_atomically
 
 __all__ = ["grid", "save_png"]
 
