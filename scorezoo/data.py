@@ -39,6 +39,7 @@ __all__ = [
     "load_data",
     "load_images",
     "read_tensors",
+    "split_names",
     "write_atomically",
 ]
 
@@ -237,7 +238,7 @@ def _open(source: str, split: str) -> datasets.Dataset:
     try:
         return datasets.load_dataset(str(local) if local.exists() else source, split=split)
     except Exception as error:
-        known = _splits(source)
+        known = split_names(source)
         if known and split not in known:
             write = " or ".join(f"--split {name}" for name in known)
             raise ValueError(f"{source!r} only has {', '.join(known)}: write {write}") from error
@@ -247,8 +248,8 @@ def _open(source: str, split: str) -> datasets.Dataset:
         ) from error
 
 
-def _splits(source: str) -> list[str]:
-    """Names of the splits, or nothing where not even they can be read."""
+def split_names(source: str) -> list[str]:
+    """Names of the splits of a data set, or nothing where not even they can be read."""
     import datasets
 
     try:

@@ -111,9 +111,9 @@ def _open(row: dict[str, Any]) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         source = io.BytesIO(row["bytes"]) if row.get("bytes") is not None else row["path"]
-        image = Image.open(source)
-        image.load()
-        return ImageOps.exif_transpose(image)
+        with Image.open(source) as image:
+            image.load()
+            return ImageOps.exif_transpose(image)
 
 
 def to_bytes(image: Image.Image) -> np.ndarray:

@@ -25,9 +25,9 @@ from .folders import find_model, pretrained_folder, pretrained_names, read_confi
 from .networks import build_network
 from .preconditioning import precondition
 
-__all__ = ["ScoreModel", "load", "pretrained_folder", "pretrained_names", "save_reference"]
+__all__ = ["PROCESSES", "ScoreModel", "load", "pretrained_folder", "pretrained_names", "save_reference"]
 
-_PROCESSES = {
+PROCESSES = {
     kind.__name__: kind for kind in (ss.VPSDE, ss.SubVPSDE, ss.VESDE, ss.ExponentialVESDE, ss.EDM)
 }
 
@@ -71,7 +71,7 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         super().__init__()
         self.shape = _shape(shape)
         self.data_range = _range(data_range)
-        self.process: ss.Process = build(_PROCESSES, process, "process")
+        self.process: ss.Process = build(PROCESSES, process, "process")
         self.network = build_network(network, self.shape)
         self.preconditioning = dict(preconditioning or {"name": "noise"})
         refuse_unknown("preconditioning", self.preconditioning, ("name", "sigma_data"))

@@ -238,9 +238,11 @@ class Reference:
 
         The floor is the distance of equally many test images to the same training images.
         """
-        mine = distances(self.train, features(self.extractor, pixels))
-        floor = distances(self.train, self.test[: len(pixels)])
-        return mine, floor
+        return self.compare(features(self.extractor, pixels))
+
+    def compare(self, made: Tensor) -> tuple[Distances, Distances]:
+        """As :meth:`judge`, of features ``(n, features)``."""
+        return distances(self.train, made), distances(self.train, self.test[: len(made)])
 
     @classmethod
     def of(cls, extractor: Classifier, train: ImageData, test: ImageData) -> Reference:

@@ -26,7 +26,7 @@ from ..data import ImageData
 from ..model import ScoreModel
 from .chunks import Chunks
 
-__all__ = ["Evaluation", "bin_scale", "evaluate_likelihood"]
+__all__ = ["Evaluation", "bin_scale", "digest", "evaluate_likelihood"]
 
 def bin_scale(model: ScoreModel) -> tuple[float, float]:
     """Range whose 256 bins are centred on the values that the model was trained on."""
@@ -129,8 +129,8 @@ def evaluate_likelihood(
         **options,
         "divergence": {"name": type(divergence).__name__, **asdict(divergence)},
         "process": repr(model.process),
-        "weights": _digest(model.state_dict()),
-        "images": _digest({"pixels": images.pixels}),
+        "weights": digest(model.state_dict()),
+        "images": digest({"pixels": images.pixels}),
     }
     with _place(folder) as place, Chunks(Path(place), settings) as store:
         done = store.done(count)
@@ -156,12 +156,13 @@ def evaluate_likelihood(
     return Evaluation(values, math.prod(model.shape), width, seconds)
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def digest(tensors: dict[str, Tensor]) -> str:
+    """Sixteen hexadecimal digits that tell tensors from others."""
+    found = hashlib.sha256()
     for name, value in sorted(tensors.items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+        found.update(name.encode())
+        found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def _place(folder: Path | None) -> AbstractContextManager[str | Path]:

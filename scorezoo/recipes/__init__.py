@@ -14,7 +14,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["read_recipe", "recipe_names", "recipe_text", "write_toml"]
+__all__ = ["read_recipe", "recipe_names", "recipe_text", "toml_value", "write_toml"]
 
 _TABLES = ("data", "process", "network", "training")
 _OPTIONAL = ("preconditioning", "objective")
@@ -80,15 +80,16 @@ def write_toml(config: dict[str, Any]) -> str:
         <BLANKLINE>
     """
     tables = [
-        "\n".join([f"[{name}]", *(f"{k} = {_value(v)}" for k, v in table.items() if v is not None)])
+        "\n".join([f"[{name}]", *(f"{k} = {toml_value(v)}" for k, v in table.items() if v is not None)])
         for name, table in config.items()
     ]
     return "\n\n".join(tables) + "\n"
 
 
-def _value(value: object) -> str:
+def toml_value(value: object) -> str:
+    """A number, string, truth value or list as TOML writes it."""
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     # JSON's strings, numbers and truth values are TOML's.

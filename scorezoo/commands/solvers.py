@@ -1,0 +1,63 @@
+"""``scorezoo solvers``: the solvers by what they are good for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from sdesolve.solvers.adaptive import Adaptive
+    from sdesolve.solvers.base import Solver
+
+__all__ = ["solvers"]
+
+_GROUPS = (
+    "deterministic, images in few calls (10 to 50)",
+    "stochastic, images in some calls (20 to 500)",
+    "classical, for any equation (100 calls and more for images)",
+    "adaptive: --tolerance decides; --nfe is a cap, and too small a one leaves noise",
+)
+
+
+def solvers() -> None:
+    """List the solvers in groups, with order, network calls a step and source.
+
+    Example: scorezoo sample cifar10 --solver dpmpp-3m --nfe 20
+    """
+    import sdesolve as ss
+    from sdesolve.solvers.adaptive import Adaptive
+    from sdesolve.solvers.registry import paper
+
+    groups: dict[str, list[str]] = {name: [] for name in _GROUPS}
+    for name in ss.solver_names():
+        made, source = ss.solver(name), paper(name)
+        if isinstance(made, Adaptive):
+            group = _GROUPS[3]
+        elif source is None:
+            group = _GROUPS[2]
+        else:
+            group = _GROUPS[1] if _stochastic(made) else _GROUPS[0]
+        groups[group].append(_line(name, made, source))
+    for group, lines in groups.items():
+        typer.echo(group)
+        for line in lines:
+            typer.echo(line)
+        typer.echo("")
+    typer.echo("without --solver: the one tuned for the model and --nfe, else the best known rule")
+
+
+def _stochastic(made: Solver | Adaptive) -> bool:
+    tau = getattr(made, "tau", None)
+    return bool(made.default_tau if tau is None else tau)
+
+
+def _line(name: str, made: Solver | Adaptive, source: str | None) -> str:
+    order = getattr(made, "order", None)
+    count = getattr(made, "nfe", None)
+    calls = count(3) - count(2) if count is not None else getattr(made, "evaluations", None)
+    about = f"order {order:g}" if isinstance(order, (int, float)) else ""
+    each = f"{calls} calls" if isinstance(calls, int) and calls != 1 else "1 call" if calls else ""
+    said = source or (type(made).__doc__ or "").strip().splitlines()[0]
+    said = " ".join(said.split()).rstrip(".")
+    return f"  {name:40} {about:10} {each:8} {said}"
