@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 __all__ = ["build", "check_flag", "check_integer", "check_number", "documented", "refuse_unknown"]
@@ -80,7 +80,7 @@ def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> Non
             raise ValueError(f"{what} has no {key!r}; {hint}It knows {', '.join(known)}")
 
 
-def build(kinds: dict[str, Callable[..., Any]], config: object, what: str) -> Any:  # noqa: ANN401
+def build(kinds: Mapping[str, Callable[..., Any]], config: object, what: str) -> Any:  # noqa: ANN401
     """Make ``kinds[config["name"]](**rest)``.
 
     Args:

@@ -132,7 +132,7 @@ class Compute:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.recompute:
             for module in model.network.modules():
-                if isinstance(module, model.network.recomputed):
+                if isinstance(module, model.network.recomputed):  # type: ignore[arg-type]
                     module.forward = functools.partial(
                         checkpoint, module.forward, use_reentrant=False
                     )

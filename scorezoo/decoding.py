@@ -113,7 +113,8 @@ def _open(row: dict[str, Any]) -> Image.Image:
         source = io.BytesIO(row["bytes"]) if row.get("bytes") is not None else row["path"]
         with Image.open(source) as image:
             image.load()
-            return ImageOps.exif_transpose(image)
+            upright: Image.Image = ImageOps.exif_transpose(image)
+            return upright
 
 
 def to_bytes(image: Image.Image) -> np.ndarray:

@@ -120,7 +120,7 @@ def check_output(path: Path, endings: tuple[str, ...] = (), *, option: str = "--
 
     Raises:
         ValueError: If the ending is unknown, a folder stands where a file should be or the other
-            way round, the folder does not exist (its parent, for a folder), or it cannot be written.
+            way round, the folder of a file does not exist, or nothing can be written there.
     """
     if endings and path.is_dir():
         raise ValueError(f"{option} {path} is a folder; name a file ending in {endings[0]}")

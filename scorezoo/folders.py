@@ -65,7 +65,9 @@ def find_model(name: str | Path) -> Path:
         if (folder / "config.json").is_file():
             return folder
     if path.is_dir() and (path / "checkpoint.pt").exists():
-        raise ValueError(f"the run {text!r} has exported no model yet; let it train a little longer")
+        raise ValueError(
+            f"the run {text!r} has exported no model yet; let it train a little longer"
+        )
     hub = re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not text.startswith(".")
     if hub and not path.exists() and not path.parent.exists():
         return _download(text)

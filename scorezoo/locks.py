@@ -67,8 +67,7 @@ def _who(holder: Path) -> str:
     try:
         about = json.loads(holder.read_text())
         return (
-            f"process {about['pid']} on {about['host']} since {about['since']} "
-            f"({about['command']})"
+            f"process {about['pid']} on {about['host']} since {about['since']} ({about['command']})"
         )
     except (OSError, ValueError, KeyError):
         return "another process"

@@ -25,7 +25,14 @@ from .folders import find_model, pretrained_folder, pretrained_names, read_confi
 from .networks import build_network
 from .preconditioning import precondition
 
-__all__ = ["PROCESSES", "ScoreModel", "load", "pretrained_folder", "pretrained_names", "save_reference"]
+__all__ = [
+    "PROCESSES",
+    "ScoreModel",
+    "load",
+    "pretrained_folder",
+    "pretrained_names",
+    "save_reference",
+]
 
 PROCESSES = {
     kind.__name__: kind for kind in (ss.VPSDE, ss.SubVPSDE, ss.VESDE, ss.ExponentialVESDE, ss.EDM)
@@ -117,7 +124,6 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         """Data to bytes, ``(batch, *shape)`` uint8; values outside the range are clamped."""
         low, high = self.data_range
         return ((x - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
-
 
     def _save_pretrained(self, save_directory: Path) -> None:
         refuse_non_finite(self.state_dict(), str(save_directory / "model.safetensors"))

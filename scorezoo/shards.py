@@ -1,14 +1,14 @@
 """Any number of samples on disk: cells of fixed size, each written once and whole.
 
-Sample i belongs to cell i // CELL, and is computed in the chunk of ``batch_size`` samples that holds
-i, whatever was asked for: so its bits do not depend on how the work was cut (a chunk that is cut by
-``--first`` or ``--count`` is computed whole and trimmed). A cell, or what was asked for of it, is
-one Parquet file, ``samples-FIRST-COUNT.parquet``, with columns index, seed, label, nfe, status and
+Sample i belongs to cell i // CELL, and is computed in the chunk of ``batch_size`` samples that
+holds i, whatever was asked for: so its bits do not depend on how the work was cut (a chunk that is
+cut by ``--first`` or ``--count`` is computed whole and trimmed). A cell, or what was asked for of
+it, is one Parquet file, ``samples-FIRST-COUNT.parquet``, with columns index, seed, label, nfe, status and
 image (or x, for points); readable by ``datasets.load_dataset("parquet", ...)``.
 
 Processes do not talk to one another. Each takes a cell that is not there and that nobody else holds
-(a lock that the system drops with its process), and when none is free waits for those that are held:
-the cells of a killed process are taken over.
+(a lock that the system drops with its process), and when none is free waits for those that are
+held: the cells of a killed process are taken over.
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ def _settle(folder: Path, drawing: Drawing, name: str) -> None:
 def _there(folder: Path) -> list[_Part]:
     found = (_NAME.fullmatch(path.name) for path in folder.iterdir())
     return sorted(
-        (_Part(int(m[1]), int(m[2])) for m in found if m), key=lambda part: (part.first, -part.count)
+        (_Part(int(m[1]), int(m[2])) for m in found if m),
+        key=lambda part: (part.first, -part.count),
     )
 
 
@@ -203,7 +204,9 @@ def _png(pixels: Tensor) -> dict[str, Any]:
     array = pixels.numpy()
     if len(array) not in (1, 3):
         raise ValueError(f"images in shards have 1 or 3 channels, got {len(array)}")
-    image = Image.fromarray(np.ascontiguousarray(array[0] if len(array) == 1 else array.transpose(1, 2, 0)))
+    image = Image.fromarray(
+        np.ascontiguousarray(array[0] if len(array) == 1 else array.transpose(1, 2, 0))
+    )
     buffer = io.BytesIO()
     image.save(buffer, "png")
     return {"bytes": buffer.getvalue(), "path": None}
@@ -233,7 +236,7 @@ def is_shards(folder: Path) -> bool:
 
 def _read(folder: Path, columns: list[str]) -> Iterator[tuple[_Part, dict[str, list[Any]]]]:
     """Columns of each file in order; rows that an earlier file holds are left out."""
-    from pyarrow import ArrowInvalid, parquet
+    from pyarrow import ArrowInvalid, parquet  # type: ignore[import-untyped]
 
     at = 0
     for part in _there(folder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from .options import (
     Tolerance,
 )
 from .run import check_device, unfinished
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["encode"]
 
@@ -57,7 +60,7 @@ def encode(
     process = net.process
     solver = ss.AdaptiveODE(rtol=tolerance, atol=tolerance)
 
-    def flow(y: object, t_span: tuple[float, float]) -> ss.Solution:
+    def flow(y: Tensor, t_span: tuple[float, float]) -> ss.Solution:
         return ss.latent.flow(
             process, net.score, y, t_span, solver=solver, batch_size=batch_size, progress=True
         )

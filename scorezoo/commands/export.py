@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +44,5 @@ def export(
     beside += [folder / "reference.safetensors", *tuned_budgets(folder).values()]
     for file in beside:
         if file.is_file():
-            content = file.read_bytes()
-            write_atomically(output / file.name, lambda p, content=content: p.write_bytes(content))
+            write_atomically(output / file.name, partial(shutil.copyfile, file))
     typer.echo(f"wrote {path}, {path.stat().st_size / 1e6:.3g} MB")

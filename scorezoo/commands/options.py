@@ -35,9 +35,7 @@ Model = Annotated[
 ]
 Data = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(
-        help="Hub id or folder of images.", show_default="what the model was trained on"
-    ),
+    typer.Option(help="Hub id or folder of images.", show_default="what the model was trained on"),
 ]
 Split = Annotated[
     str,

@@ -100,9 +100,7 @@ def check_device(name: str) -> str:
     return name
 
 
-def unfinished(
-    solution: ss.Solution, what: str = "samples", cure: str = "raise --nfe"
-) -> int:
+def unfinished(solution: ss.Solution, what: str = "samples", cure: str = "raise --nfe") -> int:
     """Name the samples that did not reach the end; how many there are.
 
     Args:

@@ -28,6 +28,7 @@ from .chunks import Chunks
 
 __all__ = ["Evaluation", "bin_scale", "digest", "evaluate_likelihood"]
 
+
 def bin_scale(model: ScoreModel) -> tuple[float, float]:
     """Range whose 256 bins are centred on the values that the model was trained on."""
     low, high = model.data_range

@@ -69,8 +69,8 @@ class UNet(nn.Module):
         no sample has one. The result is like x.
 
     Raises:
-        ValueError: If there is one level; when called, if an image is too small for the levels, or a label is given to a
-            network without classes.
+        ValueError: If there is one level; when called, if an image is too small for the levels, or
+            a label is given to a network without classes.
     """
 
     recomputed: ClassVar = (_Shift,)

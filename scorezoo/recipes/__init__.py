@@ -80,7 +80,9 @@ def write_toml(config: dict[str, Any]) -> str:
         <BLANKLINE>
     """
     tables = [
-        "\n".join([f"[{name}]", *(f"{k} = {toml_value(v)}" for k, v in table.items() if v is not None)])
+        "\n".join(
+            [f"[{name}]", *(f"{k} = {toml_value(v)}" for k, v in table.items() if v is not None)]
+        )
         for name, table in config.items()
     ]
     return "\n\n".join(tables) + "\n"

@@ -83,27 +83,24 @@ shards.sample_shards(Drawing(scorezoo.load(sys.argv[1]), nfe=8, batch_size=4), P
 """
 
 
-def test_two_processes_and_kills_lose_and_double_nothing(tmp_path):
+def test_three_processes_of_which_two_are_killed_lose_and_double_nothing(tmp_path):
     _model(tmp_path)
     out = tmp_path / "out"
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "model"), str(out)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 
-    def start():
-        return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-
-    running, kills, seen = [start(), start()], 0, -1
+    running = [
+        subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) for _ in range(3)
+    ]
     deadline = time.monotonic() + 120
-    while kills < 3 and time.monotonic() < deadline:
-        there = len(list(out.glob("samples-*"))) if out.exists() else 0
-        if there > seen and there > 0:
-            victim = running.pop(0)
-            victim.send_signal(signal.SIGKILL)
-            victim.wait()
-            kills, seen = kills + 1, there + 2
-            running.append(start())
-        time.sleep(0.005)
-    assert [process.wait(timeout=120) for process in running] == [0, 0]
+    for wanted in (2, 8):
+        while time.monotonic() < deadline and len(list(out.glob("samples-*"))) < wanted:
+            time.sleep(0.002)
+        victim = running.pop()
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
+    assert len(list(out.glob("samples-*"))) < 30
+    assert running[0].wait(timeout=120) == 0
     rows = _rows(out)
     assert [index for index, _ in rows] == list(range(480))
     assert not list(out.glob(".*.tmp"))
