@@ -107,7 +107,7 @@ def _settle(folder: Path, drawing: Drawing, name: str) -> None:
         "process": repr(drawing.model.process),
         "shape": list(drawing.model.shape),
         "labels": drawing.chosen(),
-        "ran": drawing.ran(),
+        "tuned": drawing.tuned(),
         "batch_size": drawing.batch_size,
         **{key: getattr(drawing, key) for key in ("guidance", "solver", "steps", "nfe", "seed")},
         "denoise": drawing.denoise,

@@ -9,9 +9,9 @@ in :class:`Compute`, changes speed and memory but not the run, beyond rounding (
 The learning rate rises linearly over ``warmup_steps`` and falls as a half cosine to zero over the
 last ``cooldown`` of the steps; all of them by default. With a shorter cooldown a run may be made
 longer or shorter while it goes on (another ``epochs`` or ``steps`` in the recipe): until the
-cooldown begins, nothing depends on where it ends. The gradient is that of the loss divided by the number of values
-in an image, so that ``clip`` and ``learning_rate`` mean the same at every size; the reported loss
-is summed over the image, as published.
+cooldown begins, nothing depends on where it ends. The gradient is that of the loss divided by the
+number of values in an image, so that ``clip`` and ``learning_rate`` mean the same at every size;
+the reported loss is summed over the image, as published.
 
 The moving average of the weights has the decay min(``ema_decay``, (1 + n) / (10 + n)) after n
 steps: with a constant one a short run would keep its first weights (.999^40 = .96).

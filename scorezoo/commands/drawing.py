@@ -10,7 +10,7 @@ import torch
 import typer
 
 import sdesolve as ss
-from sdesolve.solvers.default import DEFAULT_NFE, default_solver
+from sdesolve.solvers.default import DEFAULT_NFE
 
 from .. import sharding
 from ..labels import parse_labels
@@ -111,30 +111,22 @@ class Drawing:
         solution = self.draw(count)
         return solution, time.perf_counter() - start
 
-    def ran(self) -> str:
-        """Name of what runs."""
-        if self.solver is not None:
-            return self.solver
-        budget = self.nfe or self.steps or DEFAULT_NFE
-        process = self.model.process if self.steps is None else None
-        chosen = default_solver(budget - self.denoise, False, self.score, process)
-        if isinstance(chosen, ss.Tuned):
-            return f"the solver tuned for {budget} calls ({chosen.choice})"
-        order = f" of order {chosen.order:g}" if hasattr(chosen, "order") else ""
-        return f"the default, {type(chosen).__name__}{order}"
+    def tuned(self) -> str:
+        """What the solver that was tuned for this budget is, where that is what runs."""
+        fitted = self.model.tuned.get(self.nfe or DEFAULT_NFE)
+        free = self.solver is None and self.steps is None and self.guidance is None
+        return fitted.choice if free and fitted is not None else ""
 
 
 def report(solution: ss.Solution, drawing: Drawing, elapsed: float) -> None:
     """Say what ran, how many steps and calls it took, and how long."""
     count = len(solution.x)
-    accepted = solution.accepted.double().mean().item()
     rejected = solution.rejected.double().mean().item()
-    steps = f"{accepted:.4g} steps"
-    if rejected:
-        steps += f" and {rejected:.4g} rejected"
+    tried = f", {rejected:.4g} steps rejected" if rejected else ""
     nfe = solution.nfe.double().mean().item()
     guided = "" if drawing.guidance is None else f" ({2 * nfe:.4g} network calls)"
+    name = "" if drawing.solver is None else f"{drawing.solver}: "
     typer.echo(
-        f"{drawing.ran()}: {steps}, NFE {nfe:.4g}{guided} per sample; {seconds(elapsed)} for "
+        f"{name}{solution.ran}{tried}; NFE {nfe:.4g}{guided} per sample; {seconds(elapsed)} for "
         f"{count} samples, {seconds(elapsed / count)} each"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,10 +19,6 @@ from .options import (
     Tolerance,
 )
 from .run import check_device, unfinished
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 __all__ = ["encode"]
 
 
@@ -59,15 +55,13 @@ def encode(
     x = chosen_images(net, model, data, split, indices, skip_corrupt=skip_corrupt)
     process = net.process
     solver = ss.AdaptiveODE(rtol=tolerance, atol=tolerance)
-
-    def flow(y: Tensor, t_span: tuple[float, float]) -> ss.Solution:
-        return ss.latent.flow(
-            process, net.score, y, t_span, solver=solver, batch_size=batch_size, progress=True
-        )
-
     with kernels.exact():
-        there = flow(x, (process.eps, process.T))
-        back = flow(there.x, (process.T, process.eps))
+        there = ss.encode(
+            process, net.score, x, solver=solver, batch_size=batch_size, progress=True
+        )
+        back = ss.decode(
+            process, net.score, there.x, solver=solver, batch_size=batch_size, progress=True
+        )
     write_tensors(
         output, {"latents": there.x.cpu(), "status": there.status.cpu(), "nfe": there.nfe.cpu()}
     )
@@ -79,7 +73,7 @@ def encode(
         "per image\n"
         f"  standard deviation of the latents over the prior's  "
         f"{(there.x[done].std() / scale).item():.4f}\n"
-        f"  round trip error, root mean square, median image    {error.median().item():.3g} "
+        f"  round trip error, root mean square, median image    {error.nanmedian().item():.3g} "
         f"(tolerance {tolerance:g})\n"
         f"wrote {output}"
     )

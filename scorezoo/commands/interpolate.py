@@ -18,7 +18,7 @@ from .options import (
     Split,
     Tolerance,
 )
-from .run import check_device
+from .run import check_device, unfinished_statuses
 
 __all__ = ["interpolate"]
 
@@ -51,8 +51,6 @@ def interpolate(
     check_output(output, (".png",))
     check_device(device)
 
-    import torch
-
     import sdesolve as ss
 
     from .. import kernels
@@ -75,14 +73,10 @@ def interpolate(
             batch_size=batch_size,
             progress=True,
         )
-    rows = path.transpose(0, 1).flatten(0, 1)
+    rows = path.x.transpose(0, 1).flatten(0, 1)
     save_png(output, grid(net.to_pixels(rows.nan_to_num()), columns=points))
     typer.echo(f"wrote {output}: {len(first)} rows of {points} images, {kind}")
-    bad = int((~torch.isfinite(rows).flatten(1).all(1)).sum())
-    if bad:
-        typer.echo(
-            f"{bad} of {len(rows)} images unfinished and left black; raise --tolerance", err=True
-        )
+    if unfinished_statuses(path.status, "rows"):
         raise typer.Exit(1)
 
 

@@ -44,7 +44,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         try:
             with _group(), warnings.catch_warnings():
-                _one_line_warnings()
+                # The command says the same of each status, in one line.
+                warnings.filterwarnings("ignore", ".*samples? did not reach the end")
                 function(*args, **kwargs)
         except FloatingPointError as error:
             typer.echo(f"scorezoo: {error}", err=True)
@@ -64,14 +65,6 @@ def _group() -> Any:  # noqa: ANN401
     from .. import sharding
 
     return sharding.group()
-
-
-def _one_line_warnings() -> None:
-    """The library's own warnings repeat what a command says of each status."""
-    import sys
-
-    if "sdesolve" in sys.modules:
-        warnings.simplefilter("ignore", sys.modules["sdesolve"].NotFiniteWarning)
 
 
 def check_device(name: str) -> str:
@@ -124,6 +117,7 @@ def unfinished_statuses(
         ss.Status.TOO_MANY_STEPS: ("budget exhausted", cure),
         ss.Status.NOT_FINITE: ("not finite", "the network gave NaN or infinity"),
     }
+    status = status.reshape(-1, status.shape[-1]).amax(0)
     for kind, (reason, advice) in words.items():
         which = torch.nonzero(status.cpu() == kind).flatten()
         if not len(which):

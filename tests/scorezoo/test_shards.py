@@ -79,7 +79,8 @@ import scorezoo
 from scorezoo import shards
 from scorezoo.commands.drawing import Drawing
 shards.CELL = 16
-shards.sample_shards(Drawing(scorezoo.load(sys.argv[1]), nfe=8, batch_size=4), Path(sys.argv[2]), 480)
+drawing = Drawing(scorezoo.load(sys.argv[1]), nfe=8, batch_size=4)
+shards.sample_shards(drawing, Path(sys.argv[2]), 480)
 """
 
 
