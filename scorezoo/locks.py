@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -46,7 +46,8 @@ def locked(folder: Path, advice: str) -> Iterator[None]:
             "since": time.strftime("%Y-%m-%d %H:%M:%S"),
             "command": " ".join(Path(word).name for word in sys.argv[:2])[:100],
         }
-        holder.write_text(json.dumps(about))
+        with suppress(OSError):  # only the message needs it; a full disk is reported by the work
+            holder.write_text(json.dumps(about))
         yield
     finally:
         holder.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -126,7 +127,8 @@ def report(solution: ss.Solution, drawing: Drawing, elapsed: float) -> None:
     nfe = solution.nfe.double().mean().item()
     guided = "" if drawing.guidance is None else f" ({2 * nfe:.4g} network calls)"
     name = "" if drawing.solver is None else f"{drawing.solver}: "
+    ran = re.sub(r"^(\w+)\(.*\), (\d+ steps?)", r"\1, \2", solution.ran)  # without its settings
     typer.echo(
-        f"{name}{solution.ran}{tried}; NFE {nfe:.4g}{guided} per sample; {seconds(elapsed)} for "
+        f"{name}{ran}{tried}; NFE {nfe:.4g}{guided} per sample; {seconds(elapsed)} for "
         f"{count} samples, {seconds(elapsed / count)} each"
     )
