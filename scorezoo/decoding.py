@@ -134,14 +134,16 @@ def to_bytes(image: Image.Image) -> np.ndarray:
             raise ValueError(
                 f"its values, {values.min()} to {values.max()}, are not 16-bit; store 0 to 65535"
             )
-        return ((values * 255 + 32767) // 65535).astype(np.uint8)[None]
+        scaled: np.ndarray = ((values * 255 + 32767) // 65535).astype(np.uint8)
+        return scaled[None]
     if image.mode == "F":
-        real = np.asarray(image)
+        real: np.ndarray = np.asarray(image)
         if not (real.min() >= 0 and real.max() <= 1):
             raise ValueError(
                 f"its values, {real.min():g} to {real.max():g}, are not in [0, 1]; rescale them"
             )
-        return np.rint(255 * real).astype(np.uint8)[None]
+        rounded: np.ndarray = np.rint(255 * real).astype(np.uint8)
+        return rounded[None]
     grey = image.mode in _GREY
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         solid = image.convert("RGBA")

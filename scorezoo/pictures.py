@@ -55,7 +55,7 @@ def _columns(n: int) -> int:
 
     Examples:
         >>> [_columns(n) for n in (1, 4, 5, 10, 16, 64, 70)]
-        [1, 2, 3, 5, 4, 8, 10]
+        [1, 2, 5, 5, 4, 8, 10]
     """
     square = math.ceil(math.sqrt(n))
     whole = [c for c in range(square, 2 * square) if n % c == 0]

@@ -3,8 +3,8 @@
 Sample i belongs to cell i // CELL, and is computed in the chunk of ``batch_size`` samples that
 holds i, whatever was asked for: so its bits do not depend on how the work was cut (a chunk that is
 cut by ``--first`` or ``--count`` is computed whole and trimmed). A cell, or what was asked for of
-it, is one Parquet file, ``samples-FIRST-COUNT.parquet``, with columns index, seed, label, nfe, status and
-image (or x, for points); readable by ``datasets.load_dataset("parquet", ...)``.
+it, is one Parquet file, ``samples-FIRST-COUNT.parquet``, with columns index, seed, label, nfe,
+status and image (or x, for points); readable by ``datasets.load_dataset("parquet", ...)``.
 
 Processes do not talk to one another. Each takes a cell that is not there and that nobody else holds
 (a lock that the system drops with its process), and when none is free waits for those that are

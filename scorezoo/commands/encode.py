@@ -19,6 +19,7 @@ from .options import (
     Tolerance,
 )
 from .run import check_device, unfinished
+
 __all__ = ["encode"]
 
 
