@@ -174,7 +174,7 @@ def _write(path: Path, part: _Part, drawing: Drawing) -> None:
     size = drawing.batch_size
     rows: list[dict[str, Any]] = []
     for low in range(part.first // size * size, part.first + part.count, size):
-        solution = drawing.draw(size, low, progress=False)
+        solution = drawing.draw(size, low, progress=False, alone=True)
         label = drawing.label_of(low, size)
         keep = range(max(part.first, low) - low, min(part.first + part.count, low + size) - low)
         rows += _rows(solution, label, drawing, low, keep)

@@ -87,10 +87,13 @@ class Drawing:
             score = ss.conditional.classifier_free_guidance(score, self.guidance)
         return score
 
-    def draw(self, count: int, first: int = 0, *, progress: bool = True) -> ss.Solution:
-        """Samples ``first .. first + count - 1``."""
+    def draw(
+        self, count: int, first: int = 0, *, progress: bool = True, alone: bool = False
+    ) -> ss.Solution:
+        """Samples ``first .. first + count - 1``; ``alone``: not shared out over processes."""
         label = self.label_of(first, count)
-        return sharding.sample(
+        run = ss.sample if alone else sharding.sample
+        return run(
             self.model.process,
             self.score,
             (count, *self.model.shape),

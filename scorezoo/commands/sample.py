@@ -76,9 +76,11 @@ def sample(
         from ..shards import sample_shards
 
         bad = sample_shards(drawing, path, count, first=first, name=model)
-        typer.echo(f"wrote {path}, samples {first} to {first + count - 1}")
-        if bad:
+        if sharding.is_main_process():
+            typer.echo(f"wrote {path}, samples {first} to {first + count - 1}")
+        if bad and sharding.is_main_process():
             typer.echo(f"{bad} of {count} samples unfinished; their status says why", err=True)
+        if bad:
             raise typer.Exit(1)
         return
     if first:

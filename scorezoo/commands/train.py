@@ -278,7 +278,7 @@ def _show(model: ScoreModel, path: Path) -> None:
         return
     count = 16 if len(model.shape) == 3 else 1000
     drawing = Drawing(model, "all" if model.classes else None)
-    x = drawing.draw(count, progress=False).x
+    x = drawing.draw(count, progress=False, alone=True).x
     label = drawing.label_of(0, count)
     words = None if label is None else caption(label, model.class_names)
     draw_samples(path, x, model, captions=words)

@@ -72,6 +72,14 @@ def test_other_settings_are_refused_with_both_values(tmp_path, small):
         shards.sample_shards(Drawing(model, nfe=3, seed=1), tmp_path / "out", 4)
 
 
+def test_processes_of_a_launcher_do_not_wait_for_one_another(tmp_path, small, monkeypatch):
+    drawing = Drawing(_model(tmp_path), nfe=3, batch_size=8)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    shards.sample_shards(drawing, tmp_path / "out", 20)
+    assert [index for index, _ in _rows(tmp_path / "out")] == list(range(20))
+
+
 SCRIPT = """
 import sys
 from pathlib import Path
