@@ -12,7 +12,6 @@ References:
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +24,9 @@ from tqdm import tqdm
 
 import sdesolve as ss
 
-from .data import Data, ImageData, read_tensors
+from .data import Data, ImageData
+from .files import read_tensors, refuse_non_finite
+from .folders import pretrained_folder, read_config
 from .networks.unet import FourierFeatures
 from .seeding import seeded
 
@@ -95,6 +96,10 @@ class NoisyClassifier(nn.Module, PyTorchModelHubMixin):
         for block in self.blocks:
             h = block(h, embedding)
         return F.log_softmax(self.head(h.flatten(1)), dim=1)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        refuse_non_finite(self.state_dict(), str(save_directory / "model.safetensors"))
+        super()._save_pretrained(save_directory)
 
     def log_prob(self, process: ss.Process) -> Callable[..., Tensor]:
         """What guidance needs: ``(x, t, label) -> (batch,)``, log p_t(label | x)."""
@@ -186,16 +191,14 @@ def load_classifier(name: str | Path) -> NoisyClassifier:
     Raises:
         ValueError: If there is no such classifier.
     """
-    from .model import pretrained_folder
-
     shipped = pretrained_folder() / "classifiers" / str(name)
     source = shipped if (shipped / "config.json").exists() else Path(name)
     if not (source / "config.json").exists():
         known = sorted(p.parent.name for p in shipped.parent.glob("*/config.json"))
         raise ValueError(
             f"no classifier {str(name)!r}; these ship with the package: {', '.join(known)}. A "
-            "folder with config.json and model.safetensors will do too"
+            "folder with config.json and model.safetensors also work"
         )
-    model = NoisyClassifier(**json.loads((source / "config.json").read_text()))
+    model = NoisyClassifier(**read_config(source))
     model.load_state_dict(read_tensors(source / "model.safetensors"))
     return model.eval().requires_grad_(False)

@@ -14,6 +14,8 @@ def main() -> None:
     """
     try:
         from .cli import app
+
+        app()  # a command imports what it needs when it runs
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] in ("scorezoo", "sdesolve"):
             raise
@@ -23,4 +25,3 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    app()

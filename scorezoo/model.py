@@ -7,38 +7,46 @@ Nothing in it is code, so loading one runs nothing.
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin, snapshot_download
-from safetensors.torch import save_file
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from torch import Tensor, nn
 
 import sdesolve as ss
 
-from .data import read_tensors, write_atomically
-from .networks import NETWORKS
+from .arguments import build, check_integer, check_number, refuse_unknown
+from .card import model_card
+from .files import read_tensors, refuse_non_finite, write_tensors
+from .folders import find_model, pretrained_folder, pretrained_names, read_config, tuned_budgets
+from .networks import build_network
 from .preconditioning import precondition
 
-__all__ = ["ScoreModel", "load", "pretrained_names", "save_reference"]
+__all__ = [
+    "PROCESSES",
+    "ScoreModel",
+    "load",
+    "pretrained_folder",
+    "pretrained_names",
+    "save_reference",
+]
 
-_PROCESSES = {
+PROCESSES = {
     kind.__name__: kind for kind in (ss.VPSDE, ss.SubVPSDE, ss.VESDE, ss.ExponentialVESDE, ss.EDM)
 }
 
-_FILES = ("config.json", "model.safetensors", "reference.safetensors", "tuned-*.pt")
 
-
-def _build(kinds: dict[str, Any], config: dict[str, Any], what: str) -> Any:  # noqa: ANN401
-    arguments = dict(config)
-    name = arguments.pop("name", None)
-    if name not in kinds:
-        raise ValueError(f"unknown {what} {name!r}; known are {', '.join(sorted(kinds))}")
-    return kinds[name](**arguments)
+_KEYS = (
+    "network",
+    "process",
+    "shape",
+    "data_range",
+    "preconditioning",
+    "class_names",
+)
 
 
 class ScoreModel(nn.Module, PyTorchModelHubMixin):
@@ -51,9 +59,11 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         data_range: The values that pixel 0 and pixel 255 have in the data.
         preconditioning: ``{"name": ..., "sigma_data": ...}``: what the network's raw output means,
             see :func:`scorezoo.preconditioning.precondition`; the noise by default.
+        class_names: Names of the labels, in their order.
 
     Raises:
-        ValueError: If a name is not known.
+        ValueError: If a name or an argument is not known or out of range, or the network cannot
+            take data of this shape.
     """
 
     def __init__(
@@ -63,19 +73,26 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         shape: Sequence[int],
         data_range: Sequence[float] = (0.0, 1.0),
         preconditioning: dict[str, Any] | None = None,
+        class_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        self.network = _build(NETWORKS, network, "network")
-        self.process: ss.Process = _build(_PROCESSES, process, "process")
-        self.shape = tuple(shape)
-        self.data_range = (float(data_range[0]), float(data_range[1]))
+        self.shape = _shape(shape)
+        self.data_range = _range(data_range)
+        self.process: ss.Process = build(PROCESSES, process, "process")
+        self.network = build_network(network, self.shape)
         self.preconditioning = dict(preconditioning or {"name": "noise"})
-        precondition(self.network, self.process, **self._kind)  # complains here, not at use
+        refuse_unknown("preconditioning", self.preconditioning, ("name", "sigma_data"))
+        precondition(self.network, self.process, **self._kind)  # raises here, not at use
         self.classes = int(network.get("classes", 0))
+        self.class_names = tuple(class_names or ())
+        if self.class_names and len(self.class_names) != self.classes:
+            raise ValueError(f"{self.classes} classes have {len(self.class_names)} names")
         self.reference: ss.Reference | None = None
         """What is known of the data; solvers that nobody chose use it."""
         self.tuned: dict[int, ss.Tuned] = {}
         """Solvers fitted to this model, by budget; sampling without a solver uses them."""
+        self.recipe: dict[str, Any] | None = None
+        """What it was trained with, for the model card."""
 
     @property
     def _kind(self) -> dict[str, Any]:
@@ -108,6 +125,35 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         low, high = self.data_range
         return ((x - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
 
+    def _save_pretrained(self, save_directory: Path) -> None:
+        refuse_non_finite(self.state_dict(), str(save_directory / "model.safetensors"))
+        super()._save_pretrained(save_directory)
+
+    def generate_model_card(self, *args: object, **kwargs: object) -> ModelCard:
+        """The README beside the weights: process, network, data and how to sample."""
+        return ModelCard(model_card(self))
+
+
+def _shape(shape: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(shape, (list, tuple)) or not shape:
+        raise ValueError(f"shape is (channels, height, width) or (dim,), got {shape!r}")
+    for size in shape:
+        check_integer("a size in shape", size)
+    if math.prod(shape) > 2**31:
+        raise ValueError(f"shape {tuple(shape)} has more than 2^31 values")
+    return tuple(shape)
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    if not isinstance(values, (list, tuple)) or len(values) != 2:
+        raise ValueError(f"the data range is two numbers, (low, high), got {values!r}")
+    low, high = values
+    for value in values:
+        check_number("an end of the data range", value)
+    if not low < high:
+        raise ValueError(f"the data range runs from low to high, got {low!r} to {high!r}")
+    return float(low), float(high)
+
 
 def save_reference(path: Path, reference: ss.SpectralReference | ss.GaussianReference) -> None:
     """Write what is known of a model's data beside its weights: spectrum or principal variances."""
@@ -125,7 +171,7 @@ def save_reference(path: Path, reference: ss.SpectralReference | ss.GaussianRefe
     # Directions are orthonormal to more than single precision tells.
     kept = torch.float32 if "spectrum" in tensors else torch.float64
     tensors = {name: tensor.to(kept).contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary))
+    write_tensors(path, tensors)
 
 
 def _load_reference(path: Path) -> ss.Reference:
@@ -136,41 +182,32 @@ def _load_reference(path: Path) -> ss.Reference:
     return ss.GaussianReference(**tensors, rest=rest)
 
 
-def pretrained_folder() -> Path:
-    """Folder of the models that ship with the package."""
-    return Path(str(resources.files("scorezoo"))) / "pretrained"
-
-
-def pretrained_names() -> list[str]:
-    """Names of the models that ship with the package."""
-    return sorted(path.parent.name for path in pretrained_folder().glob("*/config.json"))
-
-
 def load(name: str | Path, *, device: torch.device | str = "cpu") -> ScoreModel:
     """Load a trained model, ready to sample.
 
     Args:
-        name: A name that ships with the package, a folder, or a Hub id ``owner/name``.
+        name: A name that ships with the package, the folder of a model or of a run, or a Hub id
+            ``owner/name``.
         device: Where to put the weights.
 
     Raises:
-        ValueError: If there is no such model.
+        ValueError: If there is no such model, or its files cannot be read.
     """
-    shipped = pretrained_folder() / str(name)
-    source = shipped if str(name) in pretrained_names() else Path(name)
-    is_hub_id = str(name).count("/") == 1 and not source.exists()
-    if not is_hub_id and not (source / "config.json").exists():
-        raise ValueError(
-            f"no model {str(name)!r}; these ship with the package: "
-            f"{', '.join(pretrained_names()) or 'none'}. A folder with config.json and "
-            "model.safetensors or a Hub id owner/name will do too"
-        )
-    if is_hub_id:
-        source = Path(snapshot_download(str(name), allow_patterns=list(_FILES)))
-    model = ScoreModel(**json.loads((source / "config.json").read_text()))
-    model.load_state_dict(read_tensors(source / "model.safetensors"))
-    if (source / "reference.safetensors").exists():
-        model.reference = _load_reference(source / "reference.safetensors")
-    for file in source.glob("tuned-*.pt"):
-        model.tuned[int(file.stem.removeprefix("tuned-"))] = ss.Tuned.load(file)
+    folder = find_model(name)
+    config = read_config(folder)
+    refuse_unknown(f"{folder / 'config.json'}: a model", config, _KEYS)
+    missing = [key for key in _KEYS[:3] if key not in config]
+    if missing:
+        raise ValueError(f"{folder / 'config.json'} lacks {', '.join(missing)}")
+    model = ScoreModel(**config)
+    weights = read_tensors(folder / "model.safetensors")
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"{folder}: the weights do not fit config.json: {reason}") from error
+    if (folder / "reference.safetensors").exists():
+        model.reference = _load_reference(folder / "reference.safetensors")
+    for nfe, file in tuned_budgets(folder).items():
+        model.tuned[nfe] = ss.Tuned.load(file)
     return model.to(device).eval().requires_grad_(False)

@@ -23,15 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 from tqdm import tqdm
 
-from .data import ImageData, read_tensors, write_atomically
-from .model import pretrained_folder
+from .data import ImageData
+from .files import read_tensors, refuse_non_finite, write_tensors
+from .folders import pretrained_folder
 from .seeding import seeded
 
 __all__ = [
@@ -215,7 +215,8 @@ def distances(real: Tensor, other: Tensor, *, seed: int = 0) -> Distances:
         kernel.update(values.double(), real=is_real)
     with seeded(seed):  # torchmetrics draws its subsets from the global state
         mean, std = kernel.compute()
-    return Distances(frechet.compute().item(), mean.item(), std.item(), count)
+    # The distance of a set to itself is 0 up to rounding, which may have either sign.
+    return Distances(max(0.0, frechet.compute().item()), mean.item(), std.item(), count)
 
 
 @dataclass(frozen=True)
@@ -224,8 +225,8 @@ class Reference:
 
     Args:
         extractor: The classifier.
-        train: Features of 10,000 training images.
-        test: Features of 10,000 test images.
+        train: Features of training images, at most 10,000.
+        test: Features of test images, at most 10,000.
     """
 
     extractor: Classifier
@@ -237,9 +238,11 @@ class Reference:
 
         The floor is the distance of equally many test images to the same training images.
         """
-        mine = distances(self.train, features(self.extractor, pixels))
-        floor = distances(self.train, self.test[: len(pixels)])
-        return mine, floor
+        return self.compare(features(self.extractor, pixels))
+
+    def compare(self, made: Tensor) -> tuple[Distances, Distances]:
+        """As :meth:`judge`, of features ``(n, features)``."""
+        return distances(self.train, made), distances(self.train, self.test[: len(made)])
 
     @classmethod
     def of(cls, extractor: Classifier, train: ImageData, test: ImageData) -> Reference:
@@ -255,7 +258,8 @@ class Reference:
         """Write one safetensors file; features are kept in half precision."""
         state = {f"extractor.{k}": v for k, v in self.extractor.state_dict().items()}
         state |= {"train": self.train.half(), "test": self.test.half()}
-        write_atomically(path, lambda temporary: save_file(state, temporary))
+        refuse_non_finite(state, str(path))
+        write_tensors(path, state)
 
     @classmethod
     def load(cls, path: Path) -> Reference:
@@ -269,7 +273,7 @@ class Reference:
             raise ValueError(f"no feature extractor {path.stem!r}; known are {known or 'none'}")
         state = read_tensors(path)
         if not {"train", "test", "extractor.body.10.weight"} <= set(state):
-            raise ValueError(f"{path} is no file of scorezoo features")
+            raise ValueError(f"{path} was not written by scorezoo features")
         prefix = "extractor."
         weights = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
         width, flat = weights["body.10.weight"].shape

@@ -8,10 +8,17 @@ in :class:`Compute`, changes speed and memory but not the run, beyond rounding (
 
 The learning rate rises linearly over ``warmup_steps`` and falls as a half cosine to zero over the
 last ``cooldown`` of the steps; all of them by default. With a shorter cooldown a run may be made
-longer or shorter while it goes on (another ``epochs`` in the recipe): until the cooldown begins,
-nothing depends on where it ends. The gradient is that of the loss divided by the number of values
-in an image, so that ``clip`` and ``learning_rate`` mean the same at every size; the reported loss
-is summed over the image, as published.
+longer or shorter while it goes on (another ``epochs`` or ``steps`` in the recipe): until the
+cooldown begins, nothing depends on where it ends. The gradient is that of the loss divided by the
+number of values in an image, so that ``clip`` and ``learning_rate`` mean the same at every size;
+the reported loss is summed over the image, as published.
+
+The moving average of the weights has the decay min(``ema_decay``, (1 + n) / (10 + n)) after n
+steps: with a constant one a short run would keep its first weights (.999^40 = .96).
+
+Loss and gradient norm are looked at in every step, on the device; whether all were finite is read
+when the log or a checkpoint is written, and before either. A run that diverged stops there with the
+step named, and the checkpoint before, which was finite, is whole.
 """
 
 from __future__ import annotations
@@ -21,7 +28,6 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +35,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
@@ -37,9 +42,18 @@ from sdesolve.noise.streams import stream_seed
 from sdesolve.noise.twister import stream_generator
 
 from . import kernels
-from .data import Data
+from .configuration import (
+    Compute,
+    TrainingConfig,
+    fingerprint,
+    identity,
+    model_config,
+    objective_of,
+    plan_of,
+)
+from .data import Data, PointData
 from .model import ScoreModel
-from .objectives import OBJECTIVES, Objective
+from .objectives import Objective
 from .prefetch import prefetch
 from .runs import Run
 from .seeding import seeded
@@ -48,88 +62,6 @@ __all__ = ["Compute", "TrainingConfig", "train"]
 
 Part = tuple[Tensor, ...]
 """Images, times, noise and, for a network with classes, labels."""
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """What a recipe's ``[training]`` table holds.
-
-    Args:
-        epochs: Passes over the images.
-        batch_size: Images in a step, over all processes.
-        learning_rate: Adam's largest step size.
-        warmup_steps: Steps of linear rise of the learning rate.
-        cooldown: Fraction of the steps, the last ones, over which the learning rate falls to zero.
-        beta2: Decay of Adam's second moment, per step.
-        clip: Largest gradient norm.
-        ema_decay: Decay of the moving average of the weights, per step.
-        eps: Smallest time that the objective of uniform times trains.
-        label_dropout: Probability that an image is shown without its label.
-        flip: Mirror every other image, at random; right only where left and right mean the same.
-        seed: Seed of the weights, the order of the images, times and noise.
-    """
-
-    epochs: int
-    batch_size: int = 64
-    learning_rate: float = 1e-4
-    warmup_steps: int = 0
-    cooldown: float = 1.0
-    beta2: float = 0.999
-    clip: float = 1.0
-    ema_decay: float = 0.999
-    eps: float = 1e-5
-    label_dropout: float = 0.0
-    flip: bool = False
-    seed: int = 0
-
-    def rate(self, step: int, steps: int) -> float:
-        """Learning rate at ``step`` of ``steps``, as a fraction of the largest."""
-        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
-        left = (1 - step / steps) / self.cooldown if self.cooldown else 1.0
-        return warm * 0.5 * (1 - math.cos(math.pi * min(1.0, max(0.0, left))))
-
-
-@dataclass(frozen=True)
-class Compute:
-    """How a run is computed; no part of the recipe.
-
-    Args:
-        mixed_precision: "no", "bf16" or "fp16", as accelerate has it.
-        channels_last: Keep weights and images with the channels innermost, which matrix units want.
-        accumulate: Parts in which a process goes through its share of a batch, to save memory.
-        compile: Compile the network with torch.compile.
-        recompute: Keep only the inputs of the network's blocks and compute them again for the
-            gradient (activation checkpointing), to save memory.
-
-    Raises:
-        ValueError: If the precision is not known or ``accumulate`` is not positive.
-    """
-
-    mixed_precision: str = "no"
-    channels_last: bool = False
-    accumulate: int = 1
-    compile: bool = False
-    recompute: bool = False
-
-    def __post_init__(self) -> None:
-        if self.mixed_precision not in ("no", "bf16", "fp16"):
-            raise ValueError(f"mixed precision is no, bf16 or fp16, got {self.mixed_precision!r}")
-        if self.accumulate < 1:
-            raise ValueError(f"accumulate must be 1 or more, got {self.accumulate}")
-
-    def apply(self, model: ScoreModel) -> ScoreModel:
-        """The model, prepared; its weights and their names stay."""
-        if self.channels_last:
-            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self.recompute:
-            for module in model.network.modules():
-                if isinstance(module, model.network.recomputed):
-                    module.forward = functools.partial(
-                        checkpoint, module.forward, use_reentrant=False
-                    )
-        if self.compile:
-            model.network.compile()
-        return model
 
 
 def train(
@@ -147,7 +79,7 @@ def train(
 
     Args:
         config: A recipe: tables ``data`` (its ``range``), ``process``, ``network``, ``training``;
-            if it likes, ``preconditioning`` (without ``sigma_data`` it is measured), ``objective``.
+            optionally ``preconditioning`` (``sigma_data`` is measured if absent), ``objective``.
         data: The images or points.
         output: Folder for ``checkpoint.pt``, ``loss.jsonl`` and ``model/``.
         compute: Precision, memory and the like; plain single precision by default.
@@ -160,35 +92,35 @@ def train(
         The model with the averaged weights, as exported to ``output / "model"``.
 
     Raises:
-        ValueError: If the recipe is incomplete, fp16 is asked of a processor, a batch cannot be
-            shared out evenly, or the checkpoint cannot be read or belongs to another recipe or to
-            other data.
-        OSError: If a checkpoint cannot be written; the one before is whole.
+        ValueError: If the recipe is incomplete or out of range, fp16 is asked of a processor, a
+            batch cannot be shared out evenly, or the checkpoint cannot be read or belongs to
+            another recipe or to other data; the keys that differ are named with both values.
+        OSError: If another run is writing to the folder, or a checkpoint cannot be written; the one
+            before is whole.
+        FloatingPointError: If the loss or its gradient stops being finite; the step is named and
+            the last checkpoint is whole.
     """
     compute = compute or Compute()
-    accelerator = Accelerator(mixed_precision=compute.mixed_precision)
+    plan = plan_of(config)
+    _check_data(data)
+    accelerator = Accelerator(
+        mixed_precision=compute.mixed_precision, cpu=compute.device == "cpu" or None
+    )
     if compute.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise ValueError("fp16 is for GPUs; on a processor write bf16 or no")
-    plan = TrainingConfig(**config["training"])
     steps = _count_steps(plan, len(data), accelerator.num_processes * compute.accumulate)
-    model_config: dict[str, Any] = {
-        "network": config["network"],
-        "process": config["process"],
-        "shape": list(data.shape),
-        "data_range": config["data"].get("range", [0.0, 1.0]),
-    }
-    preconditioning = dict(config.get("preconditioning", {}))
-    if preconditioning.get("name") in ("edm", "energy") and "sigma_data" not in preconditioning:
-        measured = data.root_mean_square(model_config["data_range"])
-        preconditioning["sigma_data"] = float(f"{measured:.4g}")
-    if preconditioning:
-        model_config["preconditioning"] = preconditioning
+    made = model_config(config, data)
     with seeded(plan.seed):
-        model = ScoreModel(**model_config)
+        model = ScoreModel(**made)
     _check_labels(data, model.classes)
-    objective = _objective(config, plan, preconditioning)
-    ema = get_ema_multi_avg_fn(plan.ema_decay)  # type: ignore[no-untyped-call]
-    average = AveragedModel(model, multi_avg_fn=ema)
+    if plan.flip and len(data.shape) != 3:
+        raise ValueError("flip mirrors images; leave it out for points")
+    objective = objective_of(config, plan, made.get("preconditioning", {}))
+    model.recipe = config | {
+        "data": config["data"]
+        | {"fingerprint": fingerprint(data), "classes": list(data.classes) or None}
+    }
+    average = AveragedModel(model)
     average.to(accelerator.device)
     flops = 3 * _forward_flops(model, data) * plan.batch_size
     model = compute.apply(model)
@@ -199,70 +131,103 @@ def train(
         fused=True,  # one pass over the weights; on a processor a third of a small step otherwise
     )
     score, optimizer = accelerator.prepare(model, optimizer)
+    scaled = accelerator.scaler is not None  # whose large steps overflow, and are left out
 
-    run = Run(accelerator, output, _identity(model_config, plan, objective, data))
-    start = run.resume(model, average, optimizer)
-    if start:
-        run.export(average)  # a run may have ended between its checkpoint and this
-    last = min(steps, max_steps or steps)
-    bar = tqdm(
-        total=steps,
-        initial=start,
-        desc="training",
-        unit="step",
-        disable=not (progress and accelerator.is_main_process),
-    )
-    losses: list[Tensor] = []
+    with Run(accelerator, output, identity(made, plan, objective, data)) as run:
+        start, waiting = run.resume(model, average, optimizer)
+        last = min(steps, max_steps or steps)
+        if start:
+            run.export(average)  # a run may have ended between its checkpoint and this
+            if progress and accelerator.is_main_process:
+                tqdm.write(f"resumed at step {start} of {steps}")
+        bar = tqdm(
+            total=steps,
+            initial=start,
+            desc="training",
+            unit="step",
+            disable=not (progress and accelerator.is_main_process),
+        )
+        losses = [torch.tensor(value, device=accelerator.device) for value in waiting]
+        finite: list[Tensor] = []
+        checked = start
 
-    def draw(step: int) -> list[Part]:
-        return list(_draw(data, model, plan, objective, step, accelerator, compute))
+        def check(done: int) -> None:
+            """Wait for the device once and stop if a step since the last time was not finite."""
+            nonlocal finite, checked
+            if finite:
+                good = accelerator.reduce(torch.stack(finite).float(), reduction="mean") == 1
+                bad = torch.nonzero(~good).flatten().tolist()
+                if bad:
+                    raise FloatingPointError(
+                        f"the loss or its gradient is not finite at step {checked + bad[0] + 1}; "
+                        f"{run.whole()}. Lower learning_rate or clip in the recipe"
+                    )
+            finite, checked = [], done
 
-    def dropout(step: int) -> int:
-        return stream_seed(plan.seed, step, "dropout", block=int(accelerator.process_index))
+        def draw(step: int) -> list[Part]:
+            return list(_draw(data, model, plan, objective, step, accelerator, compute))
 
-    clock = time.perf_counter()
-    for step, parts in enumerate(prefetch(draw, range(start, last)), start):
-        for group in optimizer.param_groups:
-            group["lr"] = plan.learning_rate * plan.rate(step, steps)
-        optimizer.zero_grad()
-        loss = torch.zeros((), device=accelerator.device)
-        with seeded(dropout(step), accelerator.device), kernels.fastest():
-            for number, host in enumerate(parts):
-                x0, t, noise, *label = (v.to(accelerator.device, non_blocking=True) for v in host)
-                cond = {"label": label[0]} if label else {}
-                last_part = number == compute.accumulate - 1
-                with nullcontext() if last_part else accelerator.no_sync(score):
-                    with accelerator.autocast():
-                        each = objective.loss(score, model.process, x0, t, noise, **cond)
-                    part = each.mean() / compute.accumulate
-                    accelerator.backward(part / math.prod(data.shape))
-                loss += part.detach()
-        accelerator.clip_grad_norm_(model.parameters(), plan.clip)
-        optimizer.step()
-        average.update_parameters(model)
-        losses.append(loss)
-        bar.update()
-        done = step + 1
-        if done % log_every == 0 or done == last:
-            mean = accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
-            rate = len(losses) * plan.batch_size / (time.perf_counter() - clock)
-            run.log(
-                done,
-                loss=mean,
-                images_per_second=rate,
-                model_gflops=rate / plan.batch_size * flops / 1e9,
-                lr=group["lr"],
-            )
-            bar.set_postfix(loss=f"{mean:.2f}", images_per_second=f"{rate:.0f}")
-            losses, clock = [], time.perf_counter()
-        if done % checkpoint_every == 0 or done == last:
-            run.save(done, model, average, optimizer)
-    bar.close()
-    # Nobody may read the export before it is written.
-    accelerator.wait_for_everyone()
+        def dropout(step: int) -> int:
+            return stream_seed(plan.seed, step, "dropout", block=int(accelerator.process_index))
+
+        clock, counted = time.perf_counter(), 0
+        for step, parts in enumerate(prefetch(draw, range(start, last)), start):
+            for group in optimizer.param_groups:
+                group["lr"] = plan.learning_rate * plan.rate(step, steps)
+            optimizer.zero_grad()
+            loss = torch.zeros((), device=accelerator.device)
+            with seeded(dropout(step), accelerator.device), kernels.fastest():
+                for number, host in enumerate(parts):
+                    x0, t, noise, *label = (
+                        v.to(accelerator.device, non_blocking=True) for v in host
+                    )
+                    cond = {"label": label[0]} if label else {}
+                    last_part = number == compute.accumulate - 1
+                    with nullcontext() if last_part else accelerator.no_sync(score):
+                        with accelerator.autocast():
+                            each = objective.loss(score, model.process, x0, t, noise, **cond)
+                        part = each.mean() / compute.accumulate
+                        accelerator.backward(part / math.prod(data.shape))
+                    loss += part.detach()
+            norm = accelerator.clip_grad_norm_(model.parameters(), plan.clip)
+            optimizer.step()
+            decay = min(plan.ema_decay, (1 + step) / (10 + step))
+            average.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+            average.update_parameters(model)
+            losses.append(loss)
+            finite.append(loss.isfinite() if scaled or norm is None else (loss + norm).isfinite())
+            counted += 1
+            bar.update()
+            done = step + 1
+            if done % log_every == 0 or done == last:
+                check(done)
+                mean = accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
+                rate = counted * plan.batch_size / (time.perf_counter() - clock)
+                run.log(
+                    done,
+                    loss=mean,
+                    images_per_second=rate,
+                    model_gflops=rate / plan.batch_size * flops / 1e9,
+                    lr=group["lr"],
+                )
+                bar.set_postfix(loss=f"{mean:.2f}", images_per_second=f"{rate:.0f}")
+                losses, clock, counted = [], time.perf_counter(), 0
+            if done % checkpoint_every == 0 or done == last:
+                check(done)
+                run.save(done, model, average, optimizer, losses)
+        bar.close()
+        # Wait until the export is on disk.
+        accelerator.wait_for_everyone()
     averaged = average.module
     assert isinstance(averaged, ScoreModel)
     return averaged.eval()
+
+
+def _check_data(data: Data) -> None:
+    if isinstance(data, PointData):
+        bad = torch.nonzero(~data.points.flatten(1).isfinite().all(1)).flatten().tolist()
+        if bad:
+            raise ValueError(f"{len(bad)} points hold NaN or infinity, the first is row {bad[0]}")
 
 
 def _check_labels(data: Data, classes: int) -> None:
@@ -278,18 +243,18 @@ def _check_labels(data: Data, classes: int) -> None:
 
 
 def _count_steps(plan: TrainingConfig, count: int, parts: int) -> int:
-    steps = plan.epochs * (count // plan.batch_size)
-    if steps < 1:
+    per_epoch = count // plan.batch_size
+    if per_epoch < 1:
         raise ValueError(
             f"{count} images do not fill one batch of {plan.batch_size}; "
-            "lower batch_size in the recipe"
+            f"lower batch_size in the recipe, or write --batch-size {count}"
         )
     if plan.batch_size % parts:
         raise ValueError(
             f"a batch of {plan.batch_size} cannot be shared evenly by processes times parts = "
             f"{parts}; change --accumulate or the number of processes"
         )
-    return steps
+    return plan.steps or (plan.epochs or 0) * per_epoch
 
 
 @torch.no_grad()
@@ -304,33 +269,6 @@ def _forward_flops(model: ScoreModel, data: Data) -> int:
         model(x, t)
     model.train()
     return int(counter.get_total_flops())
-
-
-def _objective(
-    config: dict[str, Any], plan: TrainingConfig, preconditioning: dict[str, Any]
-) -> Objective:
-    arguments = dict(config.get("objective", {"name": "denoising"}))
-    name = arguments.pop("name", None)
-    if name not in OBJECTIVES:
-        raise ValueError(f"unknown objective {name!r}; known are {', '.join(OBJECTIVES)}")
-    if name == "denoising":
-        arguments.setdefault("eps", plan.eps)
-    elif name == "edm" and "sigma_data" in preconditioning:
-        arguments.setdefault("sigma_data", preconditioning["sigma_data"])
-    return OBJECTIVES[name](**arguments)
-
-
-def _identity(
-    model_config: dict[str, Any], plan: TrainingConfig, objective: Objective, data: Data
-) -> dict[str, Any]:
-    """What a checkpoint must agree with: everything but the length of the run."""
-    training = asdict(plan)
-    del training["epochs"]
-    return model_config | {
-        "training": training,
-        "objective": repr(objective),
-        "data": [len(data), float(f"{data.root_mean_square((0.0, 1.0)):.6g}")],
-    }
 
 
 @functools.lru_cache(maxsize=2)  # threads may be in two epochs

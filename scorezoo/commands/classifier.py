@@ -8,9 +8,6 @@ from typing import Annotated
 
 import typer
 
-from ..classifier import noisy_accuracy, train_noisy_classifier
-from ..data import load_images, write_atomically
-
 __all__ = ["classifier"]
 
 _SHOWN = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -20,9 +17,19 @@ def classifier(
     data: Annotated[str, typer.Argument(help="Hub id or folder with labelled train and test.")],
     output: Annotated[Path, typer.Option(help="Folder to write.")],
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 6,
-    seed: Annotated[int, typer.Option(help="Seed of weights, order and noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and noise.")] = 0,
 ) -> None:
-    """Train a classifier of noised images, pixels in [-1, 1], for classifier guidance."""
+    """Train a classifier of noised images, pixels in [-1, 1], for classifier guidance.
+
+    Example: scorezoo classifier zalando-datasets/fashion_mnist --output runs/classifier
+    """
+    from ..files import check_output, write_atomically
+
+    check_output(output)
+
+    from ..classifier import noisy_accuracy, train_noisy_classifier
+    from ..data import load_images
+
     images, held_out = load_images(data, "train"), load_images(data, "test")
     model = train_noisy_classifier(images, epochs=epochs, seed=seed, progress=True)
     model.save_pretrained(output)

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from safetensors.torch import save_file
 
-from ..data import read_tensors, write_atomically
+from .options import Model
 
 __all__ = ["export"]
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="Folder with a model, such as RUN/model.")],
+    model: Model,
     output: Annotated[Path, typer.Option(help="Folder to write.")],
 ) -> None:
     """Copy a model with its weights rounded to half precision: half the size on disk.
 
+    Example: scorezoo export runs/mine --output shipped/mine
+
     It computes in single precision as before; weights beyond 65504 are refused.
     """
-    if output.resolve() == model.resolve():
-        raise ValueError(f"--output is the model's own folder, {model}; give another")
-    config = (model / "config.json").read_text()
-    weights = read_tensors(model / "model.safetensors")
+    from ..files import check_output, read_tensors, write_atomically, write_tensors
+    from ..folders import find_model, tuned_budgets
+
+    check_output(output)
+    folder = find_model(model)
+    if output.resolve() == folder.resolve():
+        raise ValueError(f"--output is the model's own folder, {folder}; give another")
+    weights = read_tensors(folder / "model.safetensors")
     half = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
     for name, value in weights.items():
         if not value.isfinite().all():
@@ -32,6 +39,10 @@ def export(
         if not half[name].isfinite().all():
             raise ValueError(f"{name} holds values that half precision cannot (beyond 65504)")
     path = output / "model.safetensors"
-    write_atomically(path, lambda temporary: save_file(half, temporary))
-    write_atomically(output / "config.json", lambda temporary: temporary.write_text(config))
+    write_tensors(path, half)
+    beside = [folder / name for name in ("config.json", "recipe.toml", "README.md")]
+    beside += [folder / "reference.safetensors", *tuned_budgets(folder).values()]
+    for file in beside:
+        if file.is_file():
+            write_atomically(output / file.name, partial(shutil.copyfile, file))
     typer.echo(f"wrote {path}, {path.stat().st_size / 1e6:.3g} MB")

@@ -4,76 +4,86 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
-import matplotlib
-import torch
 import typer
-from torch import Tensor
 
-import sdesolve as ss
+from .options import (
+    BATCH_SIZE,
+    TOLERANCE,
+    BatchSize,
+    Data,
+    Device,
+    Model,
+    Seed,
+    SkipCorrupt,
+    Split,
+    Tolerance,
+)
+from .run import check_device, images_of, seconds, unfinished_statuses
 
-from ..data import ImageData, load_images, write_atomically
-from ..likelihood import Evaluation, evaluate_likelihood
-from ..model import ScoreModel, load
-from ..pictures import grid, save_png
-from ..recipes import read_recipe, recipe_names
+if TYPE_CHECKING:
+    from torch import Tensor
 
-__all__ = ["likelihood", "load_split"]
+    from ..data import ImageData
+    from ..likelihood import Evaluation
+    from ..model import ScoreModel
+
+__all__ = ["likelihood"]
 
 SHOWN = 8
 
-Data = Annotated[
-    Optional[str],  # noqa: UP045 - typer reads the annotation on Python 3.10
-    typer.Option(help="Hub id or folder; by default what the model's recipe was trained on."),
-]
-
-
-def load_split(name: str, data: str | None, split: str) -> ImageData:
-    """Images of a split, of ``data`` or of the recipe called ``name``.
-
-    Raises:
-        ValueError: If there is neither, the recipe has no images, or they cannot be read.
-    """
-    if data is None and name not in recipe_names():
-        raise ValueError(
-            f"no recipe says what {name!r} was trained on; write --data HUB_ID_OR_FOLDER"
-        )
-    source = data or read_recipe(name)["data"].get("source")
-    if source is None:
-        raise ValueError(f"{name!r} was trained on points of a toy density, not on images")
-    return load_images(source, split)
-
 
 def likelihood(
-    model: Annotated[str, typer.Argument(help="A shipped name, a folder or a Hub id owner/name.")],
+    model: Model,
     data: Data = None,
-    split: Annotated[str, typer.Option(help="Split of the dataset.")] = "test",
+    split: Split = "test",
     limit: Annotated[int, typer.Option(min=1, help="Number of images.")] = 64,
     repeats: Annotated[int, typer.Option(min=1, help="Dequantisations of each image.")] = 1,
     probes: Annotated[int, typer.Option(min=1, help="Probes of the divergence.")] = 2,
-    tolerance: Annotated[float, typer.Option(help="Relative and absolute, of one step.")] = 1e-5,
+    tolerance: Tolerance = TOLERANCE,
     eps: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(help="Smallest time; by default the model's."),
+        Optional[float],  # noqa: UP045 - typer reads the annotation on Python 3.10
+        typer.Option(help="Smallest time of the process.", show_default="the model's"),
     ] = None,
     eps_correction: Annotated[
         bool, typer.Option(help="Account for the noise at eps by a denoising step.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Image i depends on (seed, i) alone.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images in a chunk.")] = 32,
+    seed: Seed = 0,
+    batch_size: BatchSize = BATCH_SIZE,
     folder: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Keep chunks here; a killed run continues from them."),
+        typer.Option(
+            help="Keep chunks here; a killed run continues from them.", show_default="nowhere"
+        ),
     ] = None,
     output: Annotated[Path, typer.Option(help="PNG file of the histogram.")] = Path(
         "likelihood.png"
     ),
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
+    skip_corrupt: SkipCorrupt = False,
+    device: Device = "cpu",
 ) -> None:
-    """Print bits per dimension of held-out images, with a 95 % interval."""
+    """Print bits per dimension of held-out images, with a 95 % interval.
+
+    Example: scorezoo likelihood fashion-mnist --limit 100 --folder runs/bits
+    """
+    from ..files import check_output
+
+    check_output(output, (".png",))
+    if folder is not None:
+        check_output(folder, option="--folder")
+    check_device(device)
+
+    import torch
+
+    import sdesolve as ss
+
+    from ..likelihood import evaluate_likelihood
+    from ..model import load
+    from ..pictures import save_captioned
+
     net = load(model, device=device)
-    images = load_split(model, data, split)
+    images = images_of(model, data, split, skip_corrupt)
     result = evaluate_likelihood(
         net,
         images,
@@ -94,8 +104,11 @@ def likelihood(
     histogram(result, output)
     shown = torch.cat([order[:SHOWN], order[-SHOWN:]]) if limit >= 2 * SHOWN else order
     faces = output.with_name(f"{output.stem}-images.png")
-    save_png(faces, grid(images.pixels[shown], columns=min(SHOWN, len(shown))))
-    typer.echo(f"wrote {output} (histogram) and {faces} (most and least likely images)")
+    words = [f"{i}: {result.bits_per_dim[i].item():.3f}" for i in shown.tolist()]
+    save_captioned(faces, images.pixels[shown], words, columns=min(SHOWN, len(shown)))
+    typer.echo(f"wrote {output} (histogram) and {faces} (images with their bits/dim)")
+    if unfinished_statuses(result.values["status"], "images"):
+        raise typer.Exit(1)
 
 
 def _report(
@@ -130,27 +143,37 @@ def _report(
     typer.echo(
         f"  NFE {nfe.mean().item():.4g} per image ({int(nfe.min())} to {int(nfe.max())}), "
         f"{repeats} dequantisation(s), {probes} probe(s), "
-        f"{result.seconds / count:.3g} s per image"
+        f"{seconds(result.seconds / count)} per image"
     )
-    failed = int((values["status"] != ss.Status.DONE).sum())
-    if failed:
-        typer.echo(f"  {failed} image(s) failed and are left out")
 
 
 def _extremes(result: Evaluation, images: ImageData, order: Tensor) -> None:
+    """Most and least likely images beside one another, none of them twice."""
+    from ..pictures import caption
+
     bits = result.bits_per_dim
-    typer.echo(f"{'most likely':>26}{'least likely':>32}")
-    head = f"{'image':>8}{'label':>7}{'bits/dim':>11}"
+    names = caption(images.labels, images.classes)
+    rows = min(SHOWN, (len(order) + 1) // 2)
+    width = max([5, *(len(names[i]) for i in order.tolist())]) + 2
+    typer.echo(f"{'most likely':>{width + 17}}{'least likely':>{width + 23}}")
+    head = f"{'image':>8}{'label':>{width}}{'bits/dim':>11}"
     typer.echo(head + " " * 6 + head)
-    for near, far in zip(order[:SHOWN].tolist(), order.flip(0)[:SHOWN].tolist(), strict=True):
-        typer.echo(
-            f"{near:8}{int(images.labels[near]):7}{bits[near].item():11.4f}"
-            f"{far:14}{int(images.labels[far]):7}{bits[far].item():11.4f}"
-        )
+
+    def cell(i: int) -> str:
+        return f"{i:8}{names[i]:>{width}}{bits[i].item():11.4f}"
+
+    far = order.flip(0)[: len(order) - rows].tolist()
+    for row, near in enumerate(order[:rows].tolist()):
+        typer.echo(cell(near) + (" " * 6 + cell(far[row]) if row < len(far) else ""))
 
 
 def histogram(result: Evaluation, path: Path) -> None:
     """Write a histogram of bits per dimension as PNG."""
+    import matplotlib
+    import torch
+
+    from ..files import write_atomically
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
-import torch
 import typer
 
-import sdesolve as ss
+from .options import Data, Device, Model, SkipCorrupt
+from .run import check_device, images_of
 
-from .. import kernels
-from ..data import Data as Examples
-from ..data import load_data
-from ..model import load, save_reference
-from ..recipes import read_recipe, recipe_names
-from .likelihood import Data, load_split
+if TYPE_CHECKING:
+    from ..data import Data as Examples
 
 __all__ = ["tune"]
 
@@ -24,32 +20,64 @@ SHOWN = 1000
 
 
 def tune(
-    model: Annotated[str, typer.Argument(help="A folder with a model, or a shipped name.")],
-    output: Annotated[Path, typer.Option(help="Folder for the files; use the model's own.")],
-    nfe: Annotated[list[int], typer.Option(min=2, help="Budgets; repeat the option.")],
+    model: Model,
+    nfe: Annotated[
+        list[int],
+        typer.Option(min=2, help="Budget in network calls; repeat the option for several."),
+    ],
+    output: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads the annotation on Python 3.10
+        typer.Option(help="Folder for the files.", show_default="the model's own"),
+    ] = None,
     data: Data = None,
     trajectories: Annotated[int, typer.Option(min=16, help="Trajectories to fit to.")] = 128,
     stochasticity: Annotated[
         float, typer.Option(min=0.0, help="tau of the reverse equation; 0: none, 1: the SDE.")
     ] = 0.0,
     surrogate: Annotated[
-        str | None, typer.Option(help="mixture: tune on one fitted to the data, not on the model.")
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="mixture: tune on a mixture fitted to the data.", show_default="the model itself"
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option(help="A fifth of the search.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the trajectories.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the trajectories.")] = 0,
+    skip_corrupt: SkipCorrupt = False,
+    device: Device = "cpu",
 ) -> None:
     """Fit solvers to a model at some budgets; sampling at these budgets then uses them.
 
-    A network with classes is fitted with every label, and without one, alike.
+    Example: scorezoo tune runs/mine --nfe 10 --nfe 20
+
+    A network with classes is tuned on all labels and on unconditional sampling equally.
 
     Writes what is known of the data (reference.safetensors) and tuned-NFE.pt; with noise instead
     stochastic-TAU-NFE.pt, for ``ss.Tuned.load``.
     """
+    from ..files import check_output
+    from ..folders import find_model
+
     if surrogate not in (None, "mixture"):
-        raise typer.BadParameter(f"surrogate is mixture, got {surrogate!r}")
+        raise ValueError(f"--surrogate is mixture, got {surrogate!r}")
+    output = find_model(model) if output is None else output
+    check_output(output)
+    check_device(device)
+
+    import torch
+
+    import sdesolve as ss
+
+    from .. import kernels
+    from ..files import write_atomically
+    from ..model import load, save_reference
+
     net = load(model, device=device)
-    known = _training_data(model, data)
+    if net.classes and surrogate is None and trajectories < 4 * (net.classes + 1):
+        raise ValueError(
+            f"{net.classes} classes want {4 * (net.classes + 1)} trajectories or more, got "
+            f"{trajectories}"
+        )
+    known = _training_data(model, data, skip_corrupt)
     if known.shape != net.shape:
         raise ValueError(f"the data have shape {known.shape}, the model draws {net.shape}")
     chosen = torch.randperm(len(known), generator=torch.Generator().manual_seed(seed))[:SHOWN]
@@ -58,11 +86,6 @@ def tune(
     reference = kind.from_data(x)
     cond = None
     if net.classes and surrogate is None:  # every label and none, in turn: sampling may ask for any
-        if trajectories < 4 * (net.classes + 1):  # a quarter of them selects
-            raise ValueError(
-                f"{net.classes} classes want {4 * (net.classes + 1)} trajectories or more, got "
-                f"{trajectories}"
-            )
         cond = {"label": (torch.arange(trajectories) % (net.classes + 1) - 1).to(device)}
     tuner = ss.Tuner(
         net.process,
@@ -82,17 +105,19 @@ def tune(
             tuned = tuner.tune(budget)
         save_reference(output / "reference.safetensors", reference)
         name = f"stochastic-{stochasticity:g}" if stochasticity else "tuned"
-        tuned.save(output / f"{name}-{budget}.pt")
+        write_atomically(output / f"{name}-{budget}.pt", tuned.save)
         typer.echo(
             f"NFE {budget}: {tuned.choice}; error {tuned.gain:.3g} of the best published method's "
             "on held-out noise"
         )
 
 
-def _training_data(name: str, data: str | None) -> Examples:
+def _training_data(name: str, data: str | None, skip_corrupt: bool) -> Examples:
     """What a model was trained on; images of ``data`` where that is given."""
-    if data is None and name in recipe_names():
-        table = read_recipe(name)["data"]
-        if "toy" in table:
-            return load_data(table)
-    return load_split(name, data, "train")
+    from ..data import load_data
+    from ..folders import recipe_of
+
+    recipe = recipe_of(name) if data is None else None
+    if recipe is not None and "toy" in recipe["data"]:
+        return load_data(recipe["data"])
+    return images_of(name, data, "train", skip_corrupt)

@@ -173,12 +173,17 @@ class EDMUNet(nn.Module):
         self.norm = _norm(width)
         self.leave = _zeroed(nn.Conv2d(width, in_channels * patch**2, 3, padding=1))
 
+    def check_size(self, height: int, width: int) -> None:
+        """Raise a ValueError for images that cannot be halved often enough."""
+        if height % self.stride or width % self.stride:
+            raise ValueError(
+                f"height and width must be divisible by {self.stride}, got {(height, width)}; use "
+                "fewer channels (levels) or a smaller patch under [network], or resize the images"
+            )
+
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Network output at ``x`` and embedded times ``t``; what it means is its wrapper's."""
-        if x.shape[-1] % self.stride or x.shape[-2] % self.stride:
-            raise ValueError(
-                f"height and width must be divisible by {self.stride}, got {tuple(x.shape[-2:])}"
-            )
+        self.check_size(x.shape[-2], x.shape[-1])
         embedding = F.silu(self.mix(F.silu(add_label(self.embed(t), self.label, label))))
         h = self.enter(F.pixel_unshuffle(x, self.patch))
         skips = []

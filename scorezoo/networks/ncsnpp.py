@@ -200,6 +200,9 @@ class NCSNpp(nn.Module):
         x ``(batch, in_channels, height, width)`` with height and width divisible by
         2^(levels - 1), t ``(batch,)``, label ``(batch,)`` int64, -1 for "no label"; without
         ``label`` no sample has one. The result is like x.
+
+    Raises:
+        ValueError: When called, if an image cannot be halved often enough.
     """
 
     recomputed: ClassVar = (_Step,)
@@ -286,8 +289,18 @@ class NCSNpp(nn.Module):
             if level:
                 self.grow.append(make(width, width, "up") if block == "biggan" else _Up(width))
 
+    def check_size(self, height: int, width: int) -> None:
+        """Raise a ValueError for images that cannot be halved often enough."""
+        stride = 2 ** len(self.shrink)
+        if height % stride or width % stride:
+            raise ValueError(
+                f"height and width must be divisible by {stride}, got {(height, width)}; use fewer "
+                "multipliers (levels) under [network], or resize the images"
+            )
+
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Network output at ``x`` and embedded times ``t``; what it means is its wrapper's."""
+        self.check_size(x.shape[-2], x.shape[-1])
         embedding = add_label(self.embed(t), self.label, label)
         h = self.enter(x)
         kept, pyramid = [h], x

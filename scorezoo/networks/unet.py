@@ -64,12 +64,13 @@ class UNet(nn.Module):
         classes: Number of labels; 0 for none, as in the tutorial.
 
     Shapes:
-        x ``(batch, in_channels, height, width)`` with height and width of 15 pixels or more for
+        x ``(batch, in_channels, height, width)`` with height and width of 17 pixels or more for
         four levels, t ``(batch,)``, label ``(batch,)`` int64, -1 for "no label"; without ``label``
         no sample has one. The result is like x.
 
     Raises:
-        ValueError: When called, if a label is given to a network without classes.
+        ValueError: If there is one level; when called, if an image is too small for the levels, or
+            a label is given to a network without classes.
     """
 
     recomputed: ClassVar = (_Shift,)
@@ -84,6 +85,8 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         channels = tuple(channels)
+        if len(channels) < 2:
+            raise ValueError(f"a U-Net has two levels or more, got channels = {list(channels)}")
         self.label = label_table(classes, embed_dim)
         self.embed = nn.Sequential(
             FourierFeatures(embed_dim), nn.Linear(embed_dim, embed_dim), nn.SiLU()
@@ -106,8 +109,21 @@ class UNet(nn.Module):
             self.up_shift.append(_Shift(width, embed_dim, 32))
         self.out = nn.ConvTranspose2d(2 * channels[0], in_channels, 3)
 
+    def check_size(self, height: int, width: int) -> None:
+        """Raise a ValueError for images that are too small for the levels."""
+        least = 3  # what the coarsest convolution sees, and then what each level above it must have
+        for _ in range(len(self.down) - 2):
+            least = 2 * least + 1
+        least += 2
+        if min(height, width) < least:
+            raise ValueError(
+                f"a U-Net of {len(self.down)} levels takes images of {least} pixels or more, got "
+                f"{(height, width)}; give fewer channels (levels) under [network]"
+            )
+
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Estimate the noise in ``x`` at times ``t``."""
+        self.check_size(x.shape[-2], x.shape[-1])
         embedding = add_label(self.embed(t), self.label, label)
         skips = []
         h = x

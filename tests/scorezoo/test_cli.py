@@ -19,11 +19,11 @@ def model(tmp_path):
 
 
 def test_sample_writes_a_picture_and_says_what_it_did(model, tmp_path):
-    out = tmp_path / "deep" / "picture.png"
-    arguments = ["sample", model, "--count", "5", "--output", str(out), "--nfe", "6"]
+    out = tmp_path / "picture.png"
+    arguments = ["sample", model, "--count", "6", "--output", str(out), "--nfe", "6"]
     result = run.invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    assert "NFE 6 per image" in result.output
+    assert "NFE 6 per sample" in result.output
     assert "6 steps" in result.output
     # Three columns and two rows of 16 pixels with a margin of one, three times enlarged.
     assert matplotlib.image.imread(out).shape[:2] == (3 * 33, 3 * 50)
@@ -80,11 +80,11 @@ def test_list_names_what_ships():
         (["sample", "nothing"], "no model"),
         (["sample", "MODEL", "--solver", "huen", "--nfe", "4"], "heun"),
         (["sample", "MODEL", "--solver", "heun", "--nfe", "1"], "does not pay"),
-        (["sample", "MODEL", "--steps", "0"], "1 or more"),
+        (["sample", "MODEL", "--steps", "0"], "equal to 1"),
         (["sample", "MODEL", "--labels", "all"], "without classes"),
         (["sample", "fashion-mnist-edm", "--labels", "0,11"], "0 to 9"),
         (["sample", "fashion-mnist-edm", "--guidance", "2"], "--labels all"),
-        (["sample", "toy-25-modes", "--nfe", "2"], "not images"),
+        (["evaluate", "toy-25-modes", "--nfe", "2"], "not images"),
         (["evaluate", "MODEL", "--count", "4", "--nfe", "2"], "no feature extractor"),
         (["evaluate", "MODEL", "--features", "imagenet"], "fashion-mnist"),
         (["train", "nothing", "--output", "x"], "no recipe"),
@@ -99,13 +99,13 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, message, model):
     assert "Traceback" not in result.output
 
 
-COMMANDS = ["train", "sample", "evaluate", "features", "list"]
-COMMANDS += ["likelihood", "encode", "interpolate"]
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(command):
-    assert run.invoke(app, [command, "--help"]).exit_code == 0
+def test_every_command_has_help_with_an_example():
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    assert {"train", "sample", "evaluate", "likelihood", "tune", "list", "recipe"} <= set(names)
+    for name in names:
+        result = run.invoke(app, [name, "--help"])
+        assert result.exit_code == 0
+        assert "Example: scorezoo" in result.output, name
 
 
 def test_pictures_need_one_or_three_channels(images):

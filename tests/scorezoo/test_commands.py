@@ -28,7 +28,7 @@ def model(tmp_path):
 
 
 def test_likelihood_prints_an_interval_and_writes_pictures(model, folder, tmp_path):
-    out = tmp_path / "deep" / "bits.png"
+    out = tmp_path / "bits.png"
     arguments = ["likelihood", model, "--data", str(folder), "--split", "train", "--limit", "3"]
     arguments += ["--tolerance", "0.1", "--repeats", "2", "--output", str(out)]
     arguments += ["--folder", str(tmp_path / "run"), "--eps-correction"]
@@ -37,7 +37,7 @@ def test_likelihood_prints_an_interval_and_writes_pictures(model, folder, tmp_pa
     for words in ("bits/dim (95 %", "prior mismatch", "from eps to 0", "least likely", "NFE"):
         assert words in result.output
     assert matplotlib.image.imread(out).shape[2] == 4
-    assert (tmp_path / "deep" / "bits-images.png").exists()
+    assert (tmp_path / "bits-images.png").exists()
     again = run.invoke(app, arguments)
     assert again.output.splitlines()[0] == result.output.splitlines()[0]
 

@@ -76,7 +76,7 @@ def test_a_killed_evaluation_continues(model, images, tmp_path, monkeypatch):
     bits = whole.bits_per_dim
     assert mean == pytest.approx(bits.mean().item())
     assert half == pytest.approx(1.96 * bits.std().item() / math.sqrt(11))
-    with pytest.raises(ValueError, match="another seed"):
+    with pytest.raises(ValueError, match="seed 0 there, 1 now"):
         evaluate_likelihood(model, images, 5, draws=2, seed=1, folder=folder, **OPTIONS)
 
 

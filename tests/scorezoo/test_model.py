@@ -98,7 +98,7 @@ def test_a_model_of_the_hub_is_what_lies_in_its_folder(tmp_path, monkeypatch):
     shape = scorezoo.load(tmp_path).shape
     data = torch.rand(9, *shape, generator=torch.Generator().manual_seed(0))
     save_reference(tmp_path / "reference.safetensors", ss.SpectralReference.from_data(data))
-    monkeypatch.setattr(scorezoo.model, "snapshot_download", lambda name, **_: str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: str(tmp_path))
     assert isinstance(scorezoo.load("somebody/model").reference, ss.SpectralReference)
 
 

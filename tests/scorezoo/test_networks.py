@@ -59,6 +59,11 @@ def _count(net):
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
 
 
+def _shape(table):
+    network = table["network"]
+    return (2,) if network["name"] == "mlp" else (network.get("in_channels", 3), 32, 32)
+
+
 @pytest.mark.parametrize(
     ("recipe", "changes", "count"),
     [
@@ -74,7 +79,7 @@ def _count(net):
 )
 def test_recipes_build_networks_of_the_published_size(recipe, changes, count, no_values):
     table = read_recipe(recipe)
-    model = ScoreModel(table["network"] | changes, table["process"], (3, 32, 32))
+    model = ScoreModel(table["network"] | changes, table["process"], _shape(table))
     assert _count(model) == count
 
 
@@ -83,7 +88,9 @@ def test_every_recipe_builds_a_model(recipe, no_values):
     table = read_recipe(recipe)
     preconditioning = {"sigma_data": 0.5} | table.get("preconditioning", {"name": "noise"})
     with torch.device("meta"):
-        ScoreModel(table["network"], table["process"], (3, 32, 32), preconditioning=preconditioning)
+        ScoreModel(
+            table["network"], table["process"], _shape(table), preconditioning=preconditioning
+        )
     json.dumps(table)
 
 

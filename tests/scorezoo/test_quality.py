@@ -72,7 +72,7 @@ def test_the_shipped_reference():
     with pytest.raises(ValueError, match="takes images of shape"):
         shipped_reference((1, 28, 28), "cifar10")
     weights = str(pretrained_folder() / "fashion-mnist" / "model.safetensors")
-    with pytest.raises(ValueError, match="no file of scorezoo features"):
+    with pytest.raises(ValueError, match="not written by scorezoo features"):
         shipped_reference((1, 28, 28), weights)
     assert reference.train.shape == reference.test.shape == (10_000, 64)
     floor = distances(reference.train, reference.test)

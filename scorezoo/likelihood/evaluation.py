@@ -1,15 +1,11 @@
-"""Likelihoods of many images: in chunks, on disk, resumable.
+"""Likelihoods of the first images of a data set, chunk by chunk, and their mean.
 
-A folder holds one file for each chunk and the settings that all of them share. A run that was
-killed reads what is there and evaluates the rest: a chunk is written under another name and renamed
-when it is whole, so no image is lost, and none is counted twice, whatever the chunks of the next
-run. Image i depends on (seed, i) alone, so the parts fit.
+Image i depends on (seed, i) alone, so that the chunks of several runs fit together.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -20,19 +16,17 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
 import sdesolve as ss
 
-from . import kernels
-from .data import ImageData, write_atomically
-from .model import ScoreModel
+from .. import kernels
+from ..data import ImageData
+from ..model import ScoreModel
+from .chunks import Chunks
 
-__all__ = ["Evaluation", "bin_scale", "evaluate_likelihood"]
-
-_KEPT = ("log_prob", "draws", "stderr", "spread", "nfe", "status", "correction", "prior_mismatch")
+__all__ = ["Evaluation", "bin_scale", "digest", "evaluate_likelihood"]
 
 
 def bin_scale(model: ScoreModel) -> tuple[float, float]:
@@ -115,8 +109,9 @@ def evaluate_likelihood(
         progress: Show a bar of images.
 
     Raises:
-        ValueError: If the images do not fit the model, there are less than ``count``, or the folder
-            was written with other settings.
+        ValueError: If the images do not fit the model, there are fewer than ``count``, or the
+            folder was written with other settings; the settings that differ are named.
+        OSError: If another run is writing to the folder, or it cannot be written.
     """
     if images.shape != model.shape:
         raise ValueError(f"images have shape {images.shape}, the model {model.shape}")
@@ -135,11 +130,10 @@ def evaluate_likelihood(
         **options,
         "divergence": {"name": type(divergence).__name__, **asdict(divergence)},
         "process": repr(model.process),
-        "weights": _digest(model.state_dict()),
-        "images": _digest({"pixels": images.pixels}),
+        "weights": digest(model.state_dict()),
+        "images": digest({"pixels": images.pixels}),
     }
-    with _place(folder) as place:
-        store = _Store(Path(place), settings)
+    with _place(folder) as place, Chunks(Path(place), settings) as store:
         done = store.done(count)
         bar = tqdm(total=count, initial=int(done.sum()), unit="image", disable=not progress)
         with bar, kernels.exact():
@@ -163,12 +157,13 @@ def evaluate_likelihood(
     return Evaluation(values, math.prod(model.shape), width, seconds)
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def digest(tensors: dict[str, Tensor]) -> str:
+    """Sixteen hexadecimal digits that tell tensors from others."""
+    found = hashlib.sha256()
     for name, value in sorted(tensors.items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+        found.update(name.encode())
+        found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def _place(folder: Path | None) -> AbstractContextManager[str | Path]:
@@ -182,51 +177,3 @@ def _missing(done: Tensor, size: int) -> Iterator[Tensor]:
     for run in torch.tensor_split(rows, cuts):
         for low in range(0, len(run), size):
             yield run[low : low + size]
-
-
-class _Store:
-    """Chunks on disk."""
-
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        self.folder = folder
-        path = folder / "settings.json"
-        text = json.dumps(settings, indent=1, sort_keys=True)
-        if path.exists():
-            old, new = json.loads(path.read_text()), json.loads(text)
-            changed = [key for key in new if old.get(key) != new[key]]
-            if changed:
-                raise ValueError(
-                    f"{folder} holds an evaluation with another {' and '.join(changed)} "
-                    f"({', '.join(repr(old.get(key)) for key in changed)}); choose a new folder, "
-                    "or the same settings to continue it"
-                )
-        write_atomically(path, lambda p: p.write_text(text))
-
-    def _chunks(self) -> list[dict[str, Tensor]]:
-        return [load_file(path) for path in sorted(self.folder.glob("images-*.safetensors"))]
-
-    def done(self, count: int) -> Tensor:
-        """Which of the first ``count`` images are there, ``(count,)``."""
-        done = torch.zeros(count, dtype=torch.bool)
-        for chunk in self._chunks():
-            done[chunk["index"][chunk["index"] < count]] = True
-        return done
-
-    def write(self, rows: Tensor, result: ss.LogLikelihood, seconds: float) -> None:
-        """Keep one chunk."""
-        tensors = {name: getattr(result, name).cpu() for name in _KEPT}
-        tensors["draws"] = tensors["draws"].T.contiguous()
-        tensors["index"] = rows
-        tensors["seconds"] = torch.full((len(rows),), seconds / len(rows), dtype=torch.float64)
-        name = f"images-{int(rows[0]):08d}-{len(rows)}.safetensors"
-        write_atomically(self.folder / name, lambda path: save_file(tensors, path))
-
-    def read(self, count: int) -> tuple[dict[str, Tensor], float]:
-        """The first ``count`` images in order, and the seconds they took."""
-        chunks = self._chunks()
-        joined = {name: torch.cat([c[name] for c in chunks]) for name in chunks[0]}
-        keep = joined["index"] < count
-        order = joined["index"][keep].argsort()
-        values = {name: value[keep][order] for name, value in joined.items()}
-        assert torch.equal(values.pop("index"), torch.arange(count)), "an image is lost or doubled"
-        return values, values.pop("seconds").sum().item()

@@ -1,0 +1,137 @@
+"""Drawing samples as ``sample`` and ``evaluate`` both do."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import typer
+
+import sdesolve as ss
+from sdesolve.solvers.default import DEFAULT_NFE
+
+from .. import sharding
+from ..labels import parse_labels
+from .run import seconds
+
+if TYPE_CHECKING:
+    from sdesolve.scores import Score
+
+    from ..model import ScoreModel
+
+__all__ = ["Drawing", "report"]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is drawn, and how: the options of the command line, checked.
+
+    Args:
+        model: The model.
+        labels: Classes in turn, as ``--labels`` has them.
+        guidance: Scale of classifier-free guidance.
+        solver: Name of a solver.
+        steps: Steps.
+        nfe: Budget of network calls.
+        seed: Seed.
+        batch_size: Samples at once.
+        denoise: End with the expected clean sample.
+
+    Raises:
+        ValueError: If a name is not known or two options contradict one another.
+    """
+
+    model: ScoreModel
+    labels: str | None = None
+    guidance: float | None = None
+    solver: str | None = None
+    steps: int | None = None
+    nfe: int | None = None
+    seed: int = 0
+    batch_size: int = 64
+    denoise: bool = False
+
+    def __post_init__(self) -> None:
+        if self.guidance is not None:
+            if self.labels is None:
+                raise ValueError("--guidance weighs labels; write --labels all, or 0,3,7")
+            if not -1e3 < self.guidance < 1e3:
+                raise ValueError(f"--guidance is a finite number, got {self.guidance}")
+        if self.steps is not None and self.nfe is not None:
+            raise ValueError("give --steps or --nfe, one of the two")
+        if self.solver is not None:
+            ss.solver(self.solver)
+        self.chosen()
+
+    def chosen(self) -> list[int]:
+        """Classes in turn; empty where none were asked for."""
+        if self.labels is None:
+            return []
+        return parse_labels(self.labels, self.model.classes, self.model.class_names)
+
+    def label_of(self, first: int, count: int) -> torch.Tensor | None:
+        """Labels of the samples ``first .. first + count - 1``."""
+        chosen = self.chosen()
+        if not chosen:
+            return None
+        return torch.tensor(chosen)[(first + torch.arange(count)) % len(chosen)]
+
+    @property
+    def score(self) -> Score:
+        """The model's score, with guidance where it was asked for."""
+        score = self.model.score
+        if self.guidance is not None:
+            score = ss.conditional.classifier_free_guidance(score, self.guidance)
+        return score
+
+    def draw(
+        self, count: int, first: int = 0, *, progress: bool = True, alone: bool = False
+    ) -> ss.Solution:
+        """Samples ``first .. first + count - 1``; ``alone``: not shared out over processes."""
+        label = self.label_of(first, count)
+        run = ss.sample if alone else sharding.sample
+        return run(
+            self.model.process,
+            self.score,
+            (count, *self.model.shape),
+            solver=None if self.solver is None else ss.solver(self.solver),
+            steps=self.steps,
+            nfe=self.nfe,
+            seed=self.seed,
+            first=first,
+            batch_size=self.batch_size,
+            denoise=self.denoise,
+            cond=None if label is None else {"label": label.to(self.model.device)},
+            device=self.model.device,
+            progress=progress and sharding.is_main_process(),
+        )
+
+    def timed(self, count: int) -> tuple[ss.Solution, float]:
+        """Samples and the seconds that they took."""
+        start = time.perf_counter()
+        solution = self.draw(count)
+        return solution, time.perf_counter() - start
+
+    def tuned(self) -> str:
+        """What the solver that was tuned for this budget is, where that is what runs."""
+        fitted = self.model.tuned.get(self.nfe or DEFAULT_NFE)
+        free = self.solver is None and self.steps is None and self.guidance is None
+        return fitted.choice if free and fitted is not None else ""
+
+
+def report(solution: ss.Solution, drawing: Drawing, elapsed: float) -> None:
+    """Say what ran, how many steps and calls it took, and how long."""
+    count = len(solution.x)
+    rejected = solution.rejected.double().mean().item()
+    tried = f", {rejected:.4g} steps rejected" if rejected else ""
+    nfe = solution.nfe.double().mean().item()
+    guided = "" if drawing.guidance is None else f" ({2 * nfe:.4g} network calls)"
+    name = "" if drawing.solver is None else f"{drawing.solver}: "
+    ran = re.sub(r"^(\w+)\(.*\), (\d+ steps?)", r"\1, \2", solution.ran)  # without its settings
+    typer.echo(
+        f"{name}{ran}{tried}; NFE {nfe:.4g}{guided} per sample; {seconds(elapsed)} for "
+        f"{count} samples, {seconds(elapsed / count)} each"
+    )
