@@ -15,7 +15,11 @@ from .closed_forms.empirical import EmpiricalScore
 from .closed_forms.gaussian import Gaussian
 from .closed_forms.mixture import GaussianMixture
 from .correctors import HMC, MALA, Corrector, Inpainting, Langevin, UnderdampedLangevin
+from .equations.consistency import check_process
 from .equations.discrete import DDPM, SMLD
+from .equations.discrete_process import DiscreteProcess
+from .equations.flow import RectifiedFlow
+from .equations.interpolant import Interpolant
 from .equations.problem import Problem, Step
 from .equations.process import Process, ReverseSDE
 from .equations.processes import EDM, VESDE, VPSDE, ExponentialVESDE, SubVPSDE
@@ -119,6 +123,7 @@ __all__ = [
     "DPMSolverMultistep",
     "Density",
     "DensityPath",
+    "DiscreteProcess",
     "Drift",
     "EDMHeun",
     "EmpiricalScore",
@@ -138,6 +143,7 @@ __all__ = [
     "HutchPlusPlus",
     "Hutchinson",
     "Inpainting",
+    "Interpolant",
     "Isotropic",
     "Karras",
     "Langevin",
@@ -153,6 +159,7 @@ __all__ = [
     "Problem",
     "Process",
     "Quadratic",
+    "RectifiedFlow",
     "Reference",
     "Restart",
     "ReverseDiffusion",
@@ -177,6 +184,7 @@ __all__ = [
     "UniPC",
     "Uniform",
     "chain",
+    "check_process",
     "conditional",
     "decode",
     "dequantise",
