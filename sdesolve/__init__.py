@@ -9,8 +9,9 @@ True
 """
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
-from . import grids, latent, metrics, scores
+from . import grids, interop, latent, metrics, scores
 from .closed_forms.empirical import EmpiricalScore
 from .closed_forms.gaussian import Gaussian
 from .closed_forms.mixture import GaussianMixture
@@ -92,6 +93,9 @@ from .solvers import (
 from .tuning.from_score import reference_from_score
 from .tuning.search import Tuner, tune
 from .tuning.tuned import Tuned
+
+if TYPE_CHECKING:
+    from .interop import Torchdiffeq, Torchsde
 
 __all__ = [
     "DDPM",
@@ -190,6 +194,7 @@ __all__ = [
     "dequantise",
     "encode",
     "grids",
+    "interop",
     "interpolate",
     "latent",
     "log_density_path",
@@ -212,3 +217,10 @@ try:
     __version__ = version("sdesolve")
 except PackageNotFoundError:  # a source tree that was not installed
     __version__ = "0"
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    # Their libraries are imported when they are first asked for.
+    if name in ("Torchdiffeq", "Torchsde"):
+        return getattr(interop, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
