@@ -16,6 +16,7 @@ from .closed_forms.empirical import EmpiricalScore
 from .closed_forms.gaussian import Gaussian
 from .closed_forms.mixture import GaussianMixture
 from .correctors import HMC, MALA, Corrector, Inpainting, Langevin, UnderdampedLangevin
+from .describe import describe
 from .equations.consistency import check_process
 from .equations.discrete import DDPM, SMLD
 from .equations.discrete_process import DiscreteProcess
@@ -192,6 +193,7 @@ __all__ = [
     "conditional",
     "decode",
     "dequantise",
+    "describe",
     "encode",
     "grids",
     "interop",

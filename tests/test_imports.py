@@ -29,7 +29,11 @@ FLOORS = (
     "latent",
     "tuning",
     "interop",
+<<<<<<< HEAD
     "testing",
+=======
+    "describe",
+>>>>>>> a80a342 (describe: what looks wrong with a score, in words)
 )
 
 
