@@ -140,7 +140,11 @@ def load(
         getattr(config, "interpolation_type", "linear") == "linear"
     )
     interpolation: Interpolation = "sigma" if linear else "log-snr"
-    table = table_of(scheduler.alphas_cumprod, interpolation, rounded)
+    held = torch.as_tensor(scheduler.alphas_cumprod).clone()
+    if held[-1] >= held[-2]:
+        # Its stand-in for zero, 2^-24, may be more than the level before: ours is found anew.
+        held[-1] = 0.0
+    table = table_of(held, interpolation, rounded)
     return table, NetworkScore(net, table, _OUTPUTS[kind])
 
 
@@ -214,5 +218,5 @@ def _read(path: str | Path) -> Any:  # noqa: ANN401
     known = library("diffusers", "diffusers")
     folder = Path(path)
     if folder.is_dir() and not (folder / "model_index.json").exists():
-        return known.AutoModel.from_pretrained(path, use_safetensors=True)
-    return known.DiffusionPipeline.from_pretrained(path, use_safetensors=True)
+        return known.AutoModel.from_pretrained(str(path), use_safetensors=True)
+    return known.DiffusionPipeline.from_pretrained(str(path), use_safetensors=True)
