@@ -26,31 +26,12 @@ from .equations.consistency import process_faults
 from .equations.outputs import NetworkScore
 from .equations.process import Process
 from .equations.score import Score
+from .readings import CLOCKS, LINES, WORDS, Clock, readings
 from .shapes import expand_like
 
 __all__ = ["Description", "Finding", "describe"]
 
 _SAMPLES = 32
-_LINES = {
-    "score": "give it to sample as it is",
-    "noise": "write ss.scores.from_noise(net, process)",
-    "minus noise": "write ss.scores.from_noise(lambda x, t: -net(x, t), process)",
-    "minus score": "write lambda x, t: -net(x, t)",
-    "data": "write ss.scores.from_data(net, process)",
-    "velocity": "write ss.scores.from_velocity(net, process)",
-    "flow": "write ss.scores.from_flow(net, process, 'data-to-noise')",
-    "minus flow": "write ss.scores.from_flow(net, process, 'noise-to-data')",
-}
-_WORDS = {
-    "score": "a score",
-    "noise": "the noise",
-    "minus noise": "minus the noise, not divided by sigma",
-    "minus score": "a score of the wrong sign",
-    "data": "the clean data",
-    "velocity": "the velocity alpha z - sigma x_0",
-    "flow": "a flow's velocity from data to noise",
-    "minus flow": "a flow's velocity from noise to data",
-}
 _ENOUGH = 2.0
 
 
@@ -205,7 +186,7 @@ class _Look:
         return self.process.perturb(self.data, t, self.z), self.data.new_full((_SAMPLES,), t)
 
     def call_faults(self) -> list[Finding]:
-        """What is no score to begin with: an error, a shape, a dtype, values that are not finite."""
+        """What is no score: an error, a shape, a dtype, values that are not finite."""
         x, t = self.at(self.process.T)
         try:
             out = self.score(x, t, **self.cond)
@@ -222,10 +203,10 @@ class _Look:
         if out.dtype != x.dtype:
             what = f"it returns {out.dtype} for states of {x.dtype}"
             return [Finding(what, "end it with .to(x.dtype), or use an adapter of ss.scores")]
-        for t in self.times():
-            if not bool(torch.isfinite(self.score(*self.at(t), **self.cond)).all()):
+        for at in self.times():
+            if not bool(torch.isfinite(self.score(*self.at(at), **self.cond)).all()):
                 remedy = "write the process with an eps and T within the levels of its training"
-                return [Finding(f"it is not finite at t = {t:.4g}", remedy)]
+                return [Finding(f"it is not finite at t = {at:.4g}", remedy)]
         return []
 
     def repeats(self) -> list[Finding]:
@@ -306,7 +287,7 @@ class _Look:
                 return {}
             alpha, sigma = p.alpha(t), p.sigma(t)
             best = v * sigma**2 / (sigma**2 + alpha**2 * v)
-            for name, mean in _readings(p, t, x.double(), out).items():
+            for name, mean in readings(p, t, x.double(), out).items():
                 error = (mean - x0).square().mean().item() / best
                 found.setdefault(name, []).append(max(error, 1e-3))
         return {name: (_mean(values), max(values)) for name, values in found.items()}
@@ -324,29 +305,29 @@ class _Look:
         here = self.errors(base, lambda t: t)
         before = here[said]
         self.measured["error of D"] = before[1]
-        tried: list[tuple[float, float, _Clock | None, str]]
+        tried: list[tuple[float, float, Clock | None, str]]
         tried = [(mean, worst, None, name) for name, (mean, worst) in here.items() if name != said]
-        if fits and before[1] < _ENOUGH and min(tried)[0] > 0.7 * before[0]:
+        if fits and before[1] < _ENOUGH and min(entry[0] for entry in tried) > 0.7 * before[0]:
             return []
-        for clock in _CLOCKS:
-            there = self.errors(base, lambda t, c=clock: c.time(t, self.process))
+        for other in CLOCKS:
+            there = self.errors(base, other.of(self.process))
             # Another clock has to be clearly the better explanation.
-            tried += [(1.3 * mean, worst, clock, name) for name, (mean, worst) in there.items()]
+            tried += [(1.3 * mean, worst, other, name) for name, (mean, worst) in there.items()]
         mean, worst, clock, name = min(tried, key=lambda entry: float(f"{entry[0]:.3g}"))
         if worst < _ENOUGH and mean < 0.8 * before[0]:
             if clock is None:
-                what = f"what it returns looks like {_WORDS[name]}, not like {_WORDS[said]}"
-                return [Finding(what, _LINES[name])]
-            what = f"it fits {_WORDS[name]} if it is told {clock.words} as its time"
+                what = f"what it returns looks like {WORDS[name]}, not like {WORDS[said]}"
+                return [Finding(what, LINES[name])]
+            what = f"it fits {WORDS[name]} if it is told {clock.words} as its time"
             backwards = name.endswith("flow") and clock.words == "1 - t"
-            return [Finding(what, _LINES["minus flow"] if backwards else clock.line)]
+            return [Finding(what, LINES["minus flow"] if backwards else clock.line)]
         return [self._range() if fits else self._levels(match)]
 
     def _sign(self, match: float) -> Finding | None:
         sigma = self.process.sigma(self.process.T)
         for name, wanted in (("minus score", -1.0), ("noise", -sigma), ("minus noise", sigma)):
             if abs(match / wanted - 1) < 0.3:
-                return Finding(f"at T it looks like {_WORDS[name]}, not like a score", _LINES[name])
+                return Finding(f"at T it looks like {WORDS[name]}, not like a score", LINES[name])
         return None
 
     def _levels(self, match: float) -> Finding:
@@ -368,57 +349,6 @@ class _Look:
             f"{low:.3g} to {high:.3g}, by more than their spread: data of another scale?"
         )
         return Finding(what, "bring x to the range of the training data, such as 2 * x - 1")
-
-
-def _readings(p: Process, t: float, x: Tensor, out: Tensor) -> dict[str, Tensor]:
-    """D by each meaning that an output can have."""
-    alpha, sigma = p.alpha(t), p.sigma(t)
-    rate, g2 = p.rate(t), p.diffusion(t) ** 2
-    return {
-        "score": (x + sigma**2 * out) / alpha,
-        "noise": (x - sigma * out) / alpha,
-        "minus noise": (x + sigma * out) / alpha,
-        "minus score": (x - sigma**2 * out) / alpha,
-        "data": out,
-        "velocity": (alpha * x - sigma * out) / (alpha**2 + sigma**2),
-        "flow": (x + 2 * sigma**2 / g2 * (rate * x - out)) / alpha,
-        "minus flow": (x + 2 * sigma**2 / g2 * (rate * x + out)) / alpha,
-    }
-
-
-class _Clock(NamedTuple):
-    """What a network may be told instead of t."""
-
-    words: str
-    time: Callable[[Tensor, Process], Tensor]
-    line: str
-
-
-_CLOCKS = (
-    _Clock(
-        "timesteps, 0 to 999,",
-        lambda t, p: (1000 * t / p.T - 1).clamp(min=0),
-        "write ss.DiscreteProcess(alphas_cumprod) with its table as the process, or, for a network "
-        "that takes 999 t, lambda x, t: net(x, 999 * t)",
-    ),
-    _Clock("1 - t", lambda t, p: 1 - t, "write lambda x, t: net(x, 1 - t)"),
-    _Clock("t / 1000", lambda t, p: t / 1000, "write lambda x, t: net(x, t / 1000)"),
-    _Clock(
-        "the noise level",
-        lambda t, p: p.sigma(t) / p.alpha(t),
-        "write ss.scores.from_denoiser for a denoiser, or net(x, process.sigma(t))",
-    ),
-    _Clock(
-        "the log of the noise level",
-        lambda t, p: -p.log_snr(t),
-        "write lambda x, t: net(x, -process.log_snr(t))",
-    ),
-    _Clock(
-        "a quarter of the log of the noise level",
-        lambda t, p: -p.log_snr(t) / 4,
-        "write ss.interop.edm.load(net), or net(x, -process.log_snr(t) / 4)",
-    ),
-)
 
 
 def _mean(values: list[float]) -> float:

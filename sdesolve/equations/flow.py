@@ -52,7 +52,7 @@ class RectifiedFlow(Process):
         (0.75, 0.25, 0.9998)
     """
 
-    T: float = 1 - LEAST_SIGNAL  # type: ignore[misc]
+    T: float = 1 - LEAST_SIGNAL
     eps: float = 1e-3
 
     def __post_init__(self) -> None:

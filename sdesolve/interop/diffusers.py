@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -177,7 +177,7 @@ def grid(scheduler: Any, steps: int, process: Process, **options: Any) -> Tensor
         end = process.time(-torch.tensor(last, dtype=torch.float64, device="cpu").log())
         return torch.cat([times[times > end * (1 + 1e-5)], end[None]])
     levels = torch.unique_consecutive(torch.as_tensor(sigmas).to("cpu", torch.float64))
-    return levels.clamp(max=process.T)
+    return cast(Tensor, levels.clamp(max=process.T))
 
 
 def _network(model: nn.Module) -> Callable[..., Tensor]:

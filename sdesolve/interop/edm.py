@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -49,4 +49,5 @@ def grid(net: Any, steps: int, process: EDM, grid: Grid | None = None) -> Tensor
     if rounding is not None:
         levels = torch.as_tensor(rounding(times[:-1])).to("cpu", torch.float64)
         times = torch.cat([levels.clamp(max=process.T), times[-1:]])
-    return torch.unique(times).flip(0)
+    levels = torch.unique(times).flip(0)
+    return cast(Tensor, levels)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +115,7 @@ def copy_weights(state: Mapping[str, Tensor], network: nn.Module) -> None:
             groups.setdefault(int(name.split(".")[1]), []).append((name, value))
         elif name != "sigmas":
             raise ValueError(f"{name} is no tensor of the published networks")
-    modules = network.published_modules()
+    modules = cast(Any, network).published_modules()
     if len(groups) != len(modules):
         raise ValueError(
             f"the checkpoint has {len(groups)} modules with weights, this network {len(modules)}: "
