@@ -25,9 +25,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..equations.condition import Condition
 from ..equations.score import Score, ScoreObject, output_like, pass_on
 from ..shapes import expand_like
-from .nested import Condition, concatenate, expand, same_shapes
+from .nested import concatenate, expand, same_shapes
 
 __all__ = ["ClassifierGuided", "Guided", "classifier_free_guidance", "classifier_guidance"]
 

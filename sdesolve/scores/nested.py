@@ -1,19 +1,18 @@
-"""Conditions: dictionaries of tensors, of dictionaries, and of what is no tensor."""
+"""Two conditions as one of twice the batch, for guidance in one call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-__all__ = ["Condition", "concatenate", "expand", "same_shapes"]
+from ..equations.condition import join
 
-Condition = dict[str, Any]
+__all__ = ["concatenate", "expand", "same_shapes"]
 
 
-def expand(cond: Mapping[str, Any], batch: int) -> Condition:
+def expand(cond: Mapping[str, Any], batch: int) -> dict[str, Any]:
     """Tensors whose first axis has one entry, for the whole batch."""
     return {name: _expand(value, batch) for name, value in cond.items()}
 
@@ -39,7 +38,7 @@ def _same(one: Any, two: Any) -> bool:  # noqa: ANN401
     return type(one) is type(two) and not isinstance(one, Tensor | Mapping) and bool(one == two)
 
 
-def concatenate(one: Mapping[str, Any], two: Mapping[str, Any]) -> Condition:
+def concatenate(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, Any]:
     """Two conditions as one, of twice the batch.
 
     Raises:
@@ -50,10 +49,4 @@ def concatenate(one: Mapping[str, Any], two: Mapping[str, Any]) -> Condition:
             "the null condition has not the entries and shapes of cond, which one concatenated "
             "call needs; leave batched out, or pad them to one length"
         )
-    return {name: _join(one[name], two[name]) for name in one}
-
-
-def _join(one: Any, two: Any) -> Any:  # noqa: ANN401
-    if isinstance(one, Mapping):
-        return concatenate(one, two)
-    return torch.cat([one, two.to(one)]) if isinstance(one, Tensor) else one
+    return join([one, two])
