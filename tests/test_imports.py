@@ -29,15 +29,9 @@ FLOORS = (
     "latent",
     "tuning",
     "interop",
-<<<<<<< HEAD
-<<<<<<< HEAD
     "testing",
-=======
-=======
     "readings",
->>>>>>> 97f84c9 (Readings apart from what is looked for; tests of loaders without the libraries)
     "describe",
->>>>>>> a80a342 (describe: what looks wrong with a score, in words)
 )
 
 
