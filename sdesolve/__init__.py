@@ -27,7 +27,6 @@ from .equations.process import Process, ReverseSDE
 from .equations.processes import EDM, VESDE, VPSDE, ExponentialVESDE, SubVPSDE
 from .equations.sde import SDE
 from .grids import Cosine, Density, Grid, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
-from .interop import Torchdiffeq, Torchsde
 from .latent import decode, encode, interpolate, temperature
 from .likelihood import dequantise
 from .likelihood.divergence import Exact, Hutchinson, HutchPlusPlus
