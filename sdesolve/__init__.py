@@ -9,19 +9,24 @@ True
 """
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
-from . import grids, latent, metrics, scores
+from . import grids, interop, latent, metrics, scores
 from .closed_forms.empirical import EmpiricalScore
 from .closed_forms.gaussian import Gaussian
 from .closed_forms.mixture import GaussianMixture
 from .correctors import HMC, MALA, Corrector, Inpainting, Langevin, UnderdampedLangevin
+from .describe import describe
+from .equations.consistency import check_process
 from .equations.discrete import DDPM, SMLD
+from .equations.discrete_process import DiscreteProcess
+from .equations.flow import RectifiedFlow
+from .equations.interpolant import Interpolant
 from .equations.problem import Problem, Step
 from .equations.process import Process, ReverseSDE
 from .equations.processes import EDM, VESDE, VPSDE, ExponentialVESDE, SubVPSDE
 from .equations.sde import SDE
 from .grids import Cosine, Density, Grid, Karras, LogSNR, Quadratic, Sech, Theta, Uniform
-from .interop import Torchdiffeq, Torchsde
 from .latent import decode, encode, interpolate, temperature
 from .likelihood import dequantise
 from .likelihood.divergence import Exact, Hutchinson, HutchPlusPlus
@@ -89,6 +94,9 @@ from .tuning.from_score import reference_from_score
 from .tuning.search import Tuner, tune
 from .tuning.tuned import Tuned
 
+if TYPE_CHECKING:
+    from .interop import Torchdiffeq, Torchsde
+
 __all__ = [
     "DDPM",
     "DRI1",
@@ -119,6 +127,7 @@ __all__ = [
     "DPMSolverMultistep",
     "Density",
     "DensityPath",
+    "DiscreteProcess",
     "Drift",
     "EDMHeun",
     "EmpiricalScore",
@@ -138,6 +147,7 @@ __all__ = [
     "HutchPlusPlus",
     "Hutchinson",
     "Inpainting",
+    "Interpolant",
     "Isotropic",
     "Karras",
     "Langevin",
@@ -153,6 +163,7 @@ __all__ = [
     "Problem",
     "Process",
     "Quadratic",
+    "RectifiedFlow",
     "Reference",
     "Restart",
     "ReverseDiffusion",
@@ -177,11 +188,14 @@ __all__ = [
     "UniPC",
     "Uniform",
     "chain",
+    "check_process",
     "conditional",
     "decode",
     "dequantise",
+    "describe",
     "encode",
     "grids",
+    "interop",
     "interpolate",
     "latent",
     "log_density_path",
@@ -204,3 +218,10 @@ try:
     __version__ = version("sdesolve")
 except PackageNotFoundError:  # a source tree that was not installed
     __version__ = "0"
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    # Their libraries are imported when they are first asked for.
+    if name in ("Torchdiffeq", "Torchsde"):
+        return getattr(interop, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

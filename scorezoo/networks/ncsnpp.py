@@ -55,6 +55,10 @@ def _linear(entering: int, leaving: int) -> nn.Linear:
     return layer
 
 
+def _weighs(module: nn.Module) -> bool:
+    return next(module.parameters(), None) is not None
+
+
 def _initialise(layer: nn.Conv2d | nn.Linear, zero: bool = False) -> None:
     if zero:
         nn.init.zeros_(layer.weight)
@@ -297,6 +301,30 @@ class NCSNpp(nn.Module):
                 f"height and width must be divisible by {stride}, got {(height, width)}; use fewer "
                 "multipliers (levels) under [network], or resize the images"
             )
+
+    def published_modules(self) -> list[nn.Module]:
+        """Modules with weights in the order of ``all_modules`` of the published score_sde code.
+
+        :func:`sdesolve.interop.score_sde.load` pairs a checkpoint's modules with these.
+        """
+
+        def parts(step: nn.Module) -> list[nn.Module]:
+            return [part for part in step.children() if _weighs(part)]
+
+        def prediction(index: int) -> list[nn.Module]:
+            return [part for part in self.predict[index].children() if _weighs(part)]
+
+        made: list[nn.Module] = [m for m in self.embed.children() if _weighs(m)]
+        made.append(self.enter)
+        for level, stage in enumerate(self.down):
+            made += [part for step in stage.children() for part in parts(step)]
+            made += [*self.shrink[level : level + 1], *self.pyramid[level : level + 1]]
+        made += [part for step in self.middle.children() for part in parts(step)]
+        for index, stage in enumerate(self.up):
+            made += [part for step in stage.children() for part in parts(step)]
+            made += prediction(index) if self.output_skip else []
+            made += self.grow[index : index + 1]
+        return made if self.output_skip else [*made, *prediction(0)]
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Network output at ``x`` and embedded times ``t``; what it means is its wrapper's."""

@@ -31,8 +31,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..equations.score import Score
-from ..shapes import expand_like
+from .outputs import NetworkScore, Output
 from .process import Process
 from .processes import VESDE, VPSDE
 
@@ -94,7 +93,7 @@ class DiscreteChain(ABC):
 
     def from_noise(
         self, net: Callable[..., Tensor], process: Process, *, first: int = 0, round: bool = False
-    ) -> Score:
+    ) -> NetworkScore:
         """Score, at all times, of a network that takes a level and predicts the noise.
 
         Args:
@@ -104,14 +103,60 @@ class DiscreteChain(ABC):
             first: What the network calls level 1; published networks count from 0.
             round: Ask at the nearest level, int64, for networks that look their level up; else at
                 a real number.
+
+        Raises:
+            ValueError: If the process is of another scale.
         """
+        return self._score(net, process, "noise", first, round)
 
-        def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-            level = self.level(process, t) - 1 + first
-            level = level.round().long() if round else level
-            return -net(x, level, **cond) / expand_like(process.sigma(t), x)
+    def from_data(
+        self, net: Callable[..., Tensor], process: Process, *, first: int = 0, round: bool = False
+    ) -> NetworkScore:
+        """The same for a network that predicts the clean data."""
+        return self._score(net, process, "data", first, round)
 
-        return score
+    def from_velocity(
+        self, net: Callable[..., Tensor], process: Process, *, first: int = 0, round: bool = False
+    ) -> NetworkScore:
+        """The same for a network that predicts the v of Salimans & Ho, alpha z - sigma x_0."""
+        return self._score(net, process, "velocity", first, round)
+
+    def _score(
+        self,
+        net: Callable[..., Tensor],
+        process: Process,
+        output: Output,
+        first: int,
+        round: bool,
+    ) -> NetworkScore:
+        self._check_scale(process)
+        return NetworkScore(net, process, output, _Levels(self, process, first, round))
+
+    def _check_scale(self, process: Process) -> None:
+        """Raise if the states of a process are not those of the chain."""
+        own = self.process
+        lam = self.log_snr.flip(0)[[0, len(self.log_snr) // 2]]
+        ours, theirs = own.alpha(own.time(lam)), process.alpha(process.time(lam))
+        if not torch.allclose(ours, theirs, rtol=1e-3):
+            raise ValueError(
+                f"a network of {type(self).__name__} sees states of another scale than those of "
+                f"{process!r}; write change_process(chain.from_noise(net, chain.process), "
+                "chain.process, process)"
+            )
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """The clock of a network that is told levels."""
+
+    chain: DiscreteChain
+    process: Process
+    first: int
+    round: bool
+
+    def __call__(self, t: Tensor) -> Tensor:
+        level = self.chain.level(self.process, t) - 1 + self.first
+        return level.round().long() if self.round else level
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,9 @@ class Process(ABC):
     and return a tensor of that shape, dtype and device.
 
     Solvers keep their tables for a process that has a hash: its values do not change.
+
+    One's own process is :class:`sdesolve.Interpolant`, made from alpha and sigma; a subclass writes
+    ``T``, ``eps`` and the eight functions below, each of a tensor of times.
     """
 
     eps: float
@@ -66,28 +69,36 @@ class Process(ABC):
         """Largest time: where the prior stands."""
 
     @abstractmethod
-    def _log_alpha(self, t: Tensor) -> Tensor: ...
+    def _log_alpha(self, t: Tensor) -> Tensor:
+        """Log alpha(t); of these eight, every one maps a tensor of times to one like it."""
 
     @abstractmethod
-    def _sigma(self, t: Tensor) -> Tensor: ...
+    def _sigma(self, t: Tensor) -> Tensor:
+        """sigma(t), without cancellation near t = 0."""
 
     @abstractmethod
-    def _rate(self, t: Tensor) -> Tensor: ...
+    def _rate(self, t: Tensor) -> Tensor:
+        """f(t) = d log alpha / dt."""
 
     @abstractmethod
-    def _diffusion(self, t: Tensor) -> Tensor: ...
+    def _diffusion(self, t: Tensor) -> Tensor:
+        """g(t), with g^2 = d sigma^2 / dt - 2 f sigma^2 (:func:`sdesolve.check_process`)."""
 
     @abstractmethod
-    def _total_noise(self, t: Tensor) -> Tensor: ...
+    def _total_noise(self, t: Tensor) -> Tensor:
+        """Integral of g^2 from 0 to t."""
 
     @abstractmethod
-    def _noise_time(self, total: Tensor) -> Tensor: ...
+    def _noise_time(self, total: Tensor) -> Tensor:
+        """Inverse of ``_total_noise``."""
 
     @abstractmethod
-    def _log_snr(self, t: Tensor) -> Tensor: ...
+    def _log_snr(self, t: Tensor) -> Tensor:
+        """Log(alpha / sigma), strictly falling."""
 
     @abstractmethod
-    def _time(self, log_snr: Tensor) -> Tensor: ...
+    def _time(self, log_snr: Tensor) -> Tensor:
+        """Inverse of ``_log_snr``."""
 
     def alpha(self, t: Time) -> Time:
         """Signal scale alpha(t)."""
@@ -120,6 +131,26 @@ class Process(ABC):
     def noise_time(self, total: Time) -> Time:
         """Time at which the integral of g^2 is ``total``: the inverse of :meth:`total_noise`."""
         return _apply(self._noise_time, total)
+
+    def network_time(self, t: Tensor) -> Tensor:
+        """What a network that was trained under this process is told as its time; t itself here.
+
+        Args:
+            t: Times, ``(batch,)``.
+        """
+        return t
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What the process is: equal for two objects with the same clock, alpha and sigma.
+
+        T, eps, and alpha and sigma at 16 times between them, to ten digits; for tables that are
+        kept with a process, whatever its class and its repr.
+        """
+        share = torch.linspace(0, 1, 16, dtype=torch.float64, device="cpu") ** 2
+        t = self.eps + (self.T - self.eps) * share
+        values = torch.cat([self.alpha(t), self.sigma(t)]).tolist()
+        return tuple(float(f"{value:.9e}") for value in (self.T, self.eps, *values))
 
     def drift(self, x: Tensor, t: float | Tensor) -> Tensor:
         """Forward drift f(t) x.

@@ -1,17 +1,27 @@
 """What a score is, to those who are given one: a leaf that everything else may import.
 
 A score is a callable ``score(x, t, **cond)`` that returns grad_x log p_t(x), like x; x has shape
-``(batch, *event)``, t has shape ``(batch,)``.
+``(batch, *event)``, t has shape ``(batch,)``. It may bring what is known of its data
+(:class:`Brings`), and its energy (:class:`TellsEnergy`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
-__all__ = ["Score", "TellsEnergy", "check_kind", "check_like"]
+__all__ = [
+    "Brings",
+    "Score",
+    "ScoreObject",
+    "TellsEnergy",
+    "check_kind",
+    "check_like",
+    "output_like",
+    "pass_on",
+]
 
 Score = Callable[..., Tensor]
 """Callable ``(x, t, **cond) -> tensor like x``; x ``(batch, *event)``, t ``(batch,)``."""
@@ -23,6 +33,59 @@ class TellsEnergy(Protocol):
 
     def with_energy(self, x: Tensor, t: Tensor, **cond: Tensor) -> tuple[Tensor, Tensor]:
         """Energies ``(batch,)`` and score like ``x``, in one evaluation."""
+
+
+class Brings(Protocol):
+    """What a score may bring beside itself; ``sample`` looks for both where no solver is given.
+
+    Set them on any score that takes attributes, ``score.reference = ss.GaussianReference(...)``.
+    Our wrappers pass the reference on where it stays true, that is where the data are the same;
+    solvers tuned to a score are not those of a score that was changed.
+    """
+
+    reference: Any
+    """A :class:`sdesolve.Reference`, the mean and variances of the data, or None."""
+    tuned: Mapping[int, Any]
+    """Solvers fitted to the score, :class:`sdesolve.Tuned`, by their number of calls."""
+
+
+class ScoreObject:
+    """What our own scores have in common: they are compared by identity, and bring nothing yet."""
+
+    reference: Any = None
+    tuned: Mapping[int, Any] = {}
+
+
+_Made = TypeVar("_Made")
+
+
+def pass_on(old: object, made: _Made) -> _Made:
+    """Give ``made`` the reference that ``old`` brought: it is about the same data."""
+    reference = getattr(old, "reference", None)
+    if reference is not None:
+        made.reference = reference  # type: ignore[attr-defined]
+    return made
+
+
+def output_like(x: Tensor, out: object) -> Tensor:
+    """What a network or score returned, if it is like x; it would be broadcast in silence.
+
+    Raises:
+        TypeError: If it is no tensor.
+        ValueError: If it has another shape.
+    """
+    if not isinstance(out, Tensor):
+        field = "sample" if hasattr(out, "sample") else 0 if isinstance(out, tuple) else None
+        remedy = "" if field is None else f"; write ss.scores.unwrap(net, {field!r})"
+        raise TypeError(f"a network must return a tensor, got {type(out).__name__}{remedy}")
+    if out.shape != x.shape:
+        doubled = x.ndim > 1 and out.shape == (len(x), 2 * x.shape[1], *x.shape[2:])
+        remedy = "; a learned variance beside the mean? write ss.scores.keep_mean(net)"
+        raise ValueError(
+            f"the network must return a tensor like x, {tuple(x.shape)}, got {tuple(out.shape)}"
+            + (remedy if doubled else "")
+        )
+    return out
 
 
 def check_like(value: object, x: Tensor, what: str = "the score") -> None:

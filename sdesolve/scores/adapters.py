@@ -1,75 +1,58 @@
-r"""Scores, and the usual network outputs turned into scores.
+r"""The usual network outputs turned into scores.
 
 A score is any callable ``score(x, t)`` that returns grad_x log p_t(x): x has shape
-``(batch, *event)``, t has shape ``(batch,)``, and the result is like x. With
-x_t = alpha x_0 + sigma z, a network trained by denoising estimates one of
+``(batch, *event)``, t has shape ``(batch,)``, and the result is like x. The table of outputs, and
+what is done with them, is in ``equations/outputs.py``; these functions name them.
 
-=============  ===================================  ==========================================
-output         meaning                              score
-=============  ===================================  ==========================================
-noise          E[z | x_t]                           -noise / sigma
-data           E[x_0 | x_t]                         (alpha data - x) / sigma^2
-velocity       E[alpha z - sigma x_0 | x_t]         -(sigma x + alpha v)/(sigma (alpha^2 + sigma^2))
-denoiser       D(y, s), EDM's E[x_0 | x_0 + s z]    (alpha D(x/alpha, sigma/alpha) - x) / sigma^2
-energy         E with p_t proportional to exp(-E)   -grad_x E
-=============  ===================================  ==========================================
-
-References:
-    Ho et al. 2020 (noise); Salimans & Ho 2022, section 4 (velocity); Karras et al. 2022,
-    equation 3 (denoiser).
+What networks return besides a tensor like x is unwrapped by name, never guessed: ``unwrap`` for
+objects and tuples, ``keep_mean`` for a learned variance beside the mean.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from torch import Tensor
 
+from ..equations.outputs import NetworkScore, network_name
 from ..equations.process import Process
-from ..equations.score import Score
-from ..shapes import expand_like
 
-__all__ = ["from_data", "from_denoiser", "from_noise", "from_velocity"]
+__all__ = [
+    "from_data",
+    "from_denoiser",
+    "from_flow",
+    "from_noise",
+    "from_velocity",
+    "keep_mean",
+    "unwrap",
+]
 
-
-def _like(x: Tensor, out: Tensor) -> Tensor:
-    """What a network returned, if it is like x; it would be broadcast in silence."""
-    if out.shape != x.shape:
-        raise ValueError(
-            f"the network must return a tensor like x, {tuple(x.shape)}, got {tuple(out.shape)}"
-            + ("; a learned variance beside the mean? keep out[:, :c]" if _doubled(x, out) else "")
-        )
-    return out
+Direction = Literal["noise-to-data", "data-to-noise"]
 
 
-def _doubled(x: Tensor, out: Tensor) -> bool:
-    return x.ndim > 1 and out.shape == (len(x), 2 * x.shape[1], *x.shape[2:])
-
-
-def from_noise(net: Callable[..., Tensor], process: Process) -> Score:
+def from_noise(net: Callable[..., Tensor], process: Process) -> NetworkScore:
     """Score of a network that predicts the noise z.
 
     Args:
-        net: Callable ``(x, t, **cond) -> like x``.
+        net: Callable ``(x, t, **cond) -> like x``; under a :class:`sdesolve.DiscreteProcess` it is
+            told the timestep.
         process: The process the network was trained under.
 
     Raises:
         ValueError: When called, if the network's result is not like its input.
 
     Examples:
-        >>> import torch, sdesolve as ss
+        >>> import sdesolve as ss, torch
         >>> score = from_noise(lambda x, t: 0 * x, ss.VPSDE())
         >>> score(torch.ones(1, 2), torch.ones(1)).abs().sum().item()
         0.0
     """
-
-    def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        return -_like(x, net(x, t, **cond)) / expand_like(process.sigma(t), x)
-
-    return score
+    return NetworkScore(net, process, "noise")
 
 
-def from_data(net: Callable[..., Tensor], process: Process) -> Score:
+def from_data(net: Callable[..., Tensor], process: Process) -> NetworkScore:
     """Score of a network that predicts the clean data x_0.
 
     Args:
@@ -79,16 +62,14 @@ def from_data(net: Callable[..., Tensor], process: Process) -> Score:
     Raises:
         ValueError: When called, if the network's result is not like its input.
     """
-
-    def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        alpha = expand_like(process.alpha(t), x)
-        return (alpha * _like(x, net(x, t, **cond)) - x) / expand_like(process.sigma(t), x) ** 2
-
-    return score
+    return NetworkScore(net, process, "data")
 
 
-def from_velocity(net: Callable[..., Tensor], process: Process) -> Score:
-    """Score of a network that predicts the velocity v = alpha z - sigma x_0.
+def from_velocity(net: Callable[..., Tensor], process: Process) -> NetworkScore:
+    """Score of a network that predicts the v of Salimans & Ho, alpha z - sigma x_0.
+
+    That is the "v_prediction" of diffusers. The velocity of flow matching, z - x_0 or x_0 - z, is
+    another one: :func:`from_flow`.
 
     Args:
         net: Callable ``(x, t, **cond) -> like x``.
@@ -97,18 +78,10 @@ def from_velocity(net: Callable[..., Tensor], process: Process) -> Score:
     Raises:
         ValueError: When called, if the network's result is not like its input.
     """
-
-    def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        alpha = expand_like(process.alpha(t), x)
-        sigma = expand_like(process.sigma(t), x)
-        velocity = _like(x, net(x, t, **cond))
-        noise = (sigma * x + alpha * velocity) / (alpha**2 + sigma**2)
-        return -noise / sigma
-
-    return score
+    return NetworkScore(net, process, "velocity")
 
 
-def from_denoiser(net: Callable[..., Tensor], process: Process) -> Score:
+def from_denoiser(net: Callable[..., Tensor], process: Process) -> NetworkScore:
     """Score of a denoiser in EDM's form, D(y, s) = E[x_0 | y = x_0 + s z].
 
     Args:
@@ -118,11 +91,129 @@ def from_denoiser(net: Callable[..., Tensor], process: Process) -> Score:
     Raises:
         ValueError: When called, if the network's result is not like its input.
     """
+    return NetworkScore(net, process, "denoiser")
 
-    def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        alpha, sigma = process.alpha(t), process.sigma(t)
-        scale = expand_like(alpha, x)
-        data = _like(x, net(x / scale, sigma / alpha, **cond))
-        return (scale * data - x) / expand_like(sigma, x) ** 2
 
-    return score
+@dataclass(frozen=True)
+class Backwards:
+    """The clock of a network whose time runs from noise at 0 to data at 1."""
+
+    scale: float = 1.0
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """1 - t, times the scale."""
+        return self.scale * (1 - t)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """The clock of a network that is told a multiple of t."""
+
+    scale: float
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """T times the scale."""
+        return self.scale * t
+
+
+def from_flow(
+    net: Callable[..., Tensor],
+    process: Process,
+    direction: Direction = "data-to-noise",
+    scale: float = 1.0,
+) -> NetworkScore:
+    """Score of a network that predicts the velocity of flow matching, dx_t/dt.
+
+    Args:
+        net: Callable ``(x, time, **cond) -> like x``.
+        process: The interpolant it was trained on, with t from data to noise:
+            :class:`sdesolve.RectifiedFlow` for straight lines.
+        direction: "data-to-noise" for networks whose time is t and whose output is, on straight
+            lines, z - x_0 (Stable Diffusion 3, Flux); "noise-to-data" for those whose time is 1 - t
+            and whose output is x_0 - z (flow_matching, torchcfm).
+        scale: What the network's time is multiplied by, 1000 in diffusers.
+
+    Raises:
+        ValueError: If the direction is not known; when called, if the result is not like x.
+
+    Examples:
+        >>> import sdesolve as ss, torch
+        >>> flow = ss.RectifiedFlow()
+        >>> from_flow(lambda x, time: 0 * x, flow)(torch.ones(1, 1), torch.full((1,), 0.5)).round()
+        tensor([[-2.]])
+    """
+    if direction == "noise-to-data":
+        return NetworkScore(net, process, "flow", Backwards(scale), -1.0)
+    if direction != "data-to-noise":
+        raise ValueError(f'direction is "noise-to-data" or "data-to-noise", got {direction!r}')
+    return NetworkScore(net, process, "flow", Scaled(scale) if scale != 1 else None)
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """A network whose result is a part of what it returns."""
+
+    net: Callable[..., Any]
+    field: str | int
+
+    def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Any:  # noqa: ANN401
+        """The part."""
+        out = self.net(x, t, **cond)
+        if isinstance(self.field, int):
+            return out[self.field]
+        if not hasattr(out, self.field):
+            raise TypeError(
+                f"the network returned {type(out).__name__}, which has no {self.field!r}"
+            )
+        return getattr(out, self.field)
+
+    def __repr__(self) -> str:
+        return f"unwrap({network_name(self.net)}, {self.field!r})"
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A network with its learned variance cut off."""
+
+    net: Callable[..., Tensor]
+
+    def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Tensor:  # noqa: ANN401
+        """The first channels, as many as x has."""
+        out = self.net(x, t, **cond)
+        if out.shape != (len(x), 2 * x.shape[1], *x.shape[2:]):
+            raise ValueError(
+                f"keep_mean is for networks with twice the {x.shape[1]} channels of x, this one "
+                f"returned {tuple(out.shape)}"
+            )
+        return out[:, : x.shape[1]]
+
+    def __repr__(self) -> str:
+        return f"keep_mean({network_name(self.net)})"
+
+
+def unwrap(net: Callable[..., Any], field: str | int) -> Unwrapped:
+    """A network whose tensor is a field or an entry of what it returns.
+
+    Args:
+        net: Callable ``(x, t, **cond)``.
+        field: Name of an attribute, "sample" for diffusers, or index into a tuple.
+
+    Raises:
+        TypeError: When called, if there is no such attribute.
+    """
+    return Unwrapped(net, field)
+
+
+def keep_mean(net: Callable[..., Tensor]) -> Mean:
+    """A network that returns a learned variance after the mean, without it.
+
+    Args:
+        net: Callable ``(x, t, **cond) -> (batch, 2 c, ...)`` for x of c channels.
+
+    Raises:
+        ValueError: When called, if the result has another shape.
+
+    References:
+        Nichol & Dhariwal 2021 (learned variances).
+    """
+    return Mean(net)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..equations.score import ScoreObject
+
 __all__ = ["EnergyScore", "from_energy"]
 
 
-@dataclass(frozen=True)
-class EnergyScore:
+@dataclass(eq=False)
+class EnergyScore(ScoreObject):
     """The score of an energy, which gives the energy as well; made by :func:`from_energy`."""
 
     energy: Callable[..., Tensor]

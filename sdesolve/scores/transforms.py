@@ -2,21 +2,46 @@ r"""Scores made of other scores: under another process, and within the range of 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from ..equations.process import Process
-from ..equations.score import Score
+from ..equations.score import Score, ScoreObject, output_like, pass_on
 from ..shapes import expand_like
 
-__all__ = ["change_process", "keep_reference", "threshold"]
+__all__ = ["ChangedScore", "ThresholdedScore", "change_process", "threshold"]
+
+_SLACK = 1e-9
 
 
-def change_process(score: Score, old: Process, new: Process) -> Score:
+@dataclass(eq=False)
+class ChangedScore(ScoreObject):
+    """A score under another process; made by :func:`change_process`."""
+
+    score: Score
+    old: Process
+    new: Process
+
+    def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Tensor:  # noqa: ANN401
+        """Score of ``new`` at ``x`` and ``t``."""
+        u = self.old.time(self.new.log_snr(t)).clamp(max=self.old.T)
+        scale = expand_like(self.old.alpha(u) / self.new.alpha(t), x)
+        y = scale * x
+        return scale * output_like(y, self.score(y, u, **cond))
+
+    def __repr__(self) -> str:
+        return f"change_process({self.score!r}, {self.old!r}, {self.new!r})"
+
+
+def change_process(score: Score, old: Process, new: Process) -> ChangedScore:
     """Serve a score learned under one linear process to another.
 
     At equal signal-to-noise ratio the two noised data are the same up to a scale,
-    x_old = (alpha_old / alpha_new) x_new, and so are their scores, inversely.
+    x_old = (alpha_old / alpha_new) x_new, and so are their scores, inversely. A reference that the
+    score brings is passed on.
 
     Args:
         score: A score of ``old``.
@@ -24,11 +49,12 @@ def change_process(score: Score, old: Process, new: Process) -> Score:
         new: The process it shall serve.
 
     Raises:
-        ValueError: If ``new`` reaches noise levels at which ``score`` was never trained.
+        ValueError: If ``new`` reaches noise levels at which ``score`` was never trained: above that
+            of ``old.T``, or below the first one of a process that has one, such as
+            :class:`sdesolve.VESDE` and :class:`sdesolve.DiscreteProcess`.
     """
-    low, high = old.log_snr(old.T), old.log_snr(0.0) if _starts_blurred(old) else float("inf")
-    slack = 1e-9
-    if new.log_snr(new.T) < low - slack or new.log_snr(new.eps) > high + slack:
+    low, high = old.log_snr(old.T), _cleanest(old)
+    if new.log_snr(new.T) < low - _SLACK or new.log_snr(new.eps) > high + _SLACK:
         raise ValueError(
             f"the new process spans sigma/alpha from {_ratio(new, new.eps):.4g} to "
             f"{_ratio(new, new.T):.4g}, the score knows "
@@ -36,13 +62,39 @@ def change_process(score: Score, old: Process, new: Process) -> Score:
             f"within, for example EDM(sigma_min={_ratio(old, old.eps):.4g}, "
             f"sigma_max={_ratio(old, old.T):.4g})"
         )
+    return pass_on(score, ChangedScore(score, old, new))
 
-    def changed(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        u = old.time(new.log_snr(t)).clamp(max=old.T)
-        scale = expand_like(old.alpha(u) / new.alpha(t), x)
-        return scale * score(scale * x, u, **cond)
 
-    return changed
+@dataclass(eq=False)
+class ThresholdedScore(ScoreObject):
+    """A score whose denoised mean stays in a range; made by :func:`threshold`."""
+
+    score: Score
+    process: Process
+    low: float
+    high: float
+    quantile: float | None
+
+    def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Tensor:  # noqa: ANN401
+        """Score at ``x`` and ``t``."""
+        sigma = self.process.sigma(t)
+        if sigma.device.type == "cpu" and bool((sigma == 0).any()):
+            raise ValueError("the score is singular at sigma = 0: ask for it at t > 0")
+        alpha, sigma = expand_like(self.process.alpha(t), x), expand_like(sigma, x)
+        value = output_like(x, self.score(x, t, **cond))
+        data = (x + sigma**2 * value) / alpha
+        kept = data.clamp(self.low, self.high)
+        if self.quantile is not None:
+            middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
+            u = (data - middle) / half
+            size = torch.quantile(u.reshape(len(u), -1).abs(), self.quantile, dim=1)
+            size = expand_like(size.clamp(min=1.0), x)
+            smaller = middle + half * torch.minimum(u.maximum(-size), size) / size
+            kept = torch.where(size > 1, smaller, kept)
+        return value + alpha * (kept - data) / sigma**2
+
+    def __repr__(self) -> str:
+        return f"threshold({self.score!r}, {self.low:g} to {self.high:g})"
 
 
 def threshold(
@@ -52,7 +104,7 @@ def threshold(
     high: float = 1.0,
     *,
     quantile: float | None = None,
-) -> Score:
+) -> ThresholdedScore:
     """Keep the denoised mean D = (x + sigma^2 s)/alpha of a score in the range of the data.
 
     Large guidance scales push D out of the range of pixels; every solver may be given the score
@@ -91,37 +143,15 @@ def threshold(
             f"quantile lies in (0, 1], 0.995 as published, got {quantile}; leave it out to clamp "
             "to the range itself"
         )
-    middle, half = (low + high) / 2, (high - low) / 2
-
-    def thresholded(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        sigma = process.sigma(t)
-        if sigma.device.type == "cpu" and bool((sigma == 0).any()):
-            raise ValueError("the score is singular at sigma = 0: ask for it at t > 0")
-        alpha, sigma = expand_like(process.alpha(t), x), expand_like(sigma, x)
-        value = score(x, t, **cond)
-        data = (x + sigma**2 * value) / alpha
-        kept = data.clamp(low, high)
-        if quantile is not None:
-            u = (data - middle) / half
-            size = torch.quantile(u.reshape(len(u), -1).abs(), quantile, dim=1)
-            size = expand_like(size.clamp(min=1.0), x)
-            smaller = middle + half * torch.minimum(u.maximum(-size), size) / size
-            kept = torch.where(size > 1, smaller, kept)
-        return value + alpha * (kept - data) / sigma**2
-
-    return keep_reference(score, thresholded)
+    return pass_on(score, ThresholdedScore(score, process, low, high, quantile))
 
 
-def keep_reference(score: Score, made: Score) -> Score:
-    """Give ``made`` the reference that ``score`` brought: it is about the same data."""
-    reference = getattr(score, "reference", None)
-    if reference is not None:
-        made.reference = reference  # type: ignore[attr-defined]
-    return made
-
-
-def _starts_blurred(process: Process) -> bool:
-    return process.sigma(0.0) > 0
+def _cleanest(process: Process) -> float:
+    """Log-SNR of the first level of a process that has one, else infinity."""
+    first = getattr(process, "first", None)
+    if first is None and process.sigma(0.0) > 0:
+        first = 0.0
+    return float("inf") if first is None else process.log_snr(first)
 
 
 def _ratio(process: Process, t: float) -> float:
