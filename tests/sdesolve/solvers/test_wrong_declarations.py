@@ -75,7 +75,7 @@ def test_the_right_declarations_pass():
         ({"steps": lambda self, nfe: nfe}, r"steps\(2\) = 2, of which nfe makes 4"),
         ({"orders": (3, 2)}, "only those of a LinearMultistep can differ"),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else str(value),
 )
 def test_a_wrong_declaration_is_noticed(changes, message):
     with pytest.raises(AssertionError, match=message):
