@@ -52,6 +52,7 @@ def sample(
     save_path: bool = False,
     save_at: Tensor | None = None,
     check: bool | Literal["raise"] = False,
+    noise: Literal["host", "device"] = "host",
     clock: Grid | None = None,
     error: bool = False,
 ) -> Solution:
@@ -96,6 +97,8 @@ def sample(
         save_path: Keep the state at every time of the grid.
         save_at: Keep the state at these times alone; see :func:`sdesolve.solve`.
         check: Look for non-finite values after every step; "raise" makes any failure an error.
+        noise: "host": the same numbers on every device, drawn ahead while the network runs;
+            "device": the device's own, which is another stream.
         clock: Integrate in the clock of this grid object instead of t.
         error: Estimate the error of each sample (``Solution.error``), where the solver has what it
             takes; no call.
@@ -131,6 +134,7 @@ def sample(
         save_path=save_path,
         save_at=save_at,
         check=check,
+        noise=noise,
     ).checked(shape[0])
     for name, count in (("steps", steps), ("nfe", nfe)):
         check_count(name, count)

@@ -118,6 +118,7 @@ class Start:
             first=options.first + rows.start,
             dtype=self.dtype,
             device=self.device,
+            source=options.noise,
         )
         if self.data is not None:
             return self.process.perturb(self.data[rows], self.t, noise / prior.std)

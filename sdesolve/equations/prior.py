@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..noise.streams import Streams
+from ..noise.streams import Source, Streams
 
 __all__ = ["NormalPrior"]
 
@@ -38,11 +38,23 @@ class NormalPrior:
         first: int = 0,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
+        source: Source = "host",
     ) -> Tensor:
-        """Draw samples ``first .. first + n - 1``, ``(n, *event)``; sample i is of (seed, i)."""
+        """Draw samples ``first .. first + n - 1``, ``(n, *event)``; sample i is of (seed, i).
+
+        ``source`` is where the numbers are made, as in :class:`sdesolve.noise.Streams`.
+        """
         values = math.prod(self.event_shape)
         stream = Streams(
-            seed, first, n, (values,), dtype=dtype, device=device, purpose="data", steps=1
+            seed,
+            first,
+            n,
+            (values,),
+            dtype=dtype,
+            device=device,
+            purpose="data",
+            steps=1,
+            source=source,
         )
         return (self.std * stream.normal()).reshape(n, *self.event_shape)
 

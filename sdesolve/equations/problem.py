@@ -30,14 +30,14 @@ class Problem:
     Args:
         equation: What is integrated.
         cond: Keywords of the term, passed on as they are.
-        error: Whether an estimate of the error is wanted, of solvers that have one.
+        wants_error: Whether an estimate of the error is wanted, of solvers that have one.
     """
 
     def __init__(
-        self, equation: Equation, cond: Condition | None = None, error: bool = False
+        self, equation: Equation, cond: Condition | None = None, wants_error: bool = False
     ) -> None:
         self.equation = equation
-        self.error = error
+        self.wants_error = wants_error
         self.cond: dict[str, Any] = dict(cond or {})
         self.calls = 0
         self._spread_checked = False

@@ -47,7 +47,7 @@ def integrate_adaptively(
             time, x)`` and cannot change x.
     """
     keep = options.save_path or options.save_at is not None
-    run = _Run(problem, solver, x, times, options.seed, options.first, keep)
+    run = _Run(problem, solver, x, times, options, keep)
     run.start(first_step)
     t0, t1 = times[0].item(), times[-1].item()
     bar = tqdm(total=100, desc=type(solver).__name__, unit="%", disable=not options.progress)
@@ -104,8 +104,7 @@ class _Run:
         solver: Adaptive,
         x: Tensor,
         times: Tensor,
-        seed: int,
-        first: int,
+        options: Options,
         save_path: bool,
     ) -> None:
         batch = len(x)
@@ -137,7 +136,15 @@ class _Run:
         self.noise: BrownianStack | None = None
         if problem.equation.noise != "none":
             shape = problem.equation.noise_shape(x.shape[1:])
-            self.noise = BrownianStack(seed, first, batch, shape, dtype=x.dtype, device=x.device)
+            self.noise = BrownianStack(
+                options.seed,
+                options.first,
+                batch,
+                shape,
+                dtype=x.dtype,
+                device=x.device,
+                source=options.noise,
+            )
 
     def start(self, first_step: float | None) -> None:
         span = self.t1 - self.t

@@ -146,6 +146,7 @@ def _run(
         dtype=x.dtype,
         device=x.device,
         purpose="chain",
+        source=options.noise,
     )
     state: object = None
     path = []

@@ -42,7 +42,13 @@ def integrate_on_grid(
     plan = solver.plan(problem, grid)
     shape = problem.equation.noise_shape(x.shape[1:])
     noise: NoiseSource = Streams(
-        options.seed, options.first, len(x), shape, dtype=x.dtype, device=x.device
+        options.seed,
+        options.first,
+        len(x),
+        shape,
+        dtype=x.dtype,
+        device=x.device,
+        source=options.noise,
     )
     if brownian is not None:
         noise = PathNoise(brownian, grid, x, shape)
@@ -80,7 +86,7 @@ def integrate_on_grid(
         accepted=torch.full((batch,), taken, device="cpu"),
         rejected=torch.zeros(batch, dtype=torch.int64, device="cpu"),
         path=_stack(kept, keep, x),
-        error=solver.error(state) if problem.error else None,
+        error=solver.error_estimate(state) if problem.wants_error else None,
     )
 
 

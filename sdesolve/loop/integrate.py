@@ -68,6 +68,7 @@ def solve(
     save_path: bool = False,
     save_at: Tensor | None = None,
     check: bool | Literal["raise"] = False,
+    noise: Literal["host", "device"] = "host",
     brownian: BrownianPath | None = None,
     clock: Grid | None = None,
     error: bool = False,
@@ -98,6 +99,8 @@ def solve(
         check: Look for non-finite values after every step instead of once at the end. A sample that
             fails is frozen at its last good state; costs a device synchronisation a step. "raise"
             makes any failure an :class:`sdesolve.UnfinishedError`.
+        noise: "host": the same numbers on every device, drawn ahead while the network runs;
+            "device": the device's own, which is another stream.
         brownian: The path to follow on a fixed grid, instead of one from ``seed``.
         clock: Integrate in the clock of this grid object (``LogSNR()``, ``Theta()``, ...) instead
             of t. It moves errors, by up to 50 times; ``grid`` still says where the steps are.
@@ -124,6 +127,7 @@ def solve(
         save_path=save_path,
         save_at=save_at,
         check=check,
+        noise=noise,
     ).checked(len(x))
     method = Method(as_solver(solver), steps, nfe, grid, clock, brownian, error)
     if not isinstance(sde, Equation):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from ..equations.condition import Condition, check_cond, select
+from ..noise.streams import Source
 from ..outcome import Check
 from .checks import check_batch_size, check_stream
 
@@ -35,6 +37,8 @@ class Options:
         save_path: Keep the state at every time of the grid.
         save_at: Keep the state at these times.
         check: Look for non-finite values after every step; "raise" makes a failure an error.
+        noise: "host": the same numbers on every device; "device": the device's own, faster, and
+            another stream.
     """
 
     seed: int = 0
@@ -46,6 +50,7 @@ class Options:
     save_path: bool = False
     save_at: Tensor | None = None
     check: Check = False
+    noise: Source = "host"
 
     def checked(self, batch: int) -> Options:
         """The same with seed and index as Python numbers, for a batch of this size.
@@ -65,6 +70,8 @@ class Options:
             isinstance(self.check, bool)
         ):
             raise TypeError(f'check is True, False or "raise", got {self.check!r}')
+        if self.noise not in get_args(Source):
+            raise ValueError(f'noise is "host" or "device", got {self.noise!r}')
         if self.save_at is not None and self.save_path:
             raise ValueError("save_at and save_path both say what to keep: give one of them")
         return replace(self, seed=seed, first=first, save_at=_check_times(self.save_at))

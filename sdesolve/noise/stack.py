@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .bridge import bridge_weights, halves
-from .streams import Streams
+from .streams import Source, Streams
 
 __all__ = ["BrownianStack"]
 
@@ -36,6 +36,7 @@ class BrownianStack:
         *,
         dtype: torch.dtype,
         device: torch.device,
+        source: Source = "host",
     ) -> None:
         # Samples stop at different steps: blocks are small, a few draws or the few hundred values
         # that make a call of the generator worth its price.
@@ -49,6 +50,7 @@ class BrownianStack:
             device=device,
             purpose="adaptive",
             steps=steps,
+            source=source,
         )
         self._batch = batch
         # The bookkeeping is a few numbers per sample, for which numpy is several times faster.

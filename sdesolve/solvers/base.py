@@ -56,8 +56,10 @@ class Solver(ABC):
     nothing else. A one-step method need not look.
 
     **The error.** ``Step.error``, of the shape of x, is the difference from an embedded method of
-    lower order over this step, if the method has one; only adaptive solvers use it. :meth:`error`
-    estimates the error of the whole run from the last state, if ``problem.error`` asked for it.
+    lower order over this step, if the method has one; only adaptive solvers use it.
+    :meth:`error_estimate`
+    estimates the error of the whole run from the last state, if ``problem.wants_error`` asks for
+    it.
 
     **The declarations** (``order`` to ``default_tau``) are read-only properties of a solver. State
     one as a plain class attribute, as a dataclass field, or, if it depends on other fields, as a
@@ -208,10 +210,10 @@ class Solver(ABC):
     ) -> Step:
         """Advance from grid point ``i`` to ``i + 1``; never changes ``x`` in place."""
 
-    def error(self, state: object) -> Tensor | None:
+    def error_estimate(self, state: object) -> Tensor | None:
         """Estimate of the error from the last state, ``(batch,)`` float64 on the CPU, if any.
 
-        A solver that has one gathers it where ``problem.error`` asks for it.
+        A solver that has one gathers it where ``problem.wants_error`` asks for it.
         """
         return None
 

@@ -134,7 +134,7 @@ class LinearMultistep(Solver):
         depth = max(max(len(row.predict), len(row.correct)) for row in plan.rows)
         z = frame.split(x if mean is None else x.sub(mean, alpha=plan.alpha[0]))
         shrink: list[float] = []
-        if problem.error and any(row.correct for row in plan.rows):
+        if problem.wants_error and any(row.correct for row in plan.rows):
             shrink = _shrink(problem.reverse(type(self).__name__).process, plan)
         error = x.new_zeros(len(x)) if shrink else None
         return _State(frame, mean, rows, depth, x, z, z, [], shrink, error)
@@ -178,7 +178,7 @@ class LinearMultistep(Solver):
             ),
         )
 
-    def error(self, state: object) -> Tensor | None:
+    def error_estimate(self, state: object) -> Tensor | None:
         """Error at the end, estimated from the corrections."""
         assert isinstance(state, _State)
         return None if state.error is None else state.error.detach().sqrt().to("cpu").double()

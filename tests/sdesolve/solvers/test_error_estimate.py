@@ -101,5 +101,6 @@ def test_one_correction_by_hand():
 
 
 @pytest.mark.parametrize("name", ["heun", "ddim", "dpm-solver-2", "adaptive-exponential"])
+@pytest.mark.filterwarnings("ignore::sdesolve.UnfinishedWarning")
 def test_solvers_without_an_estimate_say_none(name):
     assert _run(ss.solver(name), count=2, error=True).error is None
