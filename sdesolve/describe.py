@@ -186,7 +186,7 @@ class _Look:
         return self.process.perturb(self.data, t, self.z), self.data.new_full((_SAMPLES,), t)
 
     def call_faults(self) -> list[Finding]:
-        """What is no score: an error, a shape, a dtype, values that are not finite."""
+        """What makes it not a score: an error, a shape, a dtype, values that are not finite."""
         x, t = self.at(self.process.T)
         try:
             out = self.score(x, t, **self.cond)

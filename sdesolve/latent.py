@@ -329,7 +329,7 @@ def _after(first: Outcome, second: Solution) -> Solution:
 
 
 def _whole(solution: Solution) -> Solution:
-    """The same with NaN for samples that failed: a state from half of the way is no latent."""
+    """The same with NaN for samples that failed: a state from half of the way is not a latent."""
     if bool((solution.status == Status.DONE).all()):
         return solution
     mask = expand_like(solution.failed, solution.x)

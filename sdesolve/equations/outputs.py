@@ -56,7 +56,7 @@ class NetworkScore(ScoreObject):
 
     Raises:
         ValueError: If the output is not known; when called, if the result is not like x.
-        TypeError: When called, if the result is no tensor.
+        TypeError: When called, if the result is not a tensor.
     """
 
     net: Callable[..., Tensor]

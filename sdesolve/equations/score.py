@@ -71,7 +71,7 @@ def output_like(x: Tensor, out: object) -> Tensor:
     """What a network or score returned, if it is like x; it would be broadcast in silence.
 
     Raises:
-        TypeError: If it is no tensor.
+        TypeError: If it is not a tensor.
         ValueError: If it has another shape.
     """
     if not isinstance(out, Tensor):

@@ -29,12 +29,12 @@ def load(diffusion: Any) -> tuple[DiscreteProcess, NetworkScore]:  # noqa: ANN40
     missing = [n for n in ("model", "objective", "alphas_cumprod") if not hasattr(diffusion, n)]
     if missing:
         raise TypeError(
-            f"{type(diffusion).__name__} is no GaussianDiffusion: it has no {', '.join(missing)}"
+            f"{type(diffusion).__name__} is not a GaussianDiffusion: it lacks {', '.join(missing)}"
         )
     if diffusion.objective not in _OUTPUTS:
         known = ", ".join(_OUTPUTS)
         raise ValueError(f"the objective is {diffusion.objective!r}; known are {known}")
     if getattr(diffusion, "self_condition", False):
-        raise ValueError("a network that is given its own last estimate is no function of (x, t)")
+        raise ValueError("a network that is given its own last estimate is not a function of (x, t)")
     process = table_of(diffusion.alphas_cumprod)
     return process, NetworkScore(diffusion.model, process, _OUTPUTS[diffusion.objective])

@@ -114,7 +114,7 @@ def copy_weights(state: Mapping[str, Tensor], network: nn.Module) -> None:
         if name.startswith("all_modules."):
             groups.setdefault(int(name.split(".")[1]), []).append((name, value))
         elif name != "sigmas":
-            raise ValueError(f"{name} is no tensor of the published networks")
+            raise ValueError(f"{name} is not a tensor of the published networks")
     modules = cast(Any, network).published_modules()
     if len(groups) != len(modules):
         raise ValueError(

@@ -17,7 +17,7 @@ differs from that Gaussian is left to integrate, and it vanishes at both ends of
 
 *Unit.* The integral is kept in nats per dimension, one column for each estimate of the divergence.
 
-Near the data a tolerance on x is no tolerance on the density, which varies over distances of
+Near the data a tolerance on x is not one on the density, which varies over distances of
 sigma_t: :class:`DensitySolver` judges an error of the states in units of sigma_t.
 """
 

@@ -41,7 +41,7 @@ class BrownianPath:
         first: Index of the first sample.
 
     Raises:
-        TypeError: If a count, the seed or the index is no whole number.
+        TypeError: If a count, the seed or the index is not an integer.
         ValueError: If the span is empty or not finite, a count is below 1 or too large, or the
             seed or the index is outside 0 .. 2^64 - 1.
 
@@ -67,7 +67,7 @@ class BrownianPath:
             raise ValueError(f"t_span is two different finite times, got {t_span}")
         for name, count in (("steps", steps), ("batch", batch)):
             if isinstance(count, bool) or not isinstance(count, Integral):
-                raise TypeError(f"{name} is a whole number, got {count!r}; write {name}=int(...)")
+                raise TypeError(f"{name} is an integer, got {count!r}; write {name}=int(...)")
         self.steps, self.batch, self.shape = int(steps), int(batch), tuple(shape)
         values = self.steps * self.batch * math.prod(self.shape)
         if not (0 < self.steps <= _MOST_STEPS and 0 < self.batch and values <= _LARGEST):

@@ -48,13 +48,13 @@ def check_key(seed: object, first: object, batch: int = 1) -> tuple[int, int]:
     """Seed and first index as Python integers.
 
     Raises:
-        TypeError: If one is no whole number; a bool is none.
+        TypeError: If one is not an integer; a bool is none.
         ValueError: If the seed or an index of the batch is outside 0 .. 2^64 - 1.
     """
     numbers = []
     for name, value, above in (("seed", seed, 1), ("first", first, batch)):
         if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
-            raise TypeError(f"{name} is a whole number, got {value!r}; write {name}=0")
+            raise TypeError(f"{name} is an integer, got {value!r}; write {name}=0")
         number = int(value)
         if number < 0 or number + above > _LIMIT:
             last = f", and {batch} samples from there on," if name == "first" and batch > 1 else ""

@@ -104,7 +104,7 @@ class Streams:
             generator, another stream, of which two are the same with probability 2^-64.
 
     Raises:
-        TypeError: If the seed or the index is no whole number.
+        TypeError: If the seed or the index is not an integer.
         ValueError: If one is outside its range, or the source is unknown.
 
     Examples:

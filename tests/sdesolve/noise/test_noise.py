@@ -109,7 +109,7 @@ def test_keys_are_checked_and_numpys_numbers_taken():
         Streams(-1, 0, 1, (2,))
     with pytest.raises(ValueError, match="first, and 4 samples from there on, must be 0 or more"):
         Streams(0, 2**64 - 3, 4, (2,))
-    with pytest.raises(TypeError, match="seed is a whole number, got True"):
+    with pytest.raises(TypeError, match="seed is an integer, got True"):
         Streams(True, 0, 1, (2,))
     with pytest.raises(ValueError, match='"host" or "device"'):
         Streams(0, 0, 1, (2,), source="gpu")

@@ -101,7 +101,7 @@ def test_keys_outside_64_bits_are_refused(name, value):
 @pytest.mark.parametrize("name", ["seed", "first"])
 def test_what_is_no_whole_number_is_refused(name, value):
     given = {"seed": 0, "first": 0} | {name: value}
-    with pytest.raises(TypeError, match=f"{name} is a whole number"):
+    with pytest.raises(TypeError, match=f"{name} is an integer"):
         check_key(**given)
 
 
