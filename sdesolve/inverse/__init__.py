@@ -1,0 +1,30 @@
+"""Data given what was seen of them: observations, posterior scores, particles.
+
+May import from ``sampling`` and below. Read ``observation.py`` and ``pixels.py`` (what is seen),
+``spectral.py`` and ``radon.py``, ``posterior.py`` with ``methods/`` (scores of posteriors), then
+``particles.py`` (exact in the limit, with evidence); ``krylov.py`` and ``conditioning.py`` are the
+linear algebra.
+"""
+
+from .observation import Linear, LinearObservation, Nonlinear, Observation
+from .pixels import Downsample, Grayscale, Mask, Matrix, Projection
+from .posterior import PosteriorScore, posterior
+from .radon import Radon
+from .spectral import Blur, Fourier
+
+__all__ = [
+    "Blur",
+    "Downsample",
+    "Fourier",
+    "Grayscale",
+    "Linear",
+    "LinearObservation",
+    "Mask",
+    "Matrix",
+    "Nonlinear",
+    "Observation",
+    "PosteriorScore",
+    "Projection",
+    "Radon",
+    "posterior",
+]
