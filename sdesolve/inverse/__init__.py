@@ -1,12 +1,13 @@
 """Data given what was seen of them: observations, posterior scores, particles.
 
-May import from ``sampling`` and below. Read ``observation.py`` and ``pixels.py`` (what is seen),
+May import from ``tuning`` and below. Read ``observation.py`` and ``pixels.py`` (what is seen),
 ``spectral.py`` and ``radon.py``, ``posterior.py`` with ``methods/`` (scores of posteriors), then
 ``particles.py`` (exact in the limit, with evidence); ``krylov.py`` and ``conditioning.py`` are the
 linear algebra.
 """
 
 from .observation import Linear, LinearObservation, Nonlinear, Observation
+from .particles import Particles, particles
 from .pixels import Downsample, Grayscale, Mask, Matrix, Projection
 from .posterior import PosteriorScore, posterior
 from .radon import Radon
@@ -23,8 +24,10 @@ __all__ = [
     "Matrix",
     "Nonlinear",
     "Observation",
+    "Particles",
     "PosteriorScore",
     "Projection",
     "Radon",
+    "particles",
     "posterior",
 ]

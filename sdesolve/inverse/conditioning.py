@@ -66,7 +66,10 @@ class Conditioning:
     def variances(self, square: Tensor) -> Tensor:
         """C_t along each band, ``(n, bands)``, for n squared noise levels s^2."""
         s2 = square.reshape(-1, 1, 1)
-        return (self._weights * (s2 * self._variances / (self._variances + s2))).sum(2)
+        each = s2 * self._variances / (self._variances + s2)
+        # Weights of measured references have both signs.
+        total: Tensor = (self._weights * each).sum(2).clamp(min=0)
+        return total
 
     def along(self, x: Tensor, numbers: Tensor) -> Tensor:
         """Multiply ``(batch, *event)`` band by band; numbers ``(1 or batch, bands)``."""

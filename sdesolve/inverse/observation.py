@@ -177,8 +177,8 @@ class Nonlinear(Observation):
             return back
 
         def push(v: Tensor) -> Tensor:
-            _, out = torch.func.jvp(self.function, (x.detach(),), (v,))
-            return torch.as_tensor(out)
+            out: Tensor = torch.func.jvp(self.function, (x.detach(),), (v,))[1]
+            return out
 
         return value.detach(), push, pull
 

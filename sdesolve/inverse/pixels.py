@@ -34,8 +34,8 @@ class _OneValue(LinearObservation):
     def of_gram(self, f: Function, x: Tensor) -> Tensor:
         """f(0) x + (f(s^2) - f(0)) P x."""
         square = self.square(x.shape[1:])
-        zero, one = f(x.new_tensor([[0.0, square]])).split(1, dim=1)
-        zero, one = (v.reshape(-1, *[1] * (x.ndim - 1)) for v in (zero, one))
+        values = f(x.new_tensor([[0.0, square]]))
+        zero, one = (values[:, i].reshape(-1, *[1] * (x.ndim - 1)) for i in (0, 1))
         return zero * x + (one - zero) / square * self.gram(x)
 
     def singular_values(self, event_shape: Sequence[int]) -> Tensor:
@@ -114,7 +114,7 @@ class Downsample(_OneValue):
 
     def square(self, event_shape: Sequence[int]) -> float:
         """1 over the number of values in a block."""
-        return self.factor ** -float(min(2, len(event_shape)))
+        return 1.0 / self.factor ** min(2, len(event_shape))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Means over the blocks."""
@@ -124,7 +124,8 @@ class Downsample(_OneValue):
                     f"the factor {self.factor} does not divide the sides of events "
                     f"{tuple(x.shape[1:])}"
                 )
-            x = x.unflatten(axis, (-1, self.factor)).mean(axis + 1)
+            blocks = (*x.shape[:axis], -1, self.factor, *x.shape[axis + 1 :])
+            x = x.reshape(blocks).mean(axis + 1)
         return x
 
     def adjoint(self, y: Tensor) -> Tensor:
@@ -276,7 +277,8 @@ class Matrix(LinearObservation):
 
     def singular_values(self, event_shape: Sequence[int]) -> Tensor:
         """By decomposition."""
-        return torch.linalg.svdvals(self.matrix)
+        values: Tensor = torch.linalg.svdvals(self.matrix)
+        return values
 
     def __repr__(self) -> str:
         return f"Matrix({tuple(self.matrix.shape)})"

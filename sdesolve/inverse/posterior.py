@@ -110,10 +110,10 @@ class PosteriorScore:
         prior: Reference | None = getattr(score, "reference", None)
         # What solvers are told about the law: it is narrower than the data's.
         if prior is not None and isinstance(A, LinearObservation) and noise > 0:
-            event = prior.mean.shape if prior.mean is not None else None
-            if event is not None and math.prod(event) <= _DENSE:
-                one = None if y is None else as_observed(A(prior.mean[None]), y, given=False)
-                self.reference = conditioned(prior, A, one, noise, event)
+            mean = prior.mean
+            if mean is not None and mean.numel() <= _DENSE:
+                one = None if y is None else as_observed(A(mean[None]), y, given=False)
+                self.reference = conditioned(prior, A, one, noise, mean.shape)
 
     @property
     def backward_passes(self) -> int:

@@ -72,7 +72,8 @@ class Radon(LinearObservation):
         low, share = self._moved(y)
         where = low.expand(*y.shape[:-2], *low.shape)
         back = y.gather(-1, where) * (1 - share) + y.gather(-1, where + 1) * share
-        return back.sum(-2).unflatten(-1, (self.size, self.size))
+        back = back.sum(-2)
+        return back.reshape(*back.shape[:-1], self.size, self.size)
 
     def __repr__(self) -> str:
         return f"Radon({self.size}, angles={len(self.angles)})"

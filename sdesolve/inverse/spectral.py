@@ -90,11 +90,13 @@ class Blur(LinearObservation):
         full = torch.zeros(sides, dtype=torch.float64, device="cpu")
         full[tuple(slice(k) for k in self.kernel.shape)] = self.kernel
         axes = tuple(range(self.kernel.ndim))
-        return torch.fft.fftn(full.roll([-(k // 2) for k in self.kernel.shape], axes))
+        transfer: Tensor = torch.fft.fftn(full.roll([-(k // 2) for k in self.kernel.shape], axes))
+        return transfer
 
     def _multiply(self, x: Tensor, factor: Tensor) -> Tensor:
         axes = tuple(range(-self.kernel.ndim, 0))
-        return torch.fft.ifftn(torch.fft.fftn(x, dim=axes) * factor, dim=axes).real
+        moved: Tensor = torch.fft.ifftn(torch.fft.fftn(x, dim=axes) * factor, dim=axes)
+        return moved.real
 
     def _moved(self, x: Tensor) -> Tensor:
         kind = torch.complex128 if x.dtype == torch.float64 else torch.complex64
@@ -174,7 +176,7 @@ class Fourier(_OneValue):
     def adjoint(self, y: Tensor) -> Tensor:
         """The signal that has these coefficients and no others."""
         n, k = len(self._own), len(self._pairs)
-        own, real, imaginary = y.split([n, k, k], dim=-1)
+        own, real, imaginary = y[..., :n], y[..., n : n + k], y[..., n + k :]
         kind = torch.complex128 if y.dtype == torch.float64 else torch.complex64
         flat = torch.zeros(*y.shape[:-1], self.mask.numel(), dtype=kind, device=y.device)
         flat = flat.index_copy(-1, self._own.to(y.device), own.to(kind))
@@ -183,7 +185,8 @@ class Fourier(_OneValue):
         flat = flat.index_copy(-1, self._pairs.to(y.device), pairs)
         axes = tuple(range(-self.mask.ndim, 0))
         flat = flat.reshape(*y.shape[:-1], *self.mask.shape)
-        return torch.fft.ifftn(flat, dim=axes, norm="ortho").real
+        back: Tensor = torch.fft.ifftn(flat, dim=axes, norm="ortho")
+        return back.real
 
     def __repr__(self) -> str:
         return f"Fourier({len(self._own) + 2 * len(self._pairs)} real values)"
