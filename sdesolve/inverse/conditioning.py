@@ -93,7 +93,8 @@ class Conditioning:
         """Log N(r; 0, S), ``(batch,)``, nats."""
         z = torch.linalg.solve_triangular(root, residual.flatten(1).mT, upper=False)
         log_det = root.diagonal().log().sum()
-        return -0.5 * z.square().sum(0) - log_det - 0.5 * self.m * math.log(2 * math.pi)
+        value: Tensor = -0.5 * z.square().sum(0) - log_det - 0.5 * self.m * math.log(2 * math.pi)
+        return value
 
 
 def conditioned(

@@ -177,7 +177,11 @@ class Nonlinear(Observation):
             return back
 
         def push(v: Tensor) -> Tensor:
-            out: Tensor = torch.func.jvp(self.function, (x.detach(),), (v,))[1]
+            # J v as the derivative of J^T u along u: forward mode knows fewer functions.
+            with torch.enable_grad():
+                u = torch.zeros_like(value).requires_grad_()
+                (back,) = torch.autograd.grad(value, point, u, create_graph=True)
+            (out,) = torch.autograd.grad(back, u, v)
             return out
 
         return value.detach(), push, pull

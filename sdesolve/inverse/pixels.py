@@ -114,7 +114,7 @@ class Downsample(_OneValue):
 
     def square(self, event_shape: Sequence[int]) -> float:
         """1 over the number of values in a block."""
-        return 1.0 / self.factor ** min(2, len(event_shape))
+        return 1 / math.prod([self.factor] * min(2, len(event_shape)))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Means over the blocks."""

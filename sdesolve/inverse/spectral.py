@@ -69,9 +69,8 @@ class Blur(LinearObservation):
             raise ValueError(f"length is 1 pixel or more, got {length}")
         reach = length // 2
         kernel = torch.zeros(2 * reach + 1, 2 * reach + 1, dtype=torch.float64, device="cpu")
-        u = torch.linspace(
-            -(length - 1) / 2, (length - 1) / 2, 8 * length, dtype=torch.float64, device="cpu"
-        )
+        u = torch.arange(16 * length, dtype=torch.float64, device="cpu")
+        u = (u + 0.5) / 16 - length / 2
         turn = math.radians(angle)
         row = (reach - u * math.sin(turn)).round().long()
         column = (reach + u * math.cos(turn)).round().long()
