@@ -10,6 +10,7 @@ from torch import Tensor
 from ..equations.process import Process
 from ..equations.score import Score
 from ..references.base import Reference
+from ..references.measured import MeasuredReference
 from ..shapes import expand_like
 from .conditioning import conditioned
 from .methods import METHODS, Asked, Method
@@ -108,6 +109,8 @@ class PosteriorScore:
         self.process, self.score, self.A, self.y = process, score, A, y
         self.noise, self.method = noise, method
         prior: Reference | None = getattr(score, "reference", None)
+        if isinstance(prior, MeasuredReference):
+            prior = prior.base  # a law, which a gain is not
         # What solvers are told about the law: it is narrower than the data's.
         if prior is not None and isinstance(A, LinearObservation) and noise > 0:
             mean = prior.mean
