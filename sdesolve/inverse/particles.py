@@ -1,55 +1,24 @@
-r"""Sequential Monte Carlo over the reverse chain: exact in the limit of many particles.
-
-The grid t_0 = T > ... > t_K = eps and a Gaussian reference (``conditioning.py``) make a chain. At
-t_k the denoised mean D_k and the reference's C_k say x_0 ~ N(D_k, C_k); the noising process gives
-x_{k+1} ~ N(a x_k + b x_0, v) between x_k and x_0, so
-
-.. math:: M(x_{k+1} \mid x_k) = N(a x_k + b D_k,\; v + b^2 C_k), \qquad
-          \psi_k(x_k) = N(y;\; A D_k,\; A C_k A^T + n^2).
-
-Under this law x_{k+1} given y can be drawn exactly: draw x_0 ~ N(D_k, C_k) and y' = A x_0 + n z,
-add K (y - y'), go on to x_{k+1}. How likely y is there is then known, under this law, before the
-network is asked again: N(y; A D~, A C~ A^T + n^2) with
-
-.. math:: \tilde D = D_k + G (x_{k+1} - a x_k - b D_k), \quad G = b\, C_k (v + b^2 C_k)^{-1}, \quad
-          \tilde C = v\, C_k (v + b^2 C_k)^{-1},
-
-and the weight of the step is psi_{k+1}(x_{k+1}) over that: how much better, or worse, the network
-explains y than was predicted. No backward pass is taken. For Gaussian data with their own reference
-every weight is one, and the evidence exact with a single particle. In general the particles are
-those of p(x_K) psi_K(x_K) for the chain's own law, whose error falls with the number of steps.
-
-Resampling is systematic, where the effective sample size falls below a share of the particles. The
-mean weight is an unbiased estimate of the chain's evidence; its standard error comes from the
-shares of the weight that the first particles' descendants hold.
-
-Noise belongs to the observation and the particle's slot: (seed, first + i) draws that of all
-particles of observation i, whatever stands beside it.
-
-References:
-    Del Moral 2004; Chan & Lai 2013 and Lee & Whiteley 2018 (the error); Wu et al. 2023 (TDS) and
-    Cardoso et al. 2024 (MCGDiff), whose twist and proposal differ; the spectral one is ours.
-"""
+"""Draws from posteriors by sequential Monte Carlo, with the evidence of what was observed."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from ..equations.condition import Condition, check_cond, select
 from ..equations.process import Process
 from ..equations.score import Score
 from ..grids import Grid
-from ..loop.checks import check_batch_size, check_cond, check_count, check_stream
-from ..noise.streams import Streams
-from ..outcome import Status, warn_not_finite
+from ..loop.checks import check_batch_size, check_count, check_stream
+from ..outcome import Outcome, Status, concatenate, report
 from ..references.base import Reference
 from ..solvers.default import DEFAULT_NFE
 from ..tuning.from_score import reference_from_score
 from .conditioning import Conditioning
+from .filtering import End, Filter
 from .observation import LinearObservation, Observation
 from .posterior import as_observed, check_noise
 
@@ -58,44 +27,28 @@ __all__ = ["Particles", "particles"]
 _DEFAULT_NFE = 50
 
 
-@dataclass(frozen=True)
-class Particles:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Particles(Outcome):
     """Draws from posteriors, and what the observations say about the model.
 
     Args:
         x: Draws of equal weight, ``(particles, batch, *event)``.
+        nfe: Calls of the score for each particle, ``(batch,)``, int64.
+        calls: Batched calls of the score.
+        status: :class:`sdesolve.Status` of each observation, ``(batch,)``, int64.
+        ran: What ran, in words.
         log_evidence: log p(y) of each observation, ``(batch,)``, nats, float64.
         stderr: Its standard error, ``(batch,)``; near 1 or above it says that the particles are
             too few to tell.
         ess: Effective sample size before the last resampling, ``(batch,)``, of at most
             ``particles``.
         smallest_ess: The smallest over the steps, ``(batch,)``.
-        nfe: Calls of the score for each particle, ``(batch,)``, int64.
-        calls: Batched calls of the score.
-        status: :class:`sdesolve.Status` of each observation, ``(batch,)``, int64.
-        ran: What ran, in words.
     """
 
-    x: Tensor
     log_evidence: Tensor
     stderr: Tensor
     ess: Tensor
     smallest_ess: Tensor
-    nfe: Tensor
-    calls: int
-    status: Tensor
-    ran: str
-
-    @property
-    def ok(self) -> bool:
-        """Whether every particle of every observation is finite."""
-        return bool((self.status == Status.DONE).all())
-
-    def __repr__(self) -> str:
-        return (
-            f"Particles(x={tuple(self.x.shape)}, mean ESS {self.ess.mean().item():.4g}, "
-            f"NFE {int(self.nfe[0])} a particle)"
-        )
 
 
 @torch.no_grad()
@@ -115,7 +68,7 @@ def particles(
     seed: int = 0,
     first: int = 0,
     batch_size: int | None = None,
-    cond: Mapping[str, Tensor] | None = None,
+    cond: Condition | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> Particles:
@@ -168,17 +121,13 @@ def particles(
     if len(shape) < 2 or any(n < 1 for n in shape):
         raise ValueError(f"shape is (batch, *event) with positive sizes, got {shape}")
     check_noise(noise, zero=False, user="particles")
-    for name, count in (("particles", particles), ("nfe", nfe)):
-        check_count(name, count)
-    if particles < 1 or (nfe is not None and nfe < 2):
-        raise ValueError(
-            f"particles is 1 or more and nfe 2 or more, got particles={particles}, nfe={nfe}"
-        )
+    check_count("particles", particles, least=1)
+    check_count("nfe", nfe, least=2)
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold is a share of the particles, 0 to 1, got {threshold}")
     check_batch_size(batch_size)
     check_cond(cond, shape[0])
-    check_stream(seed, first)
+    seed, first = check_stream(seed, first)
     reference = reference or getattr(score, "reference", None)
     if reference is None and cond:
         raise ValueError(
@@ -207,143 +156,29 @@ def particles(
     parts = []
     for low in range(0, shape[0], size):
         high = min(low + size, shape[0])
-        chunk = {k: v[low:high].repeat_interleave(particles, 0) for k, v in (cond or {}).items()}
-        filter = _Filter(process, score, gaussian, times, particles, threshold, chunk)
-        parts.append(filter(rows[low:high], like, seed, first + low))
-    names = ("log_evidence", "stderr", "ess", "smallest_ess", "nfe", "status")
-    return Particles(
-        x=torch.cat([part.x for part in parts], dim=1),
-        calls=sum(part.calls for part in parts) + found,
-        ran=parts[0].ran,
-        **{name: torch.cat([getattr(part, name) for part in parts]) for name in names},
-    )
-
-
-class _Bridge:
-    """Numbers of a step: x' = a x + b x_0 + sqrt(v) z, between x and x_0."""
-
-    def __init__(self, process: Process, t: float, s: float) -> None:
-        rise = process.log_snr(s) - process.log_snr(t)
-        share = -math.expm1(-2 * rise)
-        self.a = process.alpha(s) / process.alpha(t) * (1 - share)
-        self.b = process.alpha(s) * share
-        self.v = process.sigma(s) ** 2 * share
-
-
-@dataclass(frozen=True)
-class _Filter:
-    """One run for a chunk of observations."""
-
-    process: Process
-    score: Score
-    gaussian: Conditioning
-    times: Tensor
-    n: int
-    threshold: float
-    cond: Mapping[str, Tensor]
-
-    def __call__(self, y: Tensor, like: Tensor, seed: int, first: int) -> Particles:
-        g, n, event, batch = self.gaussian, self.n, like.shape[1:], len(y)
-
-        def stream(purpose: str, *shape: int) -> Streams:
-            return Streams(
-                seed,
-                first,
-                batch,
-                shape,
-                dtype=like.dtype,
-                device=like.device,
-                purpose=f"particles {purpose}",
+        chunk = select(cond, torch.arange(low, high, device="cpu").repeat_interleave(particles))
+        run = Filter(process, score, gaussian, times, particles, threshold, chunk)
+        end = run(rows[low:high], like, seed, first + low)
+        parts.append(
+            Particles(
+                x=end.x,
+                nfe=torch.full((high - low,), len(times), device="cpu"),
+                calls=len(times),
+                status=_status(end),
+                ran=f"particles: {particles} of each observation, {len(times) - 1} steps, "
+                f"resampled below {threshold:g} of them",
+                log_evidence=end.log_evidence,
+                stderr=end.stderr,
+                ess=end.ess,
+                smallest_ess=end.smallest_ess,
             )
-
-        state, clean = stream("state", n, *event), stream("data", n, *event)
-        seen, uniform = stream("observation", n, g.m), stream("resampling", 1)
-        times = self.times.tolist()
-        x = self.process.prior_std(times[0]) * state.normal().reshape(batch * n, *event)
-        target = y.repeat_interleave(n, 0)
-        log_weight = torch.zeros(batch, n, dtype=torch.float64, device=like.device)
-        eve = torch.arange(n, device=like.device).expand(batch, n)
-        least = torch.full((batch,), float(n), dtype=torch.float64, device=like.device)
-        predicted: Tensor | None = None
-        for k, t in enumerate(times):
-            alpha, sigma = self.process.alpha(t), self.process.sigma(t)
-            value = self.score(x, x.new_full((len(x),), t), **self.cond)
-            mean = (x + sigma**2 * value) / alpha
-            variances = g.variances(x.new_tensor([(sigma / alpha) ** 2]))
-            root = g.root(variances)
-            residual = target - g.A(mean)
-            twist = g.log_prob(root, residual)
-            change = twist if predicted is None else twist - predicted
-            log_weight = log_weight + change.reshape(batch, n).double()
-            ess = _ess(log_weight)
-            least = torch.minimum(least, ess)
-            if k == len(times) - 1:
-                break
-            thin = ess < self.threshold * n
-            chosen = _systematic(log_weight, uniform.normal()[:, 0])
-            chosen = torch.where(thin[:, None], chosen, torch.arange(n, device=x.device))
-            level = torch.logsumexp(log_weight, 1, keepdim=True) - math.log(n)
-            log_weight = torch.where(thin[:, None], level, log_weight)
-            eve = eve.gather(1, chosen)
-            rows = (chosen + n * torch.arange(batch, device=x.device)[:, None]).flatten()
-            x, mean, residual = x[rows], mean[rows], residual[rows]
-            # x_0 given y under the reference, by Matheron's rule.
-            step = _Bridge(self.process, t, times[k + 1])
-            shift = g.along(clean.normal().reshape(x.shape), variances.sqrt())
-            error = g.noise * seen.normal().reshape(residual.shape)
-            shift = shift + g.gain(root, residual - g.A(shift) - error, variances)
-            away = step.b * shift + math.sqrt(step.v) * state.normal().reshape(x.shape)
-            x = step.a * x + step.b * mean + away
-            # What this step knows of y at x, before the network is asked.
-            total = step.v + step.b**2 * variances
-            ahead = mean + g.along(away, step.b * variances / total)
-            left = g.root(step.v * variances / total)
-            predicted = g.log_prob(left, target - g.A(ahead))
-        status = _status(x, log_weight)
-        warn_not_finite(status, first)
-        share = torch.softmax(log_weight, 1)
-        held = torch.zeros_like(share).scatter_add(1, eve, share)
-        spread = (held - 1 / n).square().sum(1) * n / max(1, n - 1)
-        last = _systematic(log_weight, uniform.normal()[:, 0])
-        x = x.reshape(batch, n, *event)
-        x = torch.stack([row[index] for row, index in zip(x, last, strict=True)], dim=1)
-        return Particles(
-            x=x,
-            log_evidence=torch.logsumexp(log_weight, 1).cpu() - math.log(n),
-            stderr=spread.sqrt().cpu(),
-            ess=ess.cpu(),
-            smallest_ess=least.cpu(),
-            nfe=torch.full((batch,), len(times), device="cpu"),
-            calls=len(times),
-            status=status,
-            ran=f"particles: {n} of each observation, {len(times) - 1} steps, resampled below "
-            f"{self.threshold:g} of them",
         )
+    whole = concatenate(parts)
+    whole = replace(whole, x=whole.x.transpose(0, 1), calls=whole.calls + found)
+    return report(whole, first)
 
 
-def _ess(log_weight: Tensor) -> Tensor:
-    """1 / sum of the squared normalised weights, ``(batch,)``."""
-    return 1 / torch.softmax(log_weight, 1).square().sum(1)
-
-
-def _systematic(log_weight: Tensor, z: Tensor) -> Tensor:
-    """Indices of n particles, one for each n-th of the weight, ``(batch, n)``.
-
-    Args:
-        log_weight: ``(batch, n)``.
-        z: A standard normal number for each observation, which becomes the offset.
-    """
-    n = log_weight.shape[1]
-    edges = torch.softmax(log_weight, 1).cumsum(1)
-    offset = torch.special.ndtr(z.double())[:, None]
-    points = (torch.arange(n, dtype=torch.float64, device=z.device) + offset) / n
-    return torch.searchsorted(edges, points * edges[:, -1:]).clamp(max=n - 1)
-
-
-def _status(x: Tensor, log_weight: Tensor) -> Tensor:
-    """DONE, or NOT_FINITE where a particle or all weights are not finite."""
-    batch = len(log_weight)
-    fine = torch.isfinite(x.reshape(batch, -1)).all(1) & torch.isfinite(
-        torch.logsumexp(log_weight, 1)
-    )
-    return torch.where(fine, int(Status.DONE), int(Status.NOT_FINITE)).cpu()
+def _status(end: End) -> Tensor:
+    """DONE, or NOT_FINITE where a particle or the evidence is not finite."""
+    fine = torch.isfinite(end.x.flatten(1)).all(1).cpu() & torch.isfinite(end.log_evidence)
+    return torch.where(fine, int(Status.DONE), int(Status.NOT_FINITE))

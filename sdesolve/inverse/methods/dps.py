@@ -7,7 +7,8 @@ whatever the noise level and the number of steps. A score cannot depend on the s
 variance: by default the residual's own mean square |y - A(D)|^2 / m, not less than the noise's,
 which likewise goes as the residual; ``variance`` = noise^2 is the paper's equation 16.
 
-It takes any observation that can be differentiated. It is not the exact posterior for any data.
+It takes any observation that can be differentiated. It is not the exact posterior for any data, and
+stiff where the noise level is far above the residual: at few steps some samples go astray.
 
 References:
     Chung et al. 2023, equations 11 and 16, algorithm 1.

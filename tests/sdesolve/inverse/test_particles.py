@@ -57,7 +57,7 @@ def mixture():
         torch.stack([p.covariance for p, _ in parts]),
     )
     score = mix.score(process)
-    score.reference = ss.GaussianReference.from_data(mix.sample(2000, seed=0))
+    score.reference = ss.MeasuredReference.from_score(process, score, mix.sample(2000, seed=0))
     return process, score, inv.Matrix(matrix), y, noise, posterior, torch.logsumexp(log, 0).item()
 
 
@@ -76,15 +76,20 @@ def test_the_evidence_of_a_mixture_is_unbiased():
     assert 0.4 < found.stderr.square().mean().sqrt() / spread < 2.5
 
 
-def test_the_posterior_of_a_mixture_is_within_its_floor_at_256_particles():
+def test_the_posterior_of_a_mixture_is_near_its_floor_at_256_particles():
+    """Root mean square of the distance over 32 runs: 1.1 times that of as many exact draws."""
     process, score, A, y, noise, posterior, _ = mixture()
-    x = inv.particles(process, score, (1, 2), A, y, noise, particles=256, nfe=60, dtype=F64).x[:, 0]
+    found = inv.particles(
+        process, score, (32, 2), A, y, noise, particles=256, nfe=60, dtype=F64, seed=0
+    )
     truth = posterior.sample(4000, seed=5)
 
-    def distance(draws):
-        return ss.metrics.sliced_wasserstein(draws, truth, directions=32)
+    def distance(sets):
+        each = [ss.metrics.sliced_wasserstein(x, truth, directions=16) ** 2 for x in sets]
+        return math.sqrt(sum(each) / len(each))
 
-    assert distance(x) < max(distance(posterior.sample(256, seed=s)) for s in range(10, 20))
+    floor = distance([posterior.sample(256, seed=s) for s in range(100, 132)])
+    assert distance(found.x.unbind(1)) < 1.25 * floor
 
 
 def test_draws_cover_the_truth():
@@ -151,8 +156,8 @@ def test_a_score_without_a_reference_gets_one_and_says_so():
         ({"y": randn(2, M, seed=0)}, ValueError, "one observation"),
         ({"y": randn(1, M + 1, seed=0)}, ValueError, "A sees"),
         ({"shape": (3,)}, ValueError, r"\(batch, \*event\)"),
-        ({"particles": 0}, ValueError, "particles is 1"),
-        ({"nfe": 1}, ValueError, "nfe 2 or more"),
+        ({"particles": 0}, ValueError, "particles must be 1"),
+        ({"nfe": 1}, ValueError, "nfe must be 2"),
         ({"threshold": 2.0}, ValueError, "threshold"),
         ({"grid": torch.tensor([0.1, 1.0])}, ValueError, "decreases"),
         ({"reference": ss.Isotropic(math.inf)}, ValueError, "infinite"),
