@@ -211,6 +211,24 @@ def test_correctors_take_it():
     assert run.ok
 
 
+def test_resampling_carries_what_is_known_to_the_unknown():
+    """Two values of correlation .9, one of them known: replacement alone moves the other less."""
+    process = ss.VPSDE()
+    covariance = torch.tensor([[1.0, 0.9], [0.9, 1.0]], dtype=torch.float64)
+    score = ss.Gaussian(torch.zeros(2), covariance).score(process)
+    A, y = inv.Mask(torch.tensor([1, 0])), torch.tensor([2.0])
+    replaced = inv.posterior(process, score, A, y, 0.0, "replace")
+    options = {"steps": 40, "dtype": torch.float64, "seed": 1, "grid": ss.LogSNR()}
+    alone = ss.sample(process, replaced, (1000, 2), solver=ss.solver("ddpm"), **options)
+    solver = ss.PredictorCorrector(ss.solver("ddpm"), inv.Resampling(9))
+    repeated = ss.sample(process, replaced, (1000, 2), solver=solver, **options)
+    assert (repeated.nfe == 400).all()
+    miss = [abs(run.x[:, 1].mean() - 1.8).item() for run in (alone, repeated)]
+    assert miss[1] < 0.15 * miss[0]
+    with pytest.raises(ValueError, match="repeats"):
+        inv.Resampling(0)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
