@@ -2,8 +2,8 @@
 
 May import from ``tuning`` and below. Read ``observation.py`` and ``pixels.py`` (what is seen),
 ``spectral.py`` and ``radon.py``, ``posterior.py`` with ``methods/`` (scores of posteriors),
-``resampling.py`` (RePaint's corrector), then ``particles.py`` with ``filtering.py`` (exact in the limit, with evidence); ``krylov.py`` and
-``conditioning.py`` are the linear algebra.
+``resampling.py`` (RePaint's corrector), then ``particles.py`` with ``filtering.py`` (exact in the
+limit, with evidence); ``krylov.py`` and ``conditioning.py`` are the linear algebra.
 """
 
 from .observation import Linear, LinearObservation, Nonlinear, Observation

@@ -61,19 +61,19 @@ def mixture():
     return process, score, inv.Matrix(matrix), y, noise, posterior, torch.logsumexp(log, 0).item()
 
 
-def test_the_evidence_of_a_mixture_is_unbiased():
+@pytest.mark.parametrize("threshold", [0.5, 1.0])
+def test_the_evidence_of_a_mixture_is_unbiased(threshold):
     """40 runs of 64 particles: their mean evidence, not its logarithm, within its z-bound."""
     process, score, A, y, noise, _, wanted = mixture()
-    found = inv.particles(
-        process, score, (40, 2), A, y, noise, particles=64, nfe=120, dtype=F64, seed=1
-    )
+    options = {"particles": 64, "nfe": 120, "threshold": threshold, "dtype": F64, "seed": 1}
+    found = inv.particles(process, score, (40, 2), A, y, noise, **options)
     ratio = (found.log_evidence - wanted).exp()
     stderr = ratio.std() / math.sqrt(40)
     assert stderr < 0.05
     assert abs(ratio.mean() - 1) < 3.5 * stderr
-    # What is reported is the size of what is seen.
+    # What is reported is the size of what is seen, or more where few lines are left.
     spread = (found.log_evidence - wanted).std()
-    assert 0.4 < found.stderr.square().mean().sqrt() / spread < 2.5
+    assert 0.4 < found.stderr.square().mean().sqrt() / spread < (2.5 if threshold < 1 else 8)
 
 
 def test_the_posterior_of_a_mixture_is_near_its_floor_at_256_particles():
