@@ -59,7 +59,7 @@ class Resampling(Corrector):
             raise ValueError(f"repeats must be 1 or more, got {self.repeats}")
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         """One for each repeat."""
         return self.repeats
 
