@@ -11,7 +11,7 @@ True
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from . import grids, interop, latent, metrics, scores
+from . import grids, interop, inverse, latent, metrics, scores
 from .closed_forms.empirical import EmpiricalScore
 from .closed_forms.gaussian import Gaussian
 from .closed_forms.mixture import GaussianMixture
@@ -197,6 +197,7 @@ __all__ = [
     "grids",
     "interop",
     "interpolate",
+    "inverse",
     "latent",
     "log_density_path",
     "log_likelihood",

@@ -28,6 +28,7 @@ FLOORS = (
     "likelihood",
     "latent",
     "tuning",
+    "inverse",
     "interop",
     "testing",
     "readings",

@@ -79,3 +79,52 @@ def test_bad_sets_are_refused(metric):
         metric(torch.zeros(3, 2), torch.zeros(3, 4))
     with pytest.raises(ValueError, match="two samples"):
         metric(torch.zeros(1, 2), torch.zeros(3, 2))
+
+
+def test_the_largest_slice_of_a_shift_is_the_shift():
+    x = _normal(2000, 2, 0)
+    y = _normal(2000, 2, 1) + torch.tensor([2.0, 0.0], dtype=x.dtype)
+    assert metrics.max_sliced_wasserstein(x, y) == pytest.approx(2.0, rel=0.05)
+    assert metrics.max_sliced_wasserstein(x, y) > 1.3 * metrics.sliced_wasserstein(x, y)
+
+
+@pytest.mark.parametrize("draws", [19, 200])
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_coverage_is_the_level_for_the_right_posterior_however_few_the_draws(draws, level):
+    truth = _normal(4000, 1, 0)
+    others = torch.stack([_normal(4000, 1, s) for s in range(1, draws + 1)])
+    ranks = torch.arange(draws + 1)
+    expected = (((ranks + 0.5) / (draws + 1) - 0.5).abs() <= level / 2).double().mean().item()
+    found = metrics.coverage(truth, others, level)
+    assert abs(found - expected) < 4 * (expected * (1 - expected) / 4000) ** 0.5
+    assert abs(expected - level) <= 1 / (draws + 1)
+    assert (
+        metrics.coverage(truth, 0.5 * others, level)
+        < found
+        < metrics.coverage(truth, 2 * others, level)
+    )
+
+
+def test_a_classifier_knows_another_law_and_not_the_same():
+    x, y = _normal(400, 2, 0), _normal(400, 2, 1)
+    assert abs(metrics.classifier_two_sample(x, y) - 0.5) < 4 * 0.5 / 800**0.5
+    # Equal means and variances, another shape: two modes instead of one.
+    signs = _normal(400, 2, 2).sign()
+    assert metrics.classifier_two_sample(x, 0.3 * y + 0.95 * signs) > 0.75
+
+
+def test_a_classifier_leaves_the_global_random_state_alone():
+    state = torch.random.get_rng_state()
+    x = _normal(20, 1, 0)
+    found = [metrics.classifier_two_sample(x, x + 1, steps=3) for _ in range(2)]
+    assert found[0] == found[1]
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_bad_draws_are_refused():
+    with pytest.raises(ValueError, match="draws have the shape"):
+        metrics.coverage(torch.zeros(3, 2), torch.zeros(5, 2, 2))
+    with pytest.raises(ValueError, match="level"):
+        metrics.coverage(torch.zeros(3), torch.zeros(5, 3), 1.0)
+    with pytest.raises(ValueError, match="folds"):
+        metrics.classifier_two_sample(torch.zeros(3, 2), torch.zeros(9, 2))
