@@ -5,14 +5,17 @@ from __future__ import annotations
 import typer
 
 from .commands.classifier import classifier
+from .commands.colorize import colorize
 from .commands.encode import encode
 from .commands.evaluate import evaluate
 from .commands.export import export
 from .commands.features import features
+from .commands.inpaint import inpaint
 from .commands.interpolate import interpolate
 from .commands.likelihood import likelihood
 from .commands.list import list_models
 from .commands.recipe import recipe
+from .commands.restore import restore
 from .commands.run import command
 from .commands.sample import sample
 from .commands.solvers import solvers
@@ -37,6 +40,9 @@ for function in (
     likelihood,
     encode,
     interpolate,
+    inpaint,
+    colorize,
+    restore,
     tune,
     features,
     classifier,

@@ -35,6 +35,8 @@ def load(diffusion: Any) -> tuple[DiscreteProcess, NetworkScore]:  # noqa: ANN40
         known = ", ".join(_OUTPUTS)
         raise ValueError(f"the objective is {diffusion.objective!r}; known are {known}")
     if getattr(diffusion, "self_condition", False):
-        raise ValueError("a network that is given its own last estimate is not a function of (x, t)")
+        raise ValueError(
+            "a network that is given its own last estimate is not a function of (x, t)"
+        )
     process = table_of(diffusion.alphas_cumprod)
     return process, NetworkScore(diffusion.model, process, _OUTPUTS[diffusion.objective])
