@@ -98,7 +98,7 @@ def draw_mask(mask: str, shape: tuple[int, ...]) -> Tensor:
         seen[hidden[mask]] = False
     elif Path(mask).is_file():
         with Image.open(mask) as image:
-            white = torch.from_numpy(to_bytes(image)).float().mean(0) > 127
+            white = torch.tensor(to_bytes(image)).float().mean(0) > 127
         if white.shape != seen.shape:
             raise ValueError(
                 f"the mask {mask} is {white.shape[1]}x{white.shape[0]} (width x height), the image "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Literal
 
 import torch
@@ -227,7 +227,24 @@ def _words(method: Method, solution: Solution) -> str:
     """What ran: the solver, its steps, and the rule that chose it."""
     low, high = int(solution.accepted.min()), int(solution.accepted.max())
     steps = f"{low} step{'s' if low != 1 else ''}" if low == high else f"{low} to {high} steps"
-    return f"{method.solver!r}, {steps}" + (f" ({method.why})" if method.why else "")
+    return f"{_short(method.solver)}, {steps}" + (f" ({method.why})" if method.why else "")
+
+
+def _short(solver: AnySolver) -> str:
+    """A solver as one would write it: what is as by default is left out."""
+    if not is_dataclass(solver) or isinstance(solver, type):
+        return repr(solver)
+    said = [
+        f"{field.name}={getattr(solver, field.name)!r}"
+        for field in fields(solver)
+        if field.repr and not _usual(field.default, getattr(solver, field.name))
+    ]
+    own = repr(solver)
+    return f"{type(solver).__name__}({', '.join(said)})" if "=" in own or not said else own
+
+
+def _usual(default: object, value: object) -> bool:
+    return default is value or (type(default) is type(value) and bool(default == value))
 
 
 def _check_kinds(method: Method) -> None:
