@@ -285,7 +285,7 @@ def test_stochasticity_may_be_a_function_of_time():
         (lambda: dataclasses.replace(UniPC(), final_order=0), "final_order"),
         (lambda: ss.IPNDM(5), "1, 2, 3 or 4"),
         (lambda: ss.ERSDE(4), "1, 2 or 3"),
-        (lambda: ss.EDMHeun(churn=-1.0), "not negative"),
+        (lambda: ss.EDMHeun(churn=-1.0), "0 or more"),
         (lambda: ss.Restart((0.3, 0.06)), "s_min < s_max"),
         (lambda: ss.Restart(repeats=0), "1 or more"),
         (lambda: ss.ExponentialRungeKutta(4), "1, 2 or 3"),
