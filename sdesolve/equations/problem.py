@@ -31,13 +31,25 @@ class Problem:
         equation: What is integrated.
         cond: Keywords of the term, passed on as they are.
         error: Whether an estimate of the error is wanted, of solvers that have one.
+        dtype: Dtype of the states, whose rounding tells the two sides of a time apart.
+        stops: Times that no step crosses, ``(n,)``, float64 on the CPU.
     """
 
     def __init__(
-        self, equation: Equation, cond: Condition | None = None, error: bool = False
+        self,
+        equation: Equation,
+        cond: Condition | None = None,
+        error: bool = False,
+        *,
+        dtype: torch.dtype = torch.float64,
+        stops: Tensor | None = None,
     ) -> None:
         self.equation = equation
         self.error = error
+        self.dtype = dtype
+        self.stops = torch.empty(0, dtype=torch.float64, device="cpu") if stops is None else stops
+        self.window: tuple[Tensor, Tensor] | None = None
+        """Earliest and latest time of each running sample's evaluations, where a stop is near."""
         self.cond: dict[str, Any] = dict(cond or {})
         self.calls = 0
         self._spread_checked = False
@@ -58,6 +70,28 @@ class Problem:
                 "EulerMaruyama"
             )
         return self.equation
+
+    def starts(self, t: Tensor, toward: Tensor) -> Tensor:
+        """Times at which steps from ``t`` begin: a hair later at a stop, to see its far side."""
+        return torch.where(torch.isin(t, self.stops), self.beside(t, toward), t)
+
+    def ends(self, t: Tensor, back: Tensor) -> Tensor:
+        """Times at which steps to ``t`` end: a hair earlier, to see the near side of a jump there.
+
+        A process has no jumps but at stops; a generic equation may have one at any grid point.
+        """
+        if self.equation.columns:
+            return self.beside(t, back)
+        return torch.where(torch.isin(t, self.stops), self.beside(t, back), t)
+
+    def beside(self, t: Tensor, toward: Tensor) -> Tensor:
+        """The next numbers of the state's dtype."""
+        near, far = t.to(self.dtype), toward.to(self.dtype)
+        return torch.nextafter(near, far).double()
+
+    def clip(self, t: Tensor) -> Tensor:
+        """Times of single samples, kept on their own side of a stop."""
+        return t if self.window is None else t.clamp(*self.window)
 
     def restrict(self, cond: Condition) -> None:
         """Replace the condition, when samples leave the batch."""
@@ -127,6 +161,7 @@ class Problem:
 
     def drift_at(self, x: Tensor, t: Tensor) -> Tensor:
         """Whole drift at times ``(batch,)`` held in float64 on the CPU; one call."""
+        t = self.clip(t)
         term = self.term_at(x, t.to(x.device, x.dtype))
         gain = column(self.equation.gain(t), x)
         linear = self.equation.linear(t)

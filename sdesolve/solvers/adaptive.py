@@ -82,7 +82,8 @@ class SampleTable:
 
     def diffusion(self, problem: Problem, i: int, j: int, z: Tensor) -> Tensor:
         """b(z, t) at stage ``j``."""
-        return problem.spread_at(z, (self.t + self.nodes[j] * self.h).to(z.device, z.dtype))
+        t = problem.clip(self.t + self.nodes[j] * self.h)
+        return problem.spread_at(z, t.to(z.device, z.dtype))
 
     def noise(self, problem: Problem, i: int, j: int, z: Tensor, *w: Tensor) -> list[Tensor]:
         """Products b(z, t) w at stage ``j`` with each ``w``, fresh tensors."""
@@ -183,6 +184,10 @@ class Adaptive(ABC):
         """What the error is measured against, like x."""
         largest = torch.maximum(trial.x.abs(), attempt.x.abs())
         return self.atol * trial.unit + self.rtol * largest
+
+    def size(self, trial: Trial, attempt: Attempt) -> Tensor:
+        """Scaled error of each sample, ``(running,)`` float64 on the CPU; 1 is just acceptable."""
+        return rms(attempt.error / self.scale(trial, attempt))
 
     def factor(self, size: Tensor, accept: Tensor, previous: Tensor) -> Tensor:
         """Factor for the next step, from this scaled error and the last accepted one.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..equations.problem import Problem, Step
@@ -229,10 +230,12 @@ class Drift:
     @classmethod
     def on(cls, problem: Problem, grid: Tensor) -> Drift:
         """Tabulate the equation of ``problem`` at the points of ``grid``."""
+        steps = grid.diff().tolist()
+        grid = torch.cat([problem.starts(grid[:-1], grid[1:]), grid[-1:]])
         amplitude = problem.equation.amplitude(grid)
         return cls(
             grid.tolist(),
-            grid.diff().tolist(),
+            steps,
             problem.equation.linear(grid).tolist(),
             problem.equation.gain(grid).tolist(),
             [None] * len(grid) if amplitude is None else amplitude.tolist(),

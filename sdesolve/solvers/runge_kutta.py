@@ -89,8 +89,9 @@ class StageTable:
         """Tabulate at t_i + c_j h_i."""
         h = grid.diff()
         t = grid[:-1, None] + h[:, None] * torch.tensor(nodes, dtype=torch.float64, device="cpu")
-        # A node at the end of the step is the next grid point to the last bit.
-        t[:, [c == 1 for c in nodes]] = grid[1:, None]
+        # A node at an end of the step is that grid point, seen from inside of the step.
+        t[:, [c == 0 for c in nodes]] = problem.starts(grid[:-1], grid[1:])[:, None]
+        t[:, [c == 1 for c in nodes]] = problem.ends(grid[1:], grid[:-1])[:, None]
         amplitude = problem.equation.amplitude(t)
         return cls(
             h.tolist(),
