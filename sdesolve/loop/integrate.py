@@ -293,7 +293,7 @@ def _check_event(method: Method, sde: Equation) -> None:
     if method.clock is not None:
         raise ValueError("an event is looked for in t: leave clock out")
     fixed = isinstance(method.solver, Solver)
-    if sde.noise != "none" or not (fixed or getattr(method.solver, "interpolates", False)):
+    if sde.noise != "none" or not (fixed or getattr(method.solver, "locates", False)):
         raise ValueError(
             "an event is a root on a step's dense output, which needs an ordinary equation and "
             "AdaptiveODE() or a fixed grid; for an SDE look at the path: save_path=True"

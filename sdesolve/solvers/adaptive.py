@@ -125,6 +125,8 @@ class Adaptive(ABC):
     """Whether a rejected step keeps its Brownian increments, to be bridged."""
     interpolates: ClassVar[bool] = False
     """Whether it has an interpolant; others step onto requested times."""
+    locates: ClassVar[bool] = False
+    """Whether its :meth:`interpolate` finds events."""
     clock: ClassVar[Grid | None] = None
     """Clock it steps in, whatever the equation's; needs the reversal of a process."""
     longest_step: ClassVar[float] = math.inf
