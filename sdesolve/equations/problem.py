@@ -186,6 +186,8 @@ class Problem:
     def spread_at(self, x: Tensor, t: Tensor) -> Tensor:
         """Diffusion at times ``(batch,)``, shaped as its noise type says."""
         value = self.equation.spread(x, t)
+        if self.equation.noise == "additive" and self.equation.channels is not None:
+            value = value if value.ndim == x.ndim + 1 else value[None]
         if not self._spread_checked:
             _check_spread(value, x, self.equation)
             self._spread_checked = True
@@ -195,7 +197,7 @@ class Problem:
         """Product of a diffusion and Brownian increments, like x."""
         if self.equation.channels is None:
             return b * w
-        return (b * w.reshape(len(w), *[1] * (b.ndim - 2), -1)).sum(-1)
+        return torch.matmul(b, w.reshape(len(w), *[1] * (b.ndim - 3), -1, 1)).squeeze(-1)
 
     def add_noise(
         self, y: Tensor, x: Tensor, t: float, amplitude: float | None, z: Tensor, scale: float
@@ -242,7 +244,10 @@ def _check_spread(value: object, x: Tensor, equation: Equation) -> None:
         raise TypeError(f"the diffusion must return a tensor, got {type(value).__name__}")
     shape = tuple(x.shape)
     if equation.channels is not None:
-        if tuple(value.shape) != (*shape, equation.channels):
+        whole = (*shape, equation.channels)
+        spreads = equation.noise == "additive" and value.ndim == len(whole)
+        fits = all(n in (1, m) for n, m in zip(value.shape, whole, strict=spreads))
+        if tuple(value.shape) != whole and not (spreads and fits):
             raise ValueError(
                 f"the diffusion of {equation.noise} noise with channels={equation.channels} must "
                 f"have shape {(*shape, equation.channels)}, got {tuple(value.shape)}"

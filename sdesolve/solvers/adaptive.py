@@ -121,6 +121,8 @@ class Adaptive(ABC):
     """Function evaluations of :meth:`start`."""
     sizing: ClassVar[int] = 0
     """Function evaluations of :meth:`first_step`."""
+    correlated: ClassVar[bool] = False
+    """Whether it solves additive noise with a matrix."""
     bridges: ClassVar[bool] = True
     """Whether a rejected step keeps its Brownian increments, to be bridged."""
     interpolates: ClassVar[bool] = False
@@ -230,7 +232,8 @@ def first_step(solver: Adaptive, problem: Problem, trial: Trial, slope: Tensor) 
     kick = torch.zeros_like(x)
     noisy = problem.equation.noise != "none"
     if noisy:
-        kick = problem.spread_at(x, t.to(x.device, x.dtype)).expand_as(x)
+        b = problem.spread_at(x, problem.clip(t).to(x.device, x.dtype))
+        kick = (b if problem.equation.channels is None else b.norm(dim=-1)).expand_as(x)
         h0 = torch.where(small, h0, torch.minimum(h0, (0.01 * d0 / rms(kick / scale)) ** 2))
     y = x + column(h0 * span.sign(), x) * slope + column(h0.sqrt(), x) * kick
     change = rms((problem.drift_at(y, t + h0 * span.sign()) - slope) / scale)

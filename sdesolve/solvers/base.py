@@ -113,6 +113,11 @@ class Solver(ABC):
         return 1
 
     @property
+    def correlated(self) -> bool:
+        """Whether it solves additive noise with a matrix, ``channels`` of it."""
+        return False
+
+    @property
     def one_step(self) -> bool:
         """Whether a step uses x alone and nothing that the steps before it evaluated.
 

@@ -141,6 +141,7 @@ class _RungeKutta(Solver):
     tableau: ClassVar[Tableau]
     calculus: ClassVar[tuple[Calculus, ...]] = ("stratonovich",)
     default_tau = 0.0
+    correlated = True
 
     def plan(self, problem: Problem, grid: Tensor) -> StageTable:
         """Drift and diffusion at all stages."""

@@ -172,11 +172,11 @@ class _Adjoint(torch.autograd.Function):
         shape = setup.state.shapes[0] if setup.state.single else flat.shape
         with torch.no_grad():
             if event is None:
-                path = setup.run(flat).reshape(len(t), *shape)
+                path = setup.run(flat).reshape((len(t), *shape))
                 ctx.save_for_backward(t, path, *params)
                 return path
             when, both = setup.until(flat, event)
-            both = both.reshape(2, *shape)
+            both = both.reshape((2, *shape))
             ctx.save_for_backward(torch.stack([t[0], when]), both, *params)
             ctx.mark_non_differentiable(when)
             return when, both

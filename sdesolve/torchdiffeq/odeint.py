@@ -154,7 +154,7 @@ class Setup:
         """States at all times, ``(n, size)``."""
         start = self._shifted(flat[None])
         if len(self.t) == 1:
-            return start
+            return flat[None]
         path = self._adaptive(start) if self.method in methods.ADAPTIVE else self._fixed(start)
         if self._timed:
             moved = [
@@ -162,7 +162,8 @@ class Setup:
                 for i, (t, x) in enumerate(zip(self.t, path, strict=True))
             ]
             path = torch.stack(moved)
-        return path
+        # The first state is the given one, at whatever time.
+        return torch.cat([flat[None], path[1:]])
 
     @property
     def _timed(self) -> bool:
@@ -284,7 +285,7 @@ class Setup:
             start, event
         )
         when = solution.reached.reshape(()).to(self.t)
-        return when, torch.cat([start, solution.x])
+        return when, torch.cat([flat[None], solution.x])
 
     def _adaptive_until(self, start: Tensor, event: Any) -> Solution:  # noqa: ANN401
         t, span, x = self.times[0].item(), (self.times[1] - self.times[0]).item(), start

@@ -69,7 +69,7 @@ class State:
     def out(self, flat: Tensor, *lead: int) -> States:
         """A state as the user knows it, with leading axes."""
         if self.single:
-            return flat.reshape(*lead, *self.shapes[0])
+            return flat.reshape((*lead, *self.shapes[0]))
         return pieces(flat, lead, self.shapes)
 
     def back(self, value: object, name: str) -> Tensor:
