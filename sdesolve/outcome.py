@@ -46,6 +46,8 @@ class Status(IntEnum):
     """A value became infinite or NaN."""
     STOPPED = 4
     """A callback ended the run."""
+    EVENT = 5
+    """The event came."""
 
 
 _ADVICE = {
@@ -103,13 +105,14 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether every sample reached the end with finite values."""
-        return bool((self.status == Status.DONE).all())
+        """Whether every sample reached the end, or its event, with finite values."""
+        return not bool(self.failed.any())
 
     @property
     def failed(self) -> Tensor:
-        """Samples that did not reach the end, ``(batch,)``, bool, on the device of x."""
-        return (self.status != Status.DONE).to(self.x.device)
+        """Samples that did not reach the end or their event, ``(batch,)``, bool, as x's device."""
+        ended = (self.status == Status.DONE) | (self.status == Status.EVENT)
+        return ~ended.to(self.x.device)
 
     def __repr__(self) -> str:
         ended = ", ".join(
@@ -195,7 +198,8 @@ def report(outcome: Result, first: int = 0, check: Check = False, stacklevel: in
     """
     if _traced(outcome.status):
         return outcome
-    failed = outcome.status.reshape(-1, outcome.status.shape[-1]).amax(0)
+    status = torch.where(outcome.status == Status.EVENT, int(Status.DONE), outcome.status)
+    failed = status.reshape(-1, status.shape[-1]).amax(0)
     kinds = [s for s in Status if s is not Status.DONE and bool((failed == s).any())]
     if not kinds:
         return outcome

@@ -8,7 +8,7 @@ torchsde     g(t, y)              here             how
 ===========  ===================  ===============  =======================================
 diagonal     ``(batch, d)``       ``diagonal``     the same
 scalar       ``(batch, d, 1)``    ``scalar``       without the last axis
-additive     ``(batch, d, m)``    ``commutative``  columns that do not depend on x commute
+additive     ``(batch, d, m)``    ``additive``     with ``channels``: correlated
 general      ``(batch, d, m)``    ``general``      the same
 ===========  ===================  ===============  =======================================
 """
@@ -25,7 +25,7 @@ from .sde import SDE, Calculus, Equation, Noise
 __all__ = ["TorchsdeObject", "as_equation", "from_torchsde"]
 
 _NOISE: dict[str, Noise] = {
-    "additive": "commutative",
+    "additive": "additive",
     "diagonal": "diagonal",
     "scalar": "scalar",
     "general": "general",
@@ -92,7 +92,7 @@ def from_torchsde(
             f"{', '.join(_CALCULUS)}; {name} has {sde.noise_type!r} and {sde.sde_type!r}"
         )
     noise = _NOISE[sde.noise_type]
-    matrix = noise in ("commutative", "general")
+    matrix = noise in ("additive", "general")
 
     def drift(x: Tensor, t: Tensor) -> Tensor:
         return sde.f(_one(t, name), _flat(x)).reshape(x.shape)

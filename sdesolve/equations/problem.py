@@ -31,13 +31,25 @@ class Problem:
         equation: What is integrated.
         cond: Keywords of the term, passed on as they are.
         wants_error: Whether an estimate of the error is wanted, of solvers that have one.
+        dtype: Dtype of the states, whose rounding tells the two sides of a time apart.
+        stops: Times that no step crosses, ``(n,)``, float64 on the CPU.
     """
 
     def __init__(
-        self, equation: Equation, cond: Condition | None = None, wants_error: bool = False
+        self,
+        equation: Equation,
+        cond: Condition | None = None,
+        wants_error: bool = False,
+        *,
+        dtype: torch.dtype = torch.float64,
+        stops: Tensor | None = None,
     ) -> None:
         self.equation = equation
         self.wants_error = wants_error
+        self.dtype = dtype
+        self.stops = torch.empty(0, dtype=torch.float64, device="cpu") if stops is None else stops
+        self.window: tuple[Tensor, Tensor] | None = None
+        """Earliest and latest time of each running sample's evaluations, where a stop is near."""
         self.cond: dict[str, Any] = dict(cond or {})
         self.calls = 0
         self._spread_checked = False
@@ -58,6 +70,28 @@ class Problem:
                 "EulerMaruyama"
             )
         return self.equation
+
+    def starts(self, t: Tensor, toward: Tensor) -> Tensor:
+        """Times at which steps from ``t`` begin: a hair later at a stop, to see its far side."""
+        return torch.where(torch.isin(t, self.stops), self.beside(t, toward), t)
+
+    def ends(self, t: Tensor, back: Tensor) -> Tensor:
+        """Times at which steps to ``t`` end: a hair earlier, to see the near side of a jump there.
+
+        A process has no jumps but at stops; a generic equation may have one at any grid point.
+        """
+        if self.equation.columns:
+            return self.beside(t, back)
+        return torch.where(torch.isin(t, self.stops), self.beside(t, back), t)
+
+    def beside(self, t: Tensor, toward: Tensor) -> Tensor:
+        """The next numbers of the state's dtype."""
+        near, far = t.to(self.dtype), toward.to(self.dtype)
+        return torch.nextafter(near, far).double()
+
+    def clip(self, t: Tensor) -> Tensor:
+        """Times of single samples, kept on their own side of a stop."""
+        return t if self.window is None else t.clamp(*self.window)
 
     def restrict(self, cond: Condition) -> None:
         """Replace the condition, when samples leave the batch."""
@@ -127,6 +161,7 @@ class Problem:
 
     def drift_at(self, x: Tensor, t: Tensor) -> Tensor:
         """Whole drift at times ``(batch,)`` held in float64 on the CPU; one call."""
+        t = self.clip(t)
         term = self.term_at(x, t.to(x.device, x.dtype))
         gain = column(self.equation.gain(t), x)
         linear = self.equation.linear(t)
@@ -151,6 +186,8 @@ class Problem:
     def spread_at(self, x: Tensor, t: Tensor) -> Tensor:
         """Diffusion at times ``(batch,)``, shaped as its noise type says."""
         value = self.equation.spread(x, t)
+        if self.equation.noise == "additive" and self.equation.channels is not None:
+            value = value if value.ndim == x.ndim + 1 else value[None]
         if not self._spread_checked:
             _check_spread(value, x, self.equation)
             self._spread_checked = True
@@ -160,7 +197,7 @@ class Problem:
         """Product of a diffusion and Brownian increments, like x."""
         if self.equation.channels is None:
             return b * w
-        return (b * w.reshape(len(w), *[1] * (b.ndim - 2), -1)).sum(-1)
+        return torch.matmul(b, w.reshape(len(w), *[1] * (b.ndim - 3), -1, 1)).squeeze(-1)
 
     def add_noise(
         self, y: Tensor, x: Tensor, t: float, amplitude: float | None, z: Tensor, scale: float
@@ -207,7 +244,10 @@ def _check_spread(value: object, x: Tensor, equation: Equation) -> None:
         raise TypeError(f"the diffusion must return a tensor, got {type(value).__name__}")
     shape = tuple(x.shape)
     if equation.channels is not None:
-        if tuple(value.shape) != (*shape, equation.channels):
+        whole = (*shape, equation.channels)
+        spreads = equation.noise == "additive" and value.ndim == len(whole)
+        fits = all(n in (1, m) for n, m in zip(value.shape, whole, strict=spreads))
+        if tuple(value.shape) != whole and not (spreads and fits):
             raise ValueError(
                 f"the diffusion of {equation.noise} noise with channels={equation.channels} must "
                 f"have shape {(*shape, equation.channels)}, got {tuple(value.shape)}"

@@ -11,6 +11,9 @@ noise             b(x, t)                                         Brownian motio
 ================  ==============================================  =========================
 ``"none"``        no b: an ordinary differential equation         none
 ``"additive"``    depends on t alone, broadcasts against x        one for each value
+\             or, with ``channels``: a matrix that depends on
+\             t alone, broadcasts against
+\             ``(batch, *event, channels)``                   ``channels``
 ``"scalar"``      ``(batch, *event)``                             one
 ``"diagonal"``    ``(batch, *event)``; each value of b depends    one for each value
                   on the same value of x alone
@@ -51,7 +54,7 @@ class Equation(ABC):
     noise: Noise
     calculus: Calculus
     channels: int | None = None
-    """Brownian motions of commutative and general noise."""
+    """Brownian motions of commutative and general noise, and of correlated additive noise."""
     columns: ClassVar[bool] = False
     """Whether it takes times of shape ``(batch, 1, ..., 1)`` as they are, without reshaping."""
 
@@ -104,7 +107,8 @@ class SDE(Equation):
             ordinary differential equation.
         noise: "additive", "scalar", "diagonal", "commutative" or "general".
         calculus: "ito" or "stratonovich"; they agree for additive noise.
-        channels: Brownian motions of commutative and general noise, the last axis of the diffusion.
+        channels: Brownian motions of commutative and general noise, the last axis of the diffusion;
+            of additive noise that is correlated, whose diffusion is then a matrix too.
 
     Raises:
         ValueError: If a word is not known, or ``channels`` and ``noise`` do not go together.
@@ -141,9 +145,9 @@ class SDE(Equation):
                 f"{self.noise} noise needs the number of its Brownian motions: write channels=m "
                 "for a diffusion of shape (batch, *event, m)"
             )
-        if not matrix and self.channels is not None:
+        if not matrix and self.noise != "additive" and self.channels is not None:
             raise ValueError(
-                f'channels={self.channels} goes with noise="general" or "commutative", '
+                f'channels={self.channels} goes with noise="general", "commutative" or "additive", '
                 f"not {self.noise!r}"
             )
 

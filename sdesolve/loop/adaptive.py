@@ -8,17 +8,21 @@ same whatever the steps (redrawing prefers paths that are easy, a bias).
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from ..equations.condition import select
 from ..equations.problem import Problem
-from ..noise.brownian import BrownianStack
+from ..noise.brownian import BrownianPath, BrownianStack, PathStack
 from ..outcome import Solution, Status
 from ..shapes import column
 from ..solvers import Adaptive
 from ..solvers.adaptive import Attempt, Trial, rms
+from .events import Event, Signs
 from .options import Callback, Options
 from .times import visited
 
@@ -33,6 +37,11 @@ def integrate_adaptively(
     first_step: float | None,
     budget: int | None,
     options: Options,
+    *,
+    max_step: float = math.inf,
+    stops: Tensor | None = None,
+    brownian: BrownianPath | None = None,
+    event: Event | None = None,
 ) -> Solution:
     """Integrate from ``times[0]`` to ``times[-1]``.
 
@@ -45,9 +54,18 @@ def integrate_adaptively(
         budget: Most evaluations of a sample.
         options: Seed, index and what to keep. The callback is called as ``callback(attempt, mean
             time, x)`` and cannot change x.
+        max_step: Longest step.
+        stops: Times that no step crosses; ``problem.stops`` are the same.
+        brownian: The path to follow, instead of one from the seed.
+        event: Ends a sample where it changes sign.
     """
     keep = options.save_path or options.save_at is not None
-    run = _Run(problem, solver, x, times, options, keep)
+    run = _Run(problem, solver, x, times, options, keep, brownian)
+    run.longest = min(max_step, solver.longest_step)
+    if stops is not None:
+        run.add_stops(stops)
+    if event is not None:
+        run.signs = Signs(event, x, run.t)
     run.start(first_step)
     t0, t1 = times[0].item(), times[-1].item()
     bar = tqdm(total=100, desc=type(solver).__name__, unit="%", disable=not options.progress)
@@ -106,6 +124,7 @@ class _Run:
         times: Tensor,
         options: Options,
         save_path: bool,
+        brownian: BrownianPath | None,
     ) -> None:
         batch = len(x)
         self.problem, self.solver, self.times = problem, solver, times
@@ -133,21 +152,29 @@ class _Run:
         self.previous = torch.ones(batch, dtype=torch.float64, device="cpu")
         self.target = torch.ones(batch, dtype=torch.int64, device="cpu")
         self.smallest = 16 * torch.finfo(torch.float64).eps * times.abs().max().item()
-        self.noise: BrownianStack | None = None
+        self.longest = solver.longest_step
+        # Times that no step crosses, in the order of travel, times the direction; the end is last.
+        self.bounds = self.direction * times[-1:]
+        self.signs: Signs | None = None
+        self.noise: BrownianStack | PathStack | None = None
         if problem.equation.noise != "none":
+            kind: dict[str, Any] = {"dtype": x.dtype, "device": x.device}
             shape = problem.equation.noise_shape(x.shape[1:])
-            self.noise = BrownianStack(
-                options.seed,
-                options.first,
-                batch,
-                shape,
-                dtype=x.dtype,
-                device=x.device,
-                source=options.noise,
-            )
+            if brownian is None:
+                self.noise = BrownianStack(
+                    options.seed, options.first, batch, shape, **kind, source=options.noise
+                )
+            else:
+                brownian.check(batch, shape, (times[0].item(), self.t1))
+                self.noise = PathStack(brownian, times[0].item(), self.t1, **kind)
+
+    def add_stops(self, stops: Tensor) -> None:
+        """Let no step cross these times."""
+        self.bounds = torch.cat([self.direction * stops, self.bounds]).unique()
 
     def start(self, first_step: float | None) -> None:
         span = self.t1 - self.t
+        self._sides(self.t, torch.zeros_like(self.t, dtype=torch.bool))
         self.carry = self.solver.start(self.problem, self.x, self.t)
         if first_step is None:
             unit = self.problem.equation.unit(self.x, self.t)
@@ -174,13 +201,14 @@ class _Run:
         h, pair = self._step()
         stop = self._stop()
         last = (self.t + h - stop) * self.direction >= -self.smallest
+        self._sides(stop, last)
         calls = self.problem.calls
         brownian = None if pair is None else (pair[:, 0], pair[:, 1])
         unit = self.problem.equation.unit(self.x, self.t)
         trial = Trial(self.x, self.t, h, self.carry, brownian, unit)
         attempt = solver.attempt(self.problem, trial)
         self.nfe[self.index] += self.problem.calls - calls
-        size = rms(attempt.error / solver.scale(trial, attempt))
+        size = solver.size(trial, attempt)
         finite = torch.isfinite(size) & torch.isfinite(rms(attempt.x))
         accept = finite & (size <= 1)
         self.accepted[self.index] += accept
@@ -190,16 +218,20 @@ class _Run:
             rows = pair.index_select(0, rejected.to(pair.device))
             self.noise.put_back(self.index[rejected], h[rejected], rows)
         new_t = torch.where(last, stop, self.t + h)
+        new_x, came = attempt.x, torch.zeros_like(accept)
+        if self.signs is not None:
+            new_x, new_t, came = self._events(trial, attempt, new_t, accept)
         if self.path is not None:
             self._record(trial, attempt, new_t, accept)
         keep = column(accept, self.x)
-        self.x = torch.where(keep, attempt.x, self.x)
+        self.x = torch.where(keep, new_x, self.x)
         self.carry = tuple(
             torch.where(column(accept, old), new, old)
             for new, old in zip(attempt.carry, self.carry, strict=True)
         )
         self.t = torch.where(accept, new_t, self.t)
         self.target += accept & (self.t == self.times[self.target]) & (self.t != self.t1)
+        self._turn(accept)
         self.reached[self.index] = self.t
         self.out[self.index.to(self.out.device)] = self.x
         factor = torch.where(finite, solver.factor(size, accept, self.previous), 0.1)
@@ -208,7 +240,8 @@ class _Run:
         self.h = self.direction * torch.maximum(factor * h.abs(), wanted)
         self.previous = torch.where(accept, size.clamp(min=1e-4), self.previous)
         tiny = ~accept & (self.h.abs() < self.smallest)
-        done = accept & (self.t == self.t1)
+        done = accept & ((self.t == self.t1) | came)
+        self.status[self.index] = torch.where(came, int(Status.EVENT), self.status[self.index])
         failed = torch.where(finite, int(Status.STEP_TOO_SMALL), int(Status.NOT_FINITE))
         self.status[self.index] = torch.where(tiny, failed, self.status[self.index])
         self._keep(~(done | tiny))
@@ -219,14 +252,68 @@ class _Run:
 
     def _stop(self) -> Tensor:
         """Time that the next step must not pass."""
+        ahead = torch.searchsorted(self.bounds, self.direction * self.t, right=True)
+        bound = self.direction * self.bounds[ahead.clamp(max=len(self.bounds) - 1)]
         if self.solver.interpolates:
-            return torch.full_like(self.t, self.t1)
-        return self.times[self.target]
+            return bound
+        return self.direction * torch.minimum(
+            self.direction * bound, self.direction * self.times[self.target]
+        )
+
+    def _sides(self, stop: Tensor, last: Tensor) -> None:
+        """Keep the evaluations of the next attempt on the near side of stops."""
+        stops = self.problem.stops
+        if not len(stops):
+            return
+        far = torch.full_like(self.t, torch.inf)
+        begin = torch.where(
+            torch.isin(self.t, stops),
+            self.problem.beside(self.t, self.direction * far),
+            -self.direction * far,
+        )
+        end = torch.where(
+            last & torch.isin(stop, stops),
+            self.problem.beside(stop, -self.direction * far),
+            self.direction * far,
+        )
+        self.problem.window = (begin, end) if self.direction > 0 else (end, begin)
+
+    def _turn(self, accept: Tensor) -> None:
+        """What the steps carry on is the near side's; behind a stop it is made anew."""
+        landed = accept & torch.isin(self.t, self.problem.stops) & (self.t != self.t1)
+        if not bool(landed.any()):
+            return
+        self._sides(self.t, torch.zeros_like(landed))
+        calls = self.problem.calls
+        fresh = self.solver.start(self.problem, self.x, self.t)
+        self.nfe[self.index] += self.problem.calls - calls
+        self.carry = tuple(
+            torch.where(column(landed, old), new, old)
+            for new, old in zip(fresh, self.carry, strict=True)
+        )
+
+    def _events(
+        self, trial: Trial, attempt: Attempt, new_t: Tensor, accept: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """New states and times, at the event where it has come, and where that is."""
+        assert self.signs is not None
+        # A rejected attempt may have crossed by mistake.
+        at = torch.where(column(accept, trial.x), attempt.x.detach(), trial.x.detach())
+        came = self.signs.crossed(self.index, at, torch.where(accept, new_t, trial.t)) & accept
+        if not bool(came.any()):
+            return attempt.x, new_t, came
+
+        def dense(theta: Tensor) -> Tensor:
+            return self.solver.interpolate(trial, attempt, theta)
+
+        theta = self.signs.root(self.index, dense, trial.t, trial.h)
+        x = torch.where(column(came, trial.x), dense(theta), attempt.x)
+        return x, torch.where(came, trial.t + theta * trial.h, new_t), came
 
     def _step(self) -> tuple[Tensor, Tensor | None]:
         """Signed step of every running sample, cut at the next stop, with its (W, H)."""
         remaining = (self._stop() - self.t).abs()
-        h = torch.minimum(self.h.abs().clamp(max=self.solver.longest_step), remaining)
+        h = torch.minimum(self.h.abs().clamp(max=self.longest), remaining)
         # Not a sliver before the stop.
         h = torch.where(remaining - h < 1e-3 * h, remaining, h)
         if self.noise is None:

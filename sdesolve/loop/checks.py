@@ -153,6 +153,12 @@ def check_equation(sde: Equation, solver: AnySolver) -> None:
             f"{name} solves equations with noise {', '.join(solver.noise_types)}; this one has "
             f"{sde.noise} noise; use {_others(sde)}"
         )
+    correlated = getattr(solver, "correlated", False)
+    if sde.noise == "additive" and sde.channels is not None and not correlated:
+        raise ValueError(
+            f"{name} solves additive noise that is independent for each value; this one has "
+            f"channels={sde.channels}; use SRA2(), ShARK(), AdaptiveSDE() or EulerMaruyama()"
+        )
     if sde.noise not in ("none", "additive") and sde.calculus not in solver.calculus:
         raise ValueError(
             f"{name} solves {' and '.join(solver.calculus)} equations, this one is "

@@ -15,6 +15,7 @@ from ..noise.brownian import BrownianPath, PathNoise
 from ..noise.streams import NoiseSource, Streams
 from ..outcome import Solution, Status
 from ..solvers import Solver
+from .events import Event, GridEvents
 from .options import Callback, Options
 from .times import visited
 
@@ -28,6 +29,7 @@ def integrate_on_grid(
     grid: Tensor,
     options: Options,
     brownian: BrownianPath | None = None,
+    event: Event | None = None,
 ) -> Solution:
     """Take every step of a grid.
 
@@ -38,6 +40,7 @@ def integrate_on_grid(
         grid: Times, ``(steps + 1,)``, float64 on the CPU.
         options: Seed, index, what to keep, what to look at; ``save_at`` in the times of the grid.
         brownian: The path to follow, instead of one from the seed.
+        event: Ends a sample where it changes sign; looking waits for the device at every step.
     """
     plan = solver.plan(problem, grid)
     shape = problem.equation.noise_shape(x.shape[1:])
@@ -60,15 +63,21 @@ def integrate_on_grid(
     good = torch.ones(len(x), dtype=torch.bool, device=x.device)
     reached = torch.full((len(x),), times[-1], dtype=torch.float64, device="cpu")
     taken, stopped = n, False
+    events = None if event is None else GridEvents(problem, event, x, times[0])
     for i in tqdm(range(n), desc=type(solver).__name__, unit="step", disable=not options.progress):
         new, state, _ = solver.step(problem, plan, i, x, state, noise)
         if options.check:
             new, good = _freeze(new, x, good, reached, times[i])
+        if events is not None:
+            new = events.look(x, new, times[i], times[i + 1])
         x = new
         if options.callback is not None:
             x, stopped = _call(options.callback, i + 1, times[i + 1], x)
         if i + 1 in keep:
-            kept[i + 1] = x
+            kept[i + 1] = x if events is None else events.blank(x)
+        if events is not None and bool(events.ended.all()):
+            taken = i + 1
+            break
         if stopped:
             taken = i + 1
             reached[reached == times[-1]] = times[i + 1]
@@ -76,12 +85,16 @@ def integrate_on_grid(
     finite = good & torch.isfinite(x.detach().flatten(1)).all(1)
     ended = Status.STOPPED if stopped else Status.DONE
     batch = len(x)
+    status = torch.where(finite.cpu(), int(ended), int(Status.NOT_FINITE))
+    if events is not None:
+        reached = torch.where(events.ended, events.t, reached)
+        status = torch.where(events.ended & finite.cpu(), int(Status.EVENT), status)
     return Solution(
         x=x,
         t=grid[keep] if options.save_at is not None else grid,
         nfe=torch.full((batch,), problem.calls, device="cpu"),
         calls=problem.calls,
-        status=torch.where(finite.cpu(), int(ended), int(Status.NOT_FINITE)),
+        status=status,
         reached=reached,
         accepted=torch.full((batch,), taken, device="cpu"),
         rejected=torch.zeros(batch, dtype=torch.int64, device="cpu"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Literal
@@ -28,9 +29,12 @@ from .checks import (
     check_equation,
     check_state,
 )
+from .events import Event, linked
 from .fixed import integrate_on_grid
 from .options import Callback, Options
-from .times import check_resolution, check_span, lay_grid, process_of
+from .spans import from_start, to_end, traced
+from .stops import check_longest, check_max_step, check_stops, union
+from .times import check_resolution, check_span, lay_grid, process_of, visited
 
 __all__ = ["Method", "integrate", "integrate_chunks", "solve"]
 
@@ -46,6 +50,9 @@ class Method:
     clock: Grid | None = None
     brownian: BrownianPath | None = None
     error: bool = False
+    max_step: float | None = None
+    stops: Tensor | None = None
+    event: Event | None = None
     why: str = ""
     """The rule by which the solver was chosen, in words."""
 
@@ -72,6 +79,9 @@ def solve(
     brownian: BrownianPath | None = None,
     clock: Grid | None = None,
     error: bool = False,
+    max_step: float | None = None,
+    stops: Tensor | None = None,
+    event: Event | None = None,
 ) -> Solution:
     """Integrate an SDE or ODE from ``t_span[0]`` to ``t_span[1]``, in either direction.
 
@@ -101,14 +111,24 @@ def solve(
             makes any failure an :class:`sdesolve.UnfinishedError`.
         noise: "host": the same numbers on every device, drawn ahead while the network runs;
             "device": the device's own, which is another stream.
-        brownian: The path to follow on a fixed grid, instead of one from ``seed``.
+        brownian: The path to follow, instead of one from ``seed``: the same for every solver and
+            tolerance.
         clock: Integrate in the clock of this grid object (``LogSNR()``, ``Theta()``, ...) instead
             of t. It moves errors, by up to 50 times; ``grid`` still says where the steps are.
         error: Estimate the error of each sample (``Solution.error``), where the solver has what it
             takes: no call, a pass or two over the state a step.
+        max_step: Longest step. An adaptive solver sees nothing between its evaluations: a pulse
+            shorter than this is not stepped over.
+        stops: Times that no step crosses, a 1-d tensor: jumps of the drift or diffusion. Each side
+            is evaluated on its own side. Of a grid that was not given as a tensor, the nearest
+            times are moved onto them.
+        event: ``event(x, t)`` with t of shape ``(batch,)``, giving ``(batch,)`` numbers: a sample's
+            run ends where its number changes sign (status EVENT, at the time ``reached``), for
+            ordinary equations. Gradients of x and ``reached`` are those of the moving event.
 
     Returns:
-        :class:`sdesolve.Solution`. Gradients are recorded unless the caller disables them.
+        :class:`sdesolve.Solution`. Gradients are recorded unless the caller disables them; of an
+        ordinary equation also with respect to ``t_span``, where that is a tensor that asks.
 
     Raises:
         ValueError: If an argument is out of range, a shape is wrong, or the solver cannot solve
@@ -129,10 +149,12 @@ def solve(
         check=check,
         noise=noise,
     ).checked(len(x))
-    method = Method(as_solver(solver), steps, nfe, grid, clock, brownian, error)
+    method = Method(
+        as_solver(solver), steps, nfe, grid, clock, brownian, error, max_step, stops, event
+    )
     if not isinstance(sde, Equation):
-        check_span(t_span, None)
-        sde = as_equation(sde, x, float(t_span[0]))
+        span = check_span(t_span, None)
+        sde = as_equation(sde, x, span[0])
     solution = integrate_chunks(sde, x.shape, lambda rows: x[rows], t_span, method, options)
     return report(solution, options.first, options.check)
 
@@ -183,7 +205,15 @@ def integrate(
     _check_kinds(method)
     span = check_span(t_span, process_of(sde))
     clock = _own_clock(sde, solver, method.clock)
-    times = lay_grid(sde, solver, span, method.steps, method.nfe, method.grid, options.save_at)
+    stops = check_stops(method.stops, span)
+    check_max_step(method.max_step, clock is not None)
+    visit = union(options.save_at, stops)
+    times = lay_grid(sde, solver, span, method.steps, method.nfe, method.grid, visit)
+    if stops is not None and isinstance(solver, Solver):
+        stops = times[visited(times, stops)]
+    if method.max_step is not None and isinstance(solver, Solver):
+        check_longest(times, method.max_step)
+    _check_event(method, sde)
     if sde.columns:  # a generic equation, whose time may be any
         check_resolution(times, x, isinstance(solver, Adaptive))
     if not isinstance(solver, Solver) and options.save_at is not None:
@@ -193,7 +223,10 @@ def integrate(
         sde = clocked = Clocked(sde, clock, clock_process(sde, clock), span)
         inner = clocked.clock(times)
         options = _in_clock(options, clocked)
-    problem = Problem(sde, options.cond, method.error)
+        stops = None if stops is None else clocked.clock(stops)
+    problem = Problem(sde, options.cond, method.error, dtype=x.dtype, stops=stops)
+    if traced(t_span):
+        x = from_start(problem, x, t_span)
     if isinstance(solver, Delegate):
         check_delegated(
             solver,
@@ -204,18 +237,43 @@ def integrate(
             save_at=options.save_at is not None,
             check=options.check is True,
             brownian=method.brownian,
+            max_step=method.max_step,
+            stops=method.stops is not None,
+            event=method.event,
         )
         solution = solver.integrate(problem, x, inner, method.steps, options.seed)
     elif isinstance(solver, Adaptive):
-        if method.brownian is not None:
+        if method.brownian is not None and clocked is not None:
+            raise ValueError("a Brownian path is laid out in t: leave clock out, or brownian")
+        if method.brownian is not None and not solver.bridges:
             raise ValueError(
-                f"{type(solver).__name__} draws a path of its own, refined where its steps are; "
-                "leave brownian out, or take a solver with a fixed grid"
+                f"{type(solver).__name__} redraws the noise of rejected steps and follows no path; "
+                "take AdaptiveSDE()"
             )
         h = None if method.steps is None else (inner[-1] - inner[0]).item() / method.steps
-        solution = integrate_adaptively(problem, solver, x, inner, h, method.nfe, options)
+        solution = integrate_adaptively(
+            problem,
+            solver,
+            x,
+            inner,
+            h,
+            method.nfe,
+            options,
+            max_step=math.inf if method.max_step is None else method.max_step,
+            stops=stops,
+            brownian=method.brownian,
+            event=method.event,
+        )
     else:
-        solution = integrate_on_grid(problem, solver, x, inner, options, method.brownian)
+        solution = integrate_on_grid(
+            problem, solver, x, inner, options, method.brownian, method.event
+        )
+    if method.event is not None:
+        problem.restrict(options.cond or {})
+        solution = linked(problem, method.event, solution)
+    if traced(t_span):
+        problem.restrict(options.cond or {})
+        solution = to_end(problem, solution, t_span)
     if clocked is not None:
         solution = replace(
             solution, t=clocked.time(solution.t), reached=clocked.time(solution.reached)
@@ -245,6 +303,22 @@ def _short(solver: AnySolver) -> str:
 
 def _usual(default: object, value: object) -> bool:
     return default is value or (type(default) is type(value) and bool(default == value))
+
+
+def _check_event(method: Method, sde: Equation) -> None:
+    """Raise for events that the run could not find."""
+    if method.event is None:
+        return
+    if not callable(method.event):
+        raise TypeError(f"event is a function (x, t) of (batch,) numbers, got {method.event!r}")
+    if method.clock is not None:
+        raise ValueError("an event is looked for in t: leave clock out")
+    fixed = isinstance(method.solver, Solver)
+    if sde.noise != "none" or not (fixed or getattr(method.solver, "locates", False)):
+        raise ValueError(
+            "an event is a root on a step's dense output, which needs an ordinary equation and "
+            "AdaptiveODE() or a fixed grid; for an SDE look at the path: save_path=True"
+        )
 
 
 def _check_kinds(method: Method) -> None:

@@ -15,7 +15,7 @@ from ..noise.streams import Source
 from ..outcome import Check
 from .checks import check_batch_size, check_stream
 
-__all__ = ["Callback", "Options"]
+__all__ = ["Callback", "Options", "check_times"]
 
 Callback = Callable[[int, float, Tensor], Tensor | None]
 """Called as ``callback(step, t, x)``. It may return the state to go on with (fixed grids), and ends
@@ -74,7 +74,7 @@ class Options:
             raise ValueError(f'noise is "host" or "device", got {self.noise!r}')
         if self.save_at is not None and self.save_path:
             raise ValueError("save_at and save_path both say what to keep: give one of them")
-        return replace(self, seed=seed, first=first, save_at=_check_times(self.save_at))
+        return replace(self, seed=seed, first=first, save_at=check_times(self.save_at))
 
     def chunks(self, batch: int) -> Iterator[tuple[slice, Options]]:
         """Consecutive parts of a batch, each with the options of its samples."""
@@ -100,16 +100,22 @@ def _check_callback(callback: object) -> None:
         return
 
 
-def _check_times(times: object) -> Tensor | None:
+def check_times(times: object, name: str = "save_at") -> Tensor | None:
+    """A 1-d tensor of times in float64 on the CPU; None stays None.
+
+    Raises:
+        TypeError: If it is no 1-d tensor.
+        ValueError: If a time is not finite.
+    """
     if times is None:
         return None
     if isinstance(times, (list, tuple)):
         times = torch.tensor(times, dtype=torch.float64, device="cpu")
     if not isinstance(times, Tensor) or times.ndim != 1 or not len(times) or times.is_complex():
         raise TypeError(
-            f"save_at is a 1-d tensor of times such as torch.linspace(1, 0.1, 10), got {times!r}"
+            f"{name} is a 1-d tensor of times such as torch.linspace(1, 0.1, 10), got {times!r}"
         )
     kept: Tensor = times.detach().to("cpu").double()
     if not bool(torch.isfinite(kept).all()):
-        raise ValueError("save_at holds infinite or NaN times")
+        raise ValueError(f"{name} holds infinite or NaN times")
     return kept

@@ -24,9 +24,9 @@ def process_of(equation: Equation) -> Process | None:
     return equation.process if isinstance(equation, ReverseSDE) else None
 
 
-def within(process: Process | None, t: float) -> float:
+def within(process: Process | None, t: float | Tensor) -> float:
     """The time as a number; T for what is T up to the rounding of float32."""
-    t = float(t)
+    t = float(t.detach()) if isinstance(t, Tensor) else float(t)
     return process.T if process is not None and abs(t - process.T) <= 1e-6 * process.T else t
 
 
@@ -42,7 +42,7 @@ def check_span(t_span: object, process: Process | None) -> tuple[float, float]:
     if isinstance(t_span, str) or not isinstance(t_span, (Sequence, Tensor)) or len(t_span) != 2:
         raise TypeError(wrong)
     try:
-        t0, t1 = within(process, float(t_span[0])), within(process, float(t_span[1]))
+        t0, t1 = within(process, t_span[0]), within(process, t_span[1])
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(wrong) from None
     if not (math.isfinite(t0) and math.isfinite(t1)) or t0 == t1:
@@ -119,8 +119,8 @@ def visited(times: Tensor, save_at: Tensor) -> list[int]:
     if bool((distance > slack).any()):
         missing = save_at[distance > slack][0].item()
         raise ValueError(
-            f"the run does not pass t = {missing:g}; with a grid of your own, save_at holds times "
-            "of that grid"
+            f"the run does not pass t = {missing:g}; with a grid of your own, save_at and "
+            "stops hold times of that grid"
         )
     return [int(i) for i in where]
 

@@ -82,7 +82,8 @@ class SampleTable:
 
     def diffusion(self, problem: Problem, i: int, j: int, z: Tensor) -> Tensor:
         """b(z, t) at stage ``j``."""
-        return problem.spread_at(z, (self.t + self.nodes[j] * self.h).to(z.device, z.dtype))
+        t = problem.clip(self.t + self.nodes[j] * self.h)
+        return problem.spread_at(z, t.to(z.device, z.dtype))
 
     def noise(self, problem: Problem, i: int, j: int, z: Tensor, *w: Tensor) -> list[Tensor]:
         """Products b(z, t) w at stage ``j`` with each ``w``, fresh tensors."""
@@ -120,10 +121,14 @@ class Adaptive(ABC):
     """Function evaluations of :meth:`start`."""
     sizing: ClassVar[int] = 0
     """Function evaluations of :meth:`first_step`."""
+    correlated: ClassVar[bool] = False
+    """Whether it solves additive noise with a matrix."""
     bridges: ClassVar[bool] = True
     """Whether a rejected step keeps its Brownian increments, to be bridged."""
     interpolates: ClassVar[bool] = False
     """Whether it has an interpolant; others step onto requested times."""
+    locates: ClassVar[bool] = False
+    """Whether its :meth:`interpolate` finds events."""
     clock: ClassVar[Grid | None] = None
     """Clock it steps in, whatever the equation's; needs the reversal of a process."""
     longest_step: ClassVar[float] = math.inf
@@ -184,6 +189,10 @@ class Adaptive(ABC):
         largest = torch.maximum(trial.x.abs(), attempt.x.abs())
         return self.atol * trial.unit + self.rtol * largest
 
+    def size(self, trial: Trial, attempt: Attempt) -> Tensor:
+        """Scaled error of each sample, ``(running,)`` float64 on the CPU; 1 is just acceptable."""
+        return rms(attempt.error / self.scale(trial, attempt))
+
     def factor(self, size: Tensor, accept: Tensor, previous: Tensor) -> Tensor:
         """Factor for the next step, from this scaled error and the last accepted one.
 
@@ -223,7 +232,8 @@ def first_step(solver: Adaptive, problem: Problem, trial: Trial, slope: Tensor) 
     kick = torch.zeros_like(x)
     noisy = problem.equation.noise != "none"
     if noisy:
-        kick = problem.spread_at(x, t.to(x.device, x.dtype)).expand_as(x)
+        b = problem.spread_at(x, problem.clip(t).to(x.device, x.dtype))
+        kick = (b if problem.equation.channels is None else b.norm(dim=-1)).expand_as(x)
         h0 = torch.where(small, h0, torch.minimum(h0, (0.01 * d0 / rms(kick / scale)) ** 2))
     y = x + column(h0 * span.sign(), x) * slope + column(h0.sqrt(), x) * kick
     change = rms((problem.drift_at(y, t + h0 * span.sign()) - slope) / scale)

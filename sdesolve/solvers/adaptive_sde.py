@@ -51,6 +51,7 @@ class AdaptiveSDE(Adaptive):
     """
 
     order = 2
+    correlated = True
     error_order = 2
     evaluations = 2
     sizing = 2

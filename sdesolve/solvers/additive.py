@@ -129,6 +129,7 @@ class AdditiveSRK(Solver):
     tableau: ClassVar[AdditiveTableau]
     order: ClassVar[float] = 2
     evaluations = 2
+    correlated = True
     strong_order: ClassVar[dict[Noise, float]] = {"additive": 1.5}
     weak_order: ClassVar[dict[Noise, float]] = {"additive": 2.0}
 
@@ -212,6 +213,8 @@ class _Kicks:
             for c, b in zip(row, self.diffusions, strict=True):
                 if isinstance(b, float):
                     total += c * b
+                elif c != 0 and b.ndim > y.ndim:  # one for each channel
+                    y = y.add(torch.matmul(b, _columns(v, b)).squeeze(-1), alpha=c * scale)
                 elif c != 0:
                     c *= scale
                     y = y.addcmul(b, v, value=c) if y is x else y.addcmul_(b, v, value=c)
@@ -219,6 +222,11 @@ class _Kicks:
                 total *= scale
                 y = y.add(v, alpha=total) if y is x else y.add_(v, alpha=total)
         return y
+
+
+def _columns(v: Tensor, b: Tensor) -> Tensor:
+    """Values of the channels, ``(batch, 1, ..., channels, 1)``, to be multiplied by matrices b."""
+    return v.reshape(len(v), *[1] * (b.ndim - 3), -1, 1)
 
 
 def _plus(x: Tensor, weights: Row, increments: list[tuple[Tensor, float]]) -> Tensor:

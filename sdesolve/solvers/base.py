@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..equations.problem import Problem, Step
@@ -112,6 +113,11 @@ class Solver(ABC):
     def evaluations(self) -> int:
         """Function evaluations (NFE) of one step."""
         return 1
+
+    @property
+    def correlated(self) -> bool:
+        """Whether it solves additive noise with a matrix, ``channels`` of it."""
+        return False
 
     @property
     def one_step(self) -> bool:
@@ -231,10 +237,12 @@ class Drift:
     @classmethod
     def on(cls, problem: Problem, grid: Tensor) -> Drift:
         """Tabulate the equation of ``problem`` at the points of ``grid``."""
+        steps = grid.diff().tolist()
+        grid = torch.cat([problem.starts(grid[:-1], grid[1:]), grid[-1:]])
         amplitude = problem.equation.amplitude(grid)
         return cls(
             grid.tolist(),
-            grid.diff().tolist(),
+            steps,
             problem.equation.linear(grid).tolist(),
             problem.equation.gain(grid).tolist(),
             [None] * len(grid) if amplitude is None else amplitude.tolist(),

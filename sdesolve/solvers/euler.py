@@ -30,6 +30,7 @@ class EulerMaruyama(Solver):
     """
 
     order = 1
+    correlated = True
     strong_order: ClassVar[dict[Noise, float]] = {
         "additive": 1.0,
         "scalar": 0.5,

@@ -68,6 +68,7 @@ class Milstein(Solver):
     derivative_free: bool = False
 
     order = 1
+    correlated = True
     strong_order: ClassVar[dict[Noise, float]] = {
         "additive": 1.0,
         "scalar": 1.0,

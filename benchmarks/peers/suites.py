@@ -1,0 +1,156 @@
+"""The test suites of torchsde and torchdiffeq, run on the functions that stand in for theirs.
+
+    python -m benchmarks.peers.suites torchdiffeq CHECKOUT --write
+    python -m benchmarks.peers.suites torchsde CHECKOUT --write
+
+CHECKOUT is a clone of the library's repository; nothing is fetched. Its tests are run unchanged, in
+a process in which ``import torchdiffeq`` (or torchsde) finds our package under that name. A case is
+a subtest of unittest or a parametrised test of pytest. ``--only WORD`` runs the files whose name
+has the word.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+import types
+import unittest
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent.parent / "results"
+
+
+class _Counting(unittest.TextTestResult):
+    """Counts subtests, and tests without any."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cases: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self._had_subtests = False
+
+    def startTest(self, test: unittest.TestCase) -> None:
+        self._had_subtests = False
+        super().startTest(test)
+
+    def _tell(self, err: Any) -> None:
+        self.cases["failed" if err else "passed"] += 1
+        if err:
+            self.reasons[
+                f"{err[0].__name__}: {str(err[1]).splitlines()[0] if str(err[1]) else ''}"[:110]
+            ] += 1
+
+    def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:
+        self._had_subtests = True
+        self._tell(err)
+        super().addSubTest(test, subtest, err)
+
+    def addSuccess(self, test: unittest.TestCase) -> None:
+        if not self._had_subtests:
+            self._tell(None)
+        super().addSuccess(test)
+
+    def addError(self, test: unittest.TestCase, err: Any) -> None:
+        self._tell(err)
+        super().addError(test, err)
+
+    def addFailure(self, test: unittest.TestCase, err: Any) -> None:
+        self._tell(err)
+        super().addFailure(test, err)
+
+
+def torchdiffeq(checkout: Path, only: str) -> dict[str, Any]:
+    """Run its unittest files."""
+    sys.modules["torchdiffeq"] = importlib.import_module("sdesolve.torchdiffeq")
+    sys.path.insert(0, str(checkout / "tests"))
+    out: dict[str, Any] = {}
+    for name in ("api_tests", "event_tests", "norm_tests", "odeint_tests", "gradient_tests"):
+        if only not in name:
+            continue
+        start = time.time()
+        suite = unittest.defaultTestLoader.loadTestsFromModule(importlib.import_module(name))
+        with open("/dev/null", "w") as sink:
+            result = unittest.TextTestRunner(sink, resultclass=_Counting).run(suite)
+        assert isinstance(result, _Counting)
+        out[name] = {**result.cases, "why": dict(result.reasons.most_common(12))}
+        print(name, out[name], f"{time.time() - start:.0f} s", flush=True)
+    return out
+
+
+class _Plugin:
+    """Counts the cases of pytest."""
+
+    def __init__(self) -> None:
+        self.cases: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.when == "call" or (report.when == "setup" and report.outcome != "passed"):
+            self.cases[report.outcome] += 1
+            if report.failed:
+                crash = getattr(report.longrepr, "reprcrash", None)
+                self.reasons[
+                    (crash.message if crash else str(report.longrepr)).splitlines()[0][:110]
+                ] += 1
+
+
+def torchsde(checkout: Path, only: str) -> dict[str, Any]:
+    """Run its pytest files."""
+    import pytest
+    import torch
+
+    ours = importlib.import_module("sdesolve.torchsde")
+    sys.modules["torchsde"] = ours
+    sys.modules["torchsde.settings"] = importlib.import_module("sdesolve.torchsde.settings")
+    kinds: Any = types.ModuleType("torchsde.types")
+    import typing
+
+    kinds.Callable, kinds.Optional = typing.Callable, typing.Optional
+    kinds.ModuleOrModules = kinds.TensorOrTensors = Any
+    sys.modules["torchsde.types"] = kinds
+    if not hasattr(torch.testing, "assert_allclose"):  # gone from torch 2.13
+
+        def assert_allclose(a: Any, b: Any, rtol: Any = None, atol: Any = None) -> None:
+            torch.testing.assert_close(a, b, rtol=rtol, atol=atol, check_dtype=False)
+
+        torch.testing.assert_allclose = assert_allclose  # type: ignore[attr-defined]
+    out: dict[str, Any] = {}
+    for file in sorted((checkout / "tests").glob("test_*.py")):
+        if only not in file.name:
+            continue
+        start, plugin = time.time(), _Plugin()
+        flags = ["-q", "-p", "no:cacheprovider", "-W", "ignore", "--tb=short", "--no-summary"]
+        pytest.main(
+            [*flags, f"--rootdir={checkout}", "--import-mode=importlib", str(file)], [plugin]
+        )
+        out[file.stem] = {**plugin.cases, "why": dict(plugin.reasons.most_common(12))}
+        print(file.stem, out[file.stem], f"{time.time() - start:.0f} s", flush=True)
+    return out
+
+
+def main() -> None:
+    """Count, and publish with ``--write``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("library", choices=("torchsde", "torchdiffeq"))
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("--only", default="", help="run files whose name has this word")
+    parser.add_argument("--write", action="store_true", help="publish the counts")
+    given = parser.parse_args()
+    run = torchsde if given.library == "torchsde" else torchdiffeq
+    counts = run(given.checkout.resolve(), given.only)
+    total = Counter()
+    for part in counts.values():
+        total.update({k: v for k, v in part.items() if k != "why"})
+    print(dict(total))
+    if given.write:
+        path = RESULTS / f"suite_{given.library}.json"
+        path.write_text(json.dumps({"total": dict(total), "files": counts}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
