@@ -22,12 +22,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
+from ..checks import NUMBER, Number, check_fields, check_shape, check_tensor
 from ..shapes import expand_like
 from .prior import NormalPrior
 from .score import Score
@@ -37,12 +37,22 @@ __all__ = ["Process", "ReverseSDE"]
 
 Time = TypeVar("Time", float, Tensor)
 
+_TAU = Number(least=0, hint="1.0 is the reverse-time SDE, 0.0 the probability-flow ODE")
+
 
 def _apply(function: Callable[[Tensor], Tensor], t: Time) -> Time:
     """Evaluate on a tensor in its own dtype, or on a number in float64."""
     if isinstance(t, Tensor):
-        return function(t)
-    return function(torch.tensor(float(t), dtype=torch.float64, device="cpu")).item()
+        return function(check_tensor("t", t, floating=False))
+    value = function(torch.tensor(NUMBER("t", t), dtype=torch.float64, device="cpu")).item()
+    if not math.isfinite(value) and t != 0:  # at the data themselves a log-SNR is infinite
+        raise ValueError(f"t = {t} is outside what the process knows")
+    return value
+
+
+def _check_times(t: Tensor, x: Tensor) -> None:
+    if t.ndim and tuple(t.shape) not in ((len(x),), (1,)) and t.ndim != x.ndim:
+        raise ValueError(f"t is one time or times ({len(x)},), got {tuple(t.shape)}")
 
 
 class Process(ABC):
@@ -159,6 +169,9 @@ class Process(ABC):
             x: States, ``(batch, *event)``.
             t: One time, or times ``(batch,)``.
         """
+        check_tensor("x", x)
+        if isinstance(t, Tensor):
+            _check_times(t, x)
         return self._rate_like(t, x) * x
 
     def _rate_like(self, t: float | Tensor, x: Tensor) -> float | Tensor:
@@ -172,7 +185,14 @@ class Process(ABC):
             t: One time, or times ``(batch,)``.
             noise: Standard normal values, ``(batch, *event)``.
         """
+        check_tensor("x0", x0)
+        check_tensor("noise", noise)
+        if noise.shape != x0.shape:
+            raise ValueError(
+                f"noise must have the shape of x0, {tuple(x0.shape)}, got {tuple(noise.shape)}"
+            )
         if isinstance(t, Tensor):
+            _check_times(t, x0)
             return expand_like(self.alpha(t), x0) * x0 + expand_like(self.sigma(t), x0) * noise
         return self.alpha(t) * x0 + self.sigma(t) * noise
 
@@ -185,7 +205,8 @@ class Process(ABC):
 
         The object has ``sample(n, seed=...)`` and ``log_prob(x)`` (nats, per sample).
         """
-        return NormalPrior(event_shape, self.prior_std(self.T if t is None else t))
+        time = self.T if t is None else NUMBER("t", t)
+        return NormalPrior(check_shape("event_shape", event_shape), self.prior_std(time))
 
     def reverse(self, score: Score, stochasticity: float = 1.0) -> ReverseSDE:
         """Time reversal driven by a score: see :class:`sdesolve.ReverseSDE`.
@@ -231,14 +252,7 @@ class ReverseSDE(Equation):
             raise TypeError(f"process is a process such as VPSDE(), got {self.process!r}")
         if not callable(self.score):
             raise TypeError(f"score is a function score(x, t), got {self.score!r}")
-        tau = self.stochasticity
-        if isinstance(tau, bool) or not isinstance(tau, Real):
-            raise TypeError(f"stochasticity is a number from 0 up, got {tau!r}")
-        if not (math.isfinite(tau) and tau >= 0):
-            raise ValueError(
-                f"stochasticity must be a number from 0 (probability-flow ODE) up, got {tau}; "
-                "1.0 is the reverse-time SDE"
-            )
+        check_fields(self, stochasticity=_TAU)
 
     @property
     def noise(self) -> Noise:  # type: ignore[override]

@@ -35,6 +35,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import NUMBER, check_fields
 from .process import Process
 
 __all__ = ["EDM", "VESDE", "VPSDE", "ExponentialVESDE", "SubVPSDE"]
@@ -52,6 +53,7 @@ class _BetaProcess(Process):
     eps: float = 1e-3
 
     def __post_init__(self) -> None:
+        check_fields(self, beta_min=NUMBER, beta_max=NUMBER, eps=NUMBER)
         _require(
             0 < self.beta_min <= self.beta_max,
             f"expected 0 < beta_min <= beta_max, got beta_min={self.beta_min}, "
@@ -216,6 +218,7 @@ class VESDE(_ExplodingProcess):
     eps: float = 1e-5
 
     def __post_init__(self) -> None:
+        check_fields(self, sigma_min=NUMBER, sigma_max=NUMBER, eps=NUMBER)
         _require(
             0 < self.sigma_min < self.sigma_max,
             f"expected 0 < sigma_min < sigma_max, got sigma_min={self.sigma_min}, "
@@ -269,6 +272,7 @@ class ExponentialVESDE(_ExplodingProcess):
     eps: float = 1e-5
 
     def __post_init__(self) -> None:
+        check_fields(self, base=NUMBER, eps=NUMBER)
         _require(
             self.base > 1,
             f"expected sigma > 1, got {self.base}; write VESDE.exponential(sigma=25.0)",
@@ -312,6 +316,7 @@ class EDM(_ExplodingProcess):
     time_is_noise_level: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_fields(self, sigma_min=NUMBER, sigma_max=NUMBER)
         _require(
             0 < self.sigma_min < self.sigma_max,
             f"expected 0 < sigma_min < sigma_max, got sigma_min={self.sigma_min}, "

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ..checks import Number, check_fields
 from ..equations.process import Process
 from .base import Grid
 
@@ -94,8 +94,7 @@ class Karras(Grid):
     rho: float = 7.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.rho < math.inf:
-            raise ValueError(f"rho must be positive and finite, got {self.rho}; EDM's is 7")
+        check_fields(self, rho=Number(above=0, hint="EDM's is 7"))
 
     def clock(self, process: Process | None, t: Tensor) -> Tensor:
         """(sigma / alpha)^(1/rho)."""

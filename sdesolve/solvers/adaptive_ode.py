@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from ..checks import Choice, check_fields
 from ..equations.problem import Problem
 from ..equations.sde import Noise
 from ..shapes import column
@@ -190,8 +191,7 @@ class AdaptiveODE(Adaptive):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.method not in _PAIRS:
-            raise ValueError(f"method must be one of {', '.join(_PAIRS)}, got {self.method!r}")
+        check_fields(self, method=Choice(*_PAIRS))
 
     def start(self, problem: Problem, x: Tensor, t: Tensor) -> tuple[Tensor, ...]:
         """First slope; one evaluation."""

@@ -22,6 +22,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from ..checks import NOT_NEGATIVE
 from ..equations.problem import Problem
 from ..equations.process import Process
 from ..equations.sde import Noise
@@ -30,9 +31,17 @@ from ..references.base import Reference
 from .linear_multistep import LinearMultistep, Row, Table
 from .quadrature import noise_variance, propagator
 
-__all__ = ["ExponentialMultistep", "Run", "Tau", "make_row", "make_run", "tabulated"]
+__all__ = ["A_TAU", "ExponentialMultistep", "Run", "Tau", "make_row", "make_run", "tabulated"]
 
 Tau = float | Callable[[float], float]
+
+
+def _tau(name: str, value: object) -> Tau | None:
+    return value if value is None or callable(value) else NOT_NEGATIVE(name, value)
+
+
+A_TAU = _tau
+"""Rule for stochasticities: None, a number from 0 up, or a function of time."""
 
 
 class Run(NamedTuple):
