@@ -265,9 +265,7 @@ def check_tensor(
     return value
 
 
-def check_array(
-    name: str, value: object, *, finite: bool = True, limit: float = 1e18
-) -> Tensor:
+def check_array(name: str, value: object, *, finite: bool = True, limit: float = 1e18) -> Tensor:
     """Numbers, nested lists of them, a numpy array or a tensor, as float64 on the CPU.
 
     Raises:

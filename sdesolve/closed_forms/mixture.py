@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..checks import NUMBER, Count, Kind, check_array, check_fields, check_tensor
 from ..equations.process import Process
+from ..equations.score import ScoreObject
 from ..noise.streams import Streams
 
 __all__ = ["GaussianMixture", "MixtureScore", "scales"]
@@ -31,8 +32,8 @@ __all__ = ["GaussianMixture", "MixtureScore", "scales"]
 _ROUNDING = 32 * torch.finfo(torch.float32).eps
 
 
-@dataclass(frozen=True)
-class MixtureScore:
+@dataclass(eq=False)
+class MixtureScore(ScoreObject):
     """The exact score of a mixture noised by a process; made by ``mixture.score(process)``.
 
     Args:

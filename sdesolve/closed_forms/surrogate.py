@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ..equations.process import Process
-from ..equations.score import Score
+from ..equations.score import Score, ScoreObject
 from .mixture import GaussianMixture
 from .moments import centred
 
@@ -57,8 +57,8 @@ class Surrogate:
         return SurrogateScore(self, process)
 
 
-@dataclass(frozen=True)
-class SurrogateScore:
+@dataclass(eq=False)
+class SurrogateScore(ScoreObject):
     """The exact score of a surrogate under a process; made by :meth:`Surrogate.score`."""
 
     surrogate: Surrogate

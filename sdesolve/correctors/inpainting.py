@@ -66,7 +66,6 @@ class Inpainting(Corrector):
             steps=Count(least=1),
         )
 
-
     @property
     def evaluations(self) -> int:
         """``steps`` times the corrector's."""
