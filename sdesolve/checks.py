@@ -35,6 +35,7 @@ __all__ = [
     "Optional",
     "Pair",
     "check_array",
+    "check_device",
     "check_fields",
     "check_shape",
     "check_tensor",
@@ -212,6 +213,29 @@ def check_fields(owner: object, **rules: Callable[[str, object], Any]) -> None:
         clean = rule(name, value)
         if clean is not value:
             object.__setattr__(owner, name, clean)
+
+
+def check_device(name: str, value: object) -> torch.device | None:
+    """A device that is there and holds values, or None for the default one.
+
+    Raises:
+        TypeError: If it names no device.
+        ValueError: If this machine does not have it.
+    """
+    if value is None:
+        return None
+    try:
+        device = torch.device(value)  # type: ignore[arg-type]
+    except (RuntimeError, TypeError):
+        raise TypeError(f'{name} is a device such as "cpu" or "cuda", got {show(value)}') from None
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{name}={str(device)!r} is not on this machine: {reason}") from None
+    if device.type == "meta":
+        raise ValueError(f"{name}='meta' holds no values")
+    return device
 
 
 def check_shape(name: str, value: object) -> tuple[int, ...]:

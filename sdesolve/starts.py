@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .checks import check_device, check_tensor
 from .equations.process import Process
 from .equations.score import Score
 from .loop.options import Options
@@ -86,13 +87,14 @@ class Start:
             TypeError: If one has the wrong type.
         """
         _check(shape, x, data, strength, dtype)
+        device = check_device("device", device)
         given = x if x is not None else data
         if given is not None:
             given = given.to(device=device, dtype=dtype)
             kind, place = given.dtype, given.device
         else:
             kind = dtype or torch.get_default_dtype()
-            place = torch.get_default_device() if device is None else torch.device(device)
+            place = torch.get_default_device() if device is None else device
         reference = getattr(score, "reference", None)
         if given is None and reference is None and t < process.T:
             _warn(process, t)
@@ -147,16 +149,11 @@ def _check(
     for name, value in (("x", x), ("start", data)):
         if value is None:
             continue
-        if not isinstance(value, Tensor):
-            raise TypeError(
-                f"{name} is a tensor, got {type(value).__name__}; write torch.as_tensor({name})"
-            )
+        check_tensor(name, value, floating=False)
         if tuple(value.shape) != shape:
             raise ValueError(
                 f"{name} must have the shape that was asked for, {shape}, got {tuple(value.shape)}"
             )
-        if value.is_complex():
-            raise TypeError(f"{name} is complex; write {name}.real if that is meant")
     if dtype is not None and dtype not in (torch.float32, torch.float64):
         raise TypeError(f"dtype is torch.float32 or torch.float64, got {dtype!r}")
 

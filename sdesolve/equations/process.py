@@ -27,27 +27,35 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from ..checks import NUMBER, Number, check_fields, check_shape, check_tensor
+from ..checks import NUMBER, Kind, Number, check_fields, check_shape, check_tensor
 from ..shapes import expand_like
 from .prior import NormalPrior
-from .score import Score
+from .score import A_SCORE, Score
 from .sde import Calculus, Equation, Noise
 
-__all__ = ["Process", "ReverseSDE"]
+__all__ = ["A_PROCESS", "Process", "ReverseSDE"]
 
 Time = TypeVar("Time", float, Tensor)
-
-_TAU = Number(least=0, hint="1.0 is the reverse-time SDE, 0.0 the probability-flow ODE")
 
 
 def _apply(function: Callable[[Tensor], Tensor], t: Time) -> Time:
     """Evaluate on a tensor in its own dtype, or on a number in float64."""
     if isinstance(t, Tensor):
-        return function(check_tensor("t", t, floating=False))
+        values = function(check_tensor("t", t, floating=False))
+        if _seen(values) and bool(torch.isnan(values).any()):
+            raise ValueError(f"t holds NaN or times that the process does not know: {t}")
+        return values
     value = function(torch.tensor(NUMBER("t", t), dtype=torch.float64, device="cpu")).item()
     if not math.isfinite(value) and t != 0:  # at the data themselves a log-SNR is infinite
         raise ValueError(f"t = {t} is outside what the process knows")
     return value
+
+
+def _seen(values: Tensor) -> bool:
+    """Whether values may be looked at: nothing waits for it, and nobody traces the call."""
+    if values.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    return not torch._C._functorch.is_functorch_wrapped_tensor(values)
 
 
 def _check_times(t: Tensor, x: Tensor) -> None:
@@ -219,6 +227,13 @@ class Process(ABC):
         return ReverseSDE(self, score, stochasticity)
 
 
+A_PROCESS = Kind(Process, "VPSDE()")
+"""Rule for processes."""
+
+# What single precision and exp still hold, squared.
+_TAU = Number(least=0, most=1e6, hint="1.0 is the reverse-time SDE, 0.0 the probability-flow ODE")
+
+
 @dataclass(frozen=True)
 class ReverseSDE(Equation):
     """The reverse-time equation of ``process``; made by ``process.reverse(score)``.
@@ -248,11 +263,7 @@ class ReverseSDE(Equation):
     stochasticity: float = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.process, Process):
-            raise TypeError(f"process is a process such as VPSDE(), got {self.process!r}")
-        if not callable(self.score):
-            raise TypeError(f"score is a function score(x, t), got {self.score!r}")
-        check_fields(self, stochasticity=_TAU)
+        check_fields(self, process=A_PROCESS, score=A_SCORE, stochasticity=_TAU)
 
     @property
     def noise(self) -> Noise:  # type: ignore[override]

@@ -53,13 +53,13 @@ class Grid(ABC):
         Raises:
             ValueError: If the grid needs a process and there is none.
         """
+        Optional(Kind(Process, "VPSDE()"))("process", process)
         t0, t1, steps = NUMBER("t0", t0), NUMBER("t1", t1), Count(least=1)("steps", steps)
         if process is None and self.needs_process:
             raise ValueError(
                 f"{type(self).__name__} is defined by the noise of a process; for a generic SDE "
                 "use grid=Uniform() or a tensor of times"
             )
-        Optional(Kind(Process, "VPSDE()"))("process", process)
         if process is not None and self.needs_process and t1 == 0 and process.sigma(0.0) == 0:
             # As published for EDM: to the smallest noise, and then to none.
             before = [t0] if steps == 1 else self(process, t0, process.eps, steps - 1).tolist()

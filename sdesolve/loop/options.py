@@ -10,6 +10,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from ..checks import show
 from ..equations.condition import Condition, check_cond, select
 from ..noise.streams import Source
 from ..outcome import Check
@@ -66,9 +67,9 @@ class Options:
         for name in ("progress", "save_path"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} is True or False, got {getattr(self, name)!r}")
-        if self.check not in (True, False, "raise") or isinstance(self.check, (int, float)) > (
-            isinstance(self.check, bool)
-        ):
+        raised = isinstance(self.check, str) and self.check == "raise"
+        if not (raised or isinstance(self.check, bool)):
+            raise TypeError(f'check is True, False or "raise", got {show(self.check)}')
             raise TypeError(f'check is True, False or "raise", got {self.check!r}')
         if self.noise not in get_args(Source):
             raise ValueError(f'noise is "host" or "device", got {self.noise!r}')

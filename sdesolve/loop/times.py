@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..checks import check_tensor
 from ..equations.process import Process, ReverseSDE
 from ..equations.sde import Equation
 from ..grids import Grid, Uniform
@@ -190,7 +191,9 @@ def _given(
     solver: AnySolver,
     spared: int,
 ) -> Tensor:
-    times = grid.detach().to("cpu").to(torch.float64, copy=True)
+    times = (
+        check_tensor("grid", grid, floating=False).detach().to("cpu").to(torch.float64, copy=True)
+    )
     if times.ndim != 1 or len(times) < 2:
         raise ValueError(f"a grid is a 1-d tensor of two times or more, got {tuple(grid.shape)}")
     moves = times.diff() * math.copysign(1, t1 - t0)
