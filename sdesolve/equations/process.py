@@ -41,19 +41,17 @@ Time = TypeVar("Time", float, Tensor)
 def _apply(function: Callable[[Tensor], Tensor], t: Time) -> Time:
     """Evaluate on a tensor in its own dtype, or on a number in float64."""
     if isinstance(t, Tensor):
-        values = function(check_tensor("t", t, floating=False))
-        if _seen(values) and bool(torch.isnan(values).any()):
-            raise ValueError(f"t holds NaN or times that the process does not know: {t}")
-        return values
+        # A NaN stays one: the time of a sample that failed is NaN, and its batch mates go on.
+        return function(check_tensor("t", t, floating=False))
     value = function(torch.tensor(NUMBER("t", t), dtype=torch.float64, device="cpu")).item()
     if not math.isfinite(value) and t != 0:  # at the data themselves a log-SNR is infinite
         raise ValueError(f"t = {t} is outside what the process knows")
     return value
 
 
-def _seen(values: Tensor) -> bool:
+def _seen(values: object) -> bool:
     """Whether values may be looked at: nothing waits for it, and nobody traces the call."""
-    if values.device.type != "cpu" or torch.compiler.is_compiling():
+    if not isinstance(values, Tensor) or values.device.type != "cpu" or torch.compiler.is_compiling():
         return False
     return not torch._C._functorch.is_functorch_wrapped_tensor(values)
 
@@ -193,14 +191,15 @@ class Process(ABC):
             t: One time, or times ``(batch,)``.
             noise: Standard normal values, ``(batch, *event)``.
         """
-        check_tensor("x0", x0)
-        check_tensor("noise", noise)
+        check_tensor("x0", x0, finite=_seen(x0))
+        check_tensor("noise", noise, finite=_seen(noise))
         if noise.shape != x0.shape:
             raise ValueError(
                 f"noise must have the shape of x0, {tuple(x0.shape)}, got {tuple(noise.shape)}"
             )
         if isinstance(t, Tensor):
             _check_times(t, x0)
+            check_tensor("t", t, floating=False, finite=_seen(t))
             return expand_like(self.alpha(t), x0) * x0 + expand_like(self.sigma(t), x0) * noise
         return self.alpha(t) * x0 + self.sigma(t) * noise
 

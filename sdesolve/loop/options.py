@@ -70,7 +70,6 @@ class Options:
         raised = isinstance(self.check, str) and self.check == "raise"
         if not (raised or isinstance(self.check, bool)):
             raise TypeError(f'check is True, False or "raise", got {show(self.check)}')
-            raise TypeError(f'check is True, False or "raise", got {self.check!r}')
         if self.noise not in get_args(Source):
             raise ValueError(f'noise is "host" or "device", got {self.noise!r}')
         if self.save_at is not None and self.save_path:
