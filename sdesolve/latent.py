@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 import torch
 from torch import Tensor
 
-from .checks import Number, check_tensor
+from .checks import Choice, Count, Number, check_tensor
 from .equations.condition import Condition, join, select
 from .equations.process import A_PROCESS, Process, ReverseSDE
 from .equations.score import Score
 from .grids import Grid, LogSNR
-from .loop.checks import AnySolver, as_solver, check_count, check_state
+from .loop.checks import AnySolver, as_solver, check_state
 from .loop.integrate import Method, integrate_chunks
 from .loop.options import Callback, Options
 from .outcome import Check, Outcome, Solution, Status, report
@@ -233,11 +233,8 @@ def interpolate(
         check_tensor(name, end)
     if x0.shape != x1.shape:
         raise ValueError(f"both ends need one shape, got {tuple(x0.shape)} and {tuple(x1.shape)}")
-    check_count("points", points)
-    if points is None or points < 2:
-        raise ValueError(f"points must be 2 or more, the ends included; got {points}")
-    if kind not in ("spherical", "linear"):
-        raise ValueError(f"kind must be one of spherical, linear; got {kind!r}")
+    points = Count(least=2, hint="the ends included")("points", points)
+    Choice("spherical", "linear")("kind", kind)
     cond, batch = options.pop("cond", None), len(x0)
     Options(cond=cond).checked(batch)
     options["cond"] = join([cond or {}, cond or {}])

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .checks import NOT_NEGATIVE, Optional
 from .equations.condition import Condition
 from .equations.process import Process, ReverseSDE
 from .equations.score import Score, check_like
@@ -136,6 +137,7 @@ def sample(
         check=check,
         noise=noise,
     ).checked(shape[0])
+    stochasticity = Optional(NOT_NEGATIVE)("stochasticity", stochasticity)
     for name, count in (("steps", steps), ("nfe", nfe)):
         check_count(name, count)
     if denoise and nfe is not None and nfe < 2:

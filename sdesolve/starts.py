@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .checks import check_device, check_tensor
+from .checks import Number, Optional, check_device, check_tensor
 from .equations.process import Process
 from .equations.score import Score
 from .loop.options import Options
@@ -112,7 +112,9 @@ class Start:
     def rows(self, rows: slice, options: Options) -> Tensor:
         """Initial states of some samples."""
         if self.x is not None:
-            return self.x[rows]
+            return self.x[
+                rows
+            ].clone()  # a score that changes it in place must not reach the user's
         prior = self.process.prior(self.event, self.t)
         noise = prior.sample(
             rows.stop - rows.start,
@@ -144,8 +146,7 @@ def _check(
         raise ValueError("x is the noise to start from, start the data: give one of them")
     if (data is None) != (strength is None):
         raise ValueError("start and strength go together: write start=image, strength=0.6")
-    if strength is not None and not (isinstance(strength, (int, float)) and 0 < strength <= 1):
-        raise ValueError(f"strength lies in (0, 1], got {strength!r}; 1 is all of the way")
+    Optional(Number(above=0, most=1, hint="1 is all of the way"))("strength", strength)
     for name, value in (("x", x), ("start", data)):
         if value is None:
             continue

@@ -21,7 +21,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import NUMBER, Count, Kind, check_array, check_fields, check_tensor
+from ..checks import (
+    NUMBER,
+    Choice,
+    Count,
+    Kind,
+    check_array,
+    check_device,
+    check_fields,
+    check_tensor,
+)
 from ..equations.process import Process
 from ..equations.score import ScoreObject
 from ..noise.streams import Streams
@@ -185,6 +194,8 @@ class GaussianMixture:
             ``(n, *event)``.
         """
         n = Count(least=1)("n", n)
+        Choice(torch.float32, torch.float64)("dtype", dtype)
+        device = check_device("device", device) or torch.device("cpu")
         alpha, sigma = scales(process, t)
         d = self._means.shape[1]
 

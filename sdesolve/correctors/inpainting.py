@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ..checks import Count, Kind, check_fields, check_tensor
@@ -65,6 +66,14 @@ class Inpainting(Corrector):
             mask=_check_mask,
             steps=Count(least=1),
         )
+        try:
+            held = torch.where(self.mask.detach().cpu().bool(), self.known.detach().cpu(), 0)
+        except RuntimeError:
+            raise ValueError(
+                f"known and mask must fit each other, got {tuple(self.known.shape)} and "
+                f"{tuple(self.mask.shape)}"
+            ) from None
+        check_tensor("known, where mask is 1,", held, finite=True)
 
     @property
     def evaluations(self) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..checks import POSITIVE, Count, check_shape, check_tensor
+from ..checks import POSITIVE, Choice, Count, check_device, check_shape, check_tensor
 from ..noise.streams import Source, Streams
 
 __all__ = ["NormalPrior"]
@@ -46,6 +46,8 @@ class NormalPrior:
         ``source`` is where the numbers are made, as in :class:`sdesolve.noise.Streams`.
         """
         n = Count(least=1)("n", n)
+        Choice(torch.float32, torch.float64)("dtype", dtype)
+        device = check_device("device", device) or torch.device("cpu")
         values = math.prod(self.event_shape)
         stream = Streams(
             seed,

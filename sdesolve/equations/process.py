@@ -51,7 +51,11 @@ def _apply(function: Callable[[Tensor], Tensor], t: Time) -> Time:
 
 def _seen(values: object) -> bool:
     """Whether values may be looked at: nothing waits for it, and nobody traces the call."""
-    if not isinstance(values, Tensor) or values.device.type != "cpu" or torch.compiler.is_compiling():
+    if (
+        not isinstance(values, Tensor)
+        or values.device.type != "cpu"
+        or torch.compiler.is_compiling()
+    ):
         return False
     return not torch._C._functorch.is_functorch_wrapped_tensor(values)
 

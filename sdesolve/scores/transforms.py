@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import NUMBER, Optional, check_fields
+from ..checks import NUMBER, Number, Optional, check_fields
 from ..equations.process import A_PROCESS, Process
 from ..equations.score import A_SCORE, Score, ScoreObject, output_like, pass_on
 from ..shapes import expand_like
@@ -16,6 +16,7 @@ from ..shapes import expand_like
 __all__ = ["ChangedScore", "ThresholdedScore", "change_process", "threshold"]
 
 _SLACK = 1e-9
+_STATIC = "0.995 as published; leave it out to clamp to the range itself"
 
 
 @dataclass(eq=False)
@@ -87,7 +88,7 @@ class ThresholdedScore(ScoreObject):
             process=A_PROCESS,
             low=NUMBER,
             high=NUMBER,
-            quantile=Optional(NUMBER),
+            quantile=Optional(Number(above=0, most=1, hint=_STATIC)),
         )
 
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Tensor:  # noqa: ANN401
@@ -152,14 +153,9 @@ def threshold(
         tensor([[1., 1.]])
     """
     made = ThresholdedScore(score, process, low, high, quantile)
-    low, high, quantile = made.low, made.high, made.quantile
+    low, high = made.low, made.high
     if not low < high:
         raise ValueError(f"low must be below high, got low={low}, high={high}")
-    if quantile is not None and not 0 < quantile <= 1:
-        raise ValueError(
-            f"quantile lies in (0, 1], 0.995 as published, got {quantile}; leave it out to clamp "
-            "to the range itself"
-        )
     return pass_on(score, made)
 
 
