@@ -46,6 +46,7 @@ MOST = 10**9
 """Largest count: nothing counts further in a lifetime of calls."""
 
 _SHOWN = 80
+_TINY = 1e-30
 
 
 def show(value: object) -> str:
@@ -84,6 +85,12 @@ class Number:
         inside = self.least <= number <= self.most
         inside &= self.above < number or self.above == -math.inf
         inside &= number < self.below or self.below == math.inf
+        tiny = self.above == 0 and number < _TINY
+        if inside and not math.isinf(number) and (tiny or abs(number) > 1 / _TINY):
+            raise ValueError(
+                f"{name} = {value} has a size that single precision does not hold; write the "
+                f"problem in other units{self._hint()}"
+            )
         if not inside or (math.isinf(number) and not self.infinite):
             kind = "" if self.infinite else " finite"
             raise ValueError(
@@ -96,7 +103,7 @@ class Number:
             words.format(f"{bound:g}")
             for words, bound in (
                 ("{} or more", self.least),
-                ("above {}", self.above),
+                ("above {}" if self.above else "positive", self.above),
                 ("at most {}", self.most),
                 ("below {}", self.below),
             )
@@ -226,7 +233,7 @@ def check_device(name: str, value: object) -> torch.device | None:
         return None
     try:
         device = torch.device(value)  # type: ignore[arg-type]
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError, ValueError):
         raise TypeError(f'{name} is a device such as "cpu" or "cuda", got {show(value)}') from None
     try:
         torch.empty(0, device=device)
@@ -282,7 +289,7 @@ def check_tensor(
     if event is not None and (value.ndim < 1 or tuple(value.shape[1:]) != tuple(event)):
         shape = ", ".join(["batch", *(str(n) for n in event)])
         raise ValueError(f"{name} must have shape ({shape}), got {tuple(value.shape)}")
-    if finite and not bool((value.abs() < limit).all()):
+    if finite and value.is_floating_point() and not bool((value.abs() < limit).all()):
         if bool(torch.isfinite(value).all()):
             raise ValueError(f"{name} holds values of {limit:g} or more; write it in other units")
         raise ValueError(f"{name} holds infinite or NaN values")

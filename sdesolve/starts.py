@@ -16,16 +16,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .checks import Number, Optional, check_device, check_tensor
+from .checks import Number, check_device, check_tensor
 from .equations.process import Process
 from .equations.score import Score
 from .loop.options import Options
 from .references import MeasuredReference, Reference
 from .references.frames import combine
 
-__all__ = ["Start", "noised_law"]
+__all__ = ["A_STRENGTH", "Start", "noised_law"]
 
 _SCALE, _MATTERS = 0.5, 0.1
+A_STRENGTH = Number(above=0, most=1, hint="1 is all of the way")
+"""Rule for strengths."""
 
 
 def noised_law(reference: Reference, process: Process, t: float, z: Tensor) -> Tensor | None:
@@ -146,7 +148,6 @@ def _check(
         raise ValueError("x is the noise to start from, start the data: give one of them")
     if (data is None) != (strength is None):
         raise ValueError("start and strength go together: write start=image, strength=0.6")
-    Optional(Number(above=0, most=1, hint="1 is all of the way"))("strength", strength)
     for name, value in (("x", x), ("start", data)):
         if value is None:
             continue
@@ -155,8 +156,6 @@ def _check(
             raise ValueError(
                 f"{name} must have the shape that was asked for, {shape}, got {tuple(value.shape)}"
             )
-    if dtype is not None and dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"dtype is torch.float32 or torch.float64, got {dtype!r}")
 
 
 def _warn(process: Process, t: float) -> None:

@@ -242,7 +242,7 @@ class GaussianMixture:
             a, s = scales(process, t)
             v = (a**2 * self._values + s**2).to(x)[None]
             centres = (a * self._means).to(x)[None]
-        delta = x.reshape(len(x), 1, -1) - centres
+        delta = x.flatten(1)[:, None] - centres
         if self._vectors is not None:
             delta = torch.einsum("kij,bki->bkj", self._beside(x, "_vectors"), delta)
         d = delta.shape[2]
@@ -263,6 +263,6 @@ def scales(process: Process | None, t: float | Tensor | None) -> tuple[float, fl
     if process is None or t is None:
         raise ValueError("process and t go together: give both, or neither for the data itself")
     Kind(Process, "VPSDE()")("process", process)
-    if isinstance(t, Tensor) and t.numel() == 1:
+    if isinstance(t, Tensor) and check_tensor("t", t, floating=False).numel() == 1:
         t = t.item()
     return process.alpha(NUMBER("t", t)), process.sigma(NUMBER("t", t))

@@ -69,7 +69,7 @@ class NormalPrior:
             ValueError: If ``x`` has another event shape.
         """
         check_tensor("x", x, event=self.event_shape)
-        z = x.reshape(len(x), -1) / self.std
+        z = x.flatten(1) / self.std
         constant = math.log(self.std) + 0.5 * math.log(2 * math.pi)
         return -0.5 * z.square().sum(1) - z.shape[1] * constant
 

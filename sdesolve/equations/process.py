@@ -41,8 +41,13 @@ Time = TypeVar("Time", float, Tensor)
 def _apply(function: Callable[[Tensor], Tensor], t: Time) -> Time:
     """Evaluate on a tensor in its own dtype, or on a number in float64."""
     if isinstance(t, Tensor):
-        # A NaN stays one: the time of a sample that failed is NaN, and its batch mates go on.
-        return function(check_tensor("t", t, floating=False))
+        values = function(check_tensor("t", t, floating=False))
+        # A NaN stays one: the time of a sample that failed is NaN, and its batch mates go on. The
+        # log-SNR of the data themselves is infinite.
+        bad = ~torch.isfinite(values) & torch.isfinite(t) & (t != 0) if _seen(values) else None
+        if bad is not None and bool(bad.any()):
+            raise ValueError(f"t = {t[bad].flatten()[0].item()} is outside what the process knows")
+        return values
     value = function(torch.tensor(NUMBER("t", t), dtype=torch.float64, device="cpu")).item()
     if not math.isfinite(value) and t != 0:  # at the data themselves a log-SNR is infinite
         raise ValueError(f"t = {t} is outside what the process knows")
@@ -61,6 +66,9 @@ def _seen(values: object) -> bool:
 
 
 def _check_times(t: Tensor, x: Tensor) -> None:
+    check_tensor("t", t)
+    if x.ndim < 1:
+        raise ValueError(f"x must have shape (batch, *event), got {tuple(x.shape)}")
     if t.ndim and tuple(t.shape) not in ((len(x),), (1,)) and t.ndim != x.ndim:
         raise ValueError(f"t is one time or times ({len(x)},), got {tuple(t.shape)}")
 

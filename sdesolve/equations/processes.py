@@ -60,6 +60,11 @@ class _BetaProcess(Process):
             f"beta_max={self.beta_max}; the published values are beta_min=0.1, beta_max=20.0",
         )
         _require(0 < self.eps < self.T, f"expected 0 < eps < T = {self.T}, got eps={self.eps}")
+        _require(
+            self.beta_min + self.beta_max < 2800,
+            f"with beta_max = {self.beta_max} alpha(T) is 0 in double precision; the published "
+            "value is 20",
+        )
 
     @property
     def T(self) -> float:

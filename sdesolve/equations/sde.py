@@ -33,8 +33,9 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from ..checks import FUNCTION, Choice, Count, Optional, check_fields
+from ..checks import Choice, Count, Optional, check_fields
 from ..shapes import expand_like
+from .score import A_SCORE
 
 __all__ = ["SDE", "Calculus", "Equation", "Noise"]
 
@@ -128,8 +129,8 @@ class SDE(Equation):
     def __post_init__(self) -> None:
         check_fields(
             self,
-            drift=FUNCTION,
-            diffusion=Optional(FUNCTION),
+            drift=A_SCORE,
+            diffusion=Optional(A_SCORE),
             noise=Choice(*get_args(Noise)),
             calculus=Choice(*get_args(Calculus)),
             channels=Optional(Count(least=1)),

@@ -70,4 +70,6 @@ class Grid(ABC):
         times = self.time(process, u)
         # The ends are given, not recomputed: a rounding error must not leave the interval.
         times[0], times[-1] = t0, t1
+        if not bool(torch.isfinite(times).all()):
+            raise ValueError(f"{type(self).__name__} has no times between t = {t0} and {t1}")
         return times

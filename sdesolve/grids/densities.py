@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..checks import NUMBER, check_array, check_fields
+from ..checks import POSITIVE, check_array, check_fields
 from ..equations.process import Process
 from .base import Grid
 
@@ -38,9 +38,7 @@ class Sech(Grid):
     floor: float = 0.15
 
     def __post_init__(self) -> None:
-        check_fields(self, sigma_data=NUMBER, width=NUMBER, floor=NUMBER)
-        if not (self.sigma_data > 0 and self.width > 0 and self.floor > 0):
-            raise ValueError(f"sigma_data, width and floor are positive, got {self}")
+        check_fields(self, sigma_data=POSITIVE, width=POSITIVE, floor=POSITIVE)
 
     def _centred(self, lam: Tensor) -> Tensor:
         return (lam + math.log(2 * self.sigma_data)) / self.width

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..checks import Kind, Number, Optional, check_fields
+from ..checks import FLAG, Kind, Number, Optional, check_fields
 from ..equations.process import Process
 from .base import Grid
 
@@ -129,6 +129,7 @@ def default_grid(process: Process | None, stochastic: bool = True) -> Grid:
     spends its steps elsewhere. Where t itself is a noise level (EDM) the same holds for SDEs.
     """
     Optional(Kind(Process, "VPSDE()"))("process", process)
+    FLAG("stochastic", stochastic)
     if process is None or (stochastic and not process.time_is_noise_level):
         return Uniform()
     return Karras()

@@ -145,6 +145,7 @@ def check_data(x: Tensor) -> None:
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"x must be a tensor (batch, *event), got {type(x).__name__}")
+    check_tensor("x", x, floating=False)
     if not x.is_floating_point():
         raise TypeError(
             f"x must be float32 or float64, got {x.dtype}; for bytes write x.float() / 255 with "

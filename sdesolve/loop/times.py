@@ -40,7 +40,7 @@ def check_span(t_span: object, process: Process | None) -> tuple[float, float]:
     """
     usual = "(process.T, process.eps)" if process is not None else "(0.0, 1.0)"
     wrong = f"t_span is a pair of times such as {usual}, got {t_span!r}"
-    if isinstance(t_span, str) or not isinstance(t_span, (Sequence, Tensor)) or len(t_span) != 2:
+    if isinstance(t_span, str) or not isinstance(t_span, (Sequence, Tensor)) or _size(t_span) != 2:
         raise TypeError(wrong)
     try:
         t0, t1 = within(process, float(t_span[0])), within(process, float(t_span[1]))
@@ -49,6 +49,10 @@ def check_span(t_span: object, process: Process | None) -> tuple[float, float]:
     if not (math.isfinite(t0) and math.isfinite(t1)) or t0 == t1:
         raise ValueError(f"t_span needs two different finite times, got {(t0, t1)}")
     return t0, t1
+
+
+def _size(values: Sequence[float] | Tensor) -> int:
+    return values.numel() if isinstance(values, Tensor) else len(values)
 
 
 def lay_grid(

@@ -23,9 +23,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checks import check_array, check_tensor
+from ..checks import Count, Optional, check_array, check_tensor
 from ..equations.process import Process, ReverseSDE
-from ..equations.score import Score
+from ..equations.score import Score, check_like
 from ..grids import Grid
 from .base import A_REFERENCE, Isotropic, Reference
 from .frames import Frame
@@ -93,6 +93,8 @@ class MeasuredReference(Reference):
         """
         ReverseSDE(process, score)  # refuses what is not a process or not a score
         check_tensor("x", x, finite=True)
+        Optional(A_REFERENCE)("base", base)
+        seed = Count(most=2**64 - _LEVELS)("seed", seed)
         base = base if base is not None else GaussianReference.from_data(x)
         first, last = process.log_snr(process.T), process.log_snr(process.eps)
         levels = torch.linspace(first, last, _LEVELS, dtype=torch.float64, device="cpu")
@@ -141,7 +143,9 @@ def _gain(
     noise = unit.sample(len(x), seed=seed, dtype=x.dtype, device=x.device)
     noise = noise / process.prior_std(process.T)
     y = process.perturb(x, t, noise)
-    denoised = (y + sigma**2 * score(y, y.new_full((len(y),), t))) / alpha
+    value = score(y, y.new_full((len(y),), t))
+    check_like(value, y)
+    denoised = (y + sigma**2 * value) / alpha
     return base.energy(x - denoised) * (alpha / sigma) ** 2
 
 

@@ -162,6 +162,8 @@ class Unwrapped:
         """The part."""
         out = self.net(x, t, **cond)
         if isinstance(self.field, int):
+            if not isinstance(out, (tuple, list)) or not -len(out) <= self.field < len(out):
+                raise TypeError(f"the network returned {show(out)}, which has no [{self.field}]")
             return out[self.field]
         if not hasattr(out, self.field):
             raise TypeError(
@@ -182,7 +184,7 @@ class Mean:
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Tensor:  # noqa: ANN401
         """The first channels, as many as x has."""
         out = self.net(x, t, **cond)
-        if not isinstance(out, Tensor):
+        if not isinstance(out, Tensor) or out.layout != x.layout or out.device != x.device:
             raise TypeError(f"keep_mean is for networks that return a tensor, got {show(out)}")
         if out.shape != (len(x), 2 * x.shape[1], *x.shape[2:]):
             raise ValueError(

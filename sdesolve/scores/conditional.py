@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ..checks import FLAG, NUMBER, Number, Optional, Pair, check_fields, check_tensor, show
 from ..equations.condition import Condition
-from ..equations.score import A_SCORE, Score, ScoreObject, output_like, pass_on
+from ..equations.score import A_SCORE, Score, ScoreObject, check_kind, output_like, pass_on
 from ..shapes import expand_like
 from .energy import gradient_of
 from .nested import concatenate, expand, same_shapes
@@ -126,6 +126,8 @@ class Guided(ScoreObject):
         if self.interval is not None:
             inside = (t >= self.interval[0]) & (t <= self.interval[1])
             w = torch.where(expand_like(inside, x), w, torch.ones_like(w))
+        for half in (free, held):
+            check_kind(half, x, "the score")
         guided = torch.lerp(free, held, w.to(x.dtype))
         if self.rescale:
             size = _spread(held) / _spread(guided)
@@ -200,6 +202,7 @@ def classifier_free_guidance(
     interval = Optional(Pair(Number(infinite=True)))("interval", interval)
     if interval is not None and not interval[0] < interval[1]:
         raise ValueError(f"interval is (low, high) in t, got {interval}")
+    Optional(FLAG)("batched", batched)
     if batched and null is None:
         raise ValueError(
             'one call needs a condition for the free half; write null={"label": empty}'
@@ -223,7 +226,7 @@ def _weight(weight: float | Tensor | Callable[[Tensor], Tensor], x: Tensor, t: T
     if callable(weight) and not isinstance(weight, Tensor):
         weight = weight(t)
     if not isinstance(weight, Tensor):
-        return x.new_full((1,) * x.ndim, float(weight))
+        return x.new_full((1,) * x.ndim, NUMBER("weight(t)", weight))
     first = weight.shape[:1] in ((), (1,), x.shape[:1])
     if not first or any(n != 1 for n in weight.shape[1:]):
         raise ValueError(

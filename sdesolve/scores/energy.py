@@ -56,6 +56,8 @@ def gradient_of(value: object, x: Tensor, what: str, create_graph: bool = False)
             f"{what} does not depend on x for autograd; compute it from x in torch, without "
             "no_grad or detach inside"
         )
+    if value.device != x.device:
+        raise ValueError(f"{what} is on {value.device}, x on {x.device}")
     (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=create_graph)
     return gradient
 

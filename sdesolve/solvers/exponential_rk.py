@@ -155,7 +155,7 @@ def _tabulate(
         stages = _STAGES[solver.order] if math.isfinite(l1) else (0.0,)
         # The grid's own times stay as they are, to the last bit.
         points += [times[i], *(process.time(l0 + c * (l1 - l0)) for c in stages[1:])]
-        own = tau(times[i]) * (stochasticity > 0) if callable(tau) else stochasticity
+        own = tau(times[i]) if callable(tau) and stochasticity > 0 else stochasticity
         taus += [own] * len(stages)
         first.append(len(points))
     points.append(times[-1])
