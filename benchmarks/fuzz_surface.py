@@ -257,20 +257,38 @@ def _scores() -> dict[str, Case]:
         for name in ("from_noise", "from_data", "from_velocity", "from_denoiser")
     }
     return made | {
-        "from_flow": _case(ss.scores.from_flow, _asked, net=net, process=ss.RectifiedFlow()),
-        "from_energy": _case(ss.scores.from_energy, _asked, elementwise=True, energy=log_prob),
-        "keep_mean": _case(ss.scores.keep_mean, _asked, net=lambda x, t: torch.cat([x, x], 1)),
-        "unwrap": _case(ss.scores.unwrap, _asked, net=lambda x, t: (x, t), field=0),
-        "change_process": _case(
-            ss.scores.change_process, _asked, score=SCORE, old=PROCESS, new=ss.VESDE()
+        "from_flow": _case(
+            ss.scores.from_flow, _asked, elementwise=True, net=net, process=ss.RectifiedFlow()
         ),
-        "threshold": _case(ss.scores.threshold, _asked, score=SCORE, process=PROCESS),
+        "from_energy": _case(ss.scores.from_energy, _asked, elementwise=True, energy=log_prob),
+        "keep_mean": _case(
+            ss.scores.keep_mean, _asked, elementwise=True, net=lambda x, t: torch.cat([x, x], 1)
+        ),
+        "unwrap": _case(
+            ss.scores.unwrap, _asked, elementwise=True, net=lambda x, t: (x, t), field=0
+        ),
+        "change_process": _case(
+            ss.scores.change_process,
+            _asked,
+            elementwise=True,
+            score=SCORE,
+            old=PROCESS,
+            new=ss.VESDE(),
+        ),
+        "threshold": _case(
+            ss.scores.threshold, _asked, elementwise=True, score=SCORE, process=PROCESS
+        ),
         "classifier_guidance": _case(
-            ss.conditional.classifier_guidance, _asked, score=SCORE, log_prob=log_prob
+            ss.conditional.classifier_guidance,
+            _asked,
+            elementwise=True,
+            score=SCORE,
+            log_prob=log_prob,
         ),
         "classifier_free_guidance": _case(
             ss.conditional.classifier_free_guidance,
             lambda s: s(X.clone(), TIMES, y=torch.zeros(3)),
+            elementwise=True,
             score=free,
         ),
     }

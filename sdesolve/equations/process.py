@@ -42,14 +42,13 @@ def _apply(function: Callable[[Tensor], Tensor], t: Time) -> Time:
     """Evaluate on a tensor in its own dtype, or on a number in float64."""
     if isinstance(t, Tensor):
         values = function(check_tensor("t", t, floating=False))
-        # A NaN stays one: the time of a sample that failed is NaN, and its batch mates go on. The
-        # log-SNR of the data themselves is infinite.
-        bad = ~torch.isfinite(values) & torch.isfinite(t) & (t != 0) if _seen(values) else None
+        # A NaN stays one: the time of a sample that failed is NaN, and its batch mates go on.
+        bad = torch.isnan(values) & ~torch.isnan(t) if _seen(values) else None
         if bad is not None and bool(bad.any()):
             raise ValueError(f"t = {t[bad].flatten()[0].item()} is outside what the process knows")
         return values
     value = function(torch.tensor(NUMBER("t", t), dtype=torch.float64, device="cpu")).item()
-    if not math.isfinite(value) and t != 0:  # at the data themselves a log-SNR is infinite
+    if math.isnan(value):
         raise ValueError(f"t = {t} is outside what the process knows")
     return value
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import NUMBER, Pair, check_shape
+from ..checks import Number, Pair, check_shape
 from .bridge import merge, split
 from .stack import BrownianStack
 from .streams import Streams
@@ -63,7 +63,7 @@ class BrownianPath:
         seed: int = 0,
         first: int = 0,
     ) -> None:
-        t_span = Pair(NUMBER)("t_span", t_span)
+        t_span = Pair(Number(infinite=True))("t_span", t_span)
         self.low, self.high = min(t_span), max(t_span)
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ValueError(f"t_span is two different finite times, got {t_span}")
