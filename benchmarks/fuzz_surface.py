@@ -336,7 +336,7 @@ def _runs() -> dict[str, Case]:
         "reference_from_score": _case(
             ss.reference_from_score, _referred, **shared, event=(2,), samples=20, nfe=5
         ),
-        "describe": _case(ss.describe, **shared),
+        "describe": _case(ss.describe, **shared, x=DATA),
     }
 
 

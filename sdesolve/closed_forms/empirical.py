@@ -78,6 +78,10 @@ class EmpiricalScore:
         self.memory = memory
         self._points = data.flatten(1)
 
+    def __repr__(self) -> str:
+        n, event = len(self._points), self.event_shape
+        return f"EmpiricalScore({n} points, event={event}, {self.process!r}, std={self.std:g})"
+
     def __call__(self, x: Tensor, t: float | Tensor) -> Tensor:
         """Score at ``x``, ``(batch, *event)``, and one time or times ``(batch,)``.
 
