@@ -36,6 +36,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # else an alarm may interrupt its first import, and leave half of it
 from torch import Tensor
 
 import sdesolve as ss
