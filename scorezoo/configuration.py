@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from sdesolve.checks import Choice
+
 from .arguments import build, check_flag, check_integer, check_number, refuse_unknown
 from .data import Data
 from .model import ScoreModel
@@ -75,10 +77,12 @@ class TrainingConfig:
         check_integer("batch_size", self.batch_size)
         check_integer("warmup_steps", self.warmup_steps, 0)
         check_integer("seed", self.seed, 0)
-        check_number("learning_rate", self.learning_rate, 0, above=True)
+        if self.seed >= 2**64:
+            raise ValueError(f"seed is below 2^64, got {self.seed}")
+        check_number("learning_rate", self.learning_rate, 0, 1e6, above=True)
         check_number("cooldown", self.cooldown, 0, 1)
         check_number("beta2", self.beta2, 0, 1, below=True)
-        check_number("clip", self.clip, 0, above=True)
+        check_number("clip", self.clip, 0, 1e30, above=True)
         check_number("ema_decay", self.ema_decay, 0, 1, below=True)
         check_number("eps", self.eps, 0, 1, above=True, below=True)
         check_number("label_dropout", self.label_dropout, 0, 1)
@@ -116,13 +120,11 @@ class Compute:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.mixed_precision not in ("no", "bf16", "fp16"):
-            raise ValueError(f"mixed precision is no, bf16 or fp16, got {self.mixed_precision!r}")
+        Choice("no", "bf16", "fp16")("mixed_precision", self.mixed_precision)
         check_integer("accumulate", self.accumulate)
         for name in ("channels_last", "compile", "recompute"):
             check_flag(name, getattr(self, name))
-        if self.device not in ("auto", "cpu"):
-            raise ValueError(f'device is "auto" or "cpu", got {self.device!r}')
+        Choice("auto", "cpu")("device", self.device)
 
     def apply(self, model: ScoreModel) -> ScoreModel:
         """The model, prepared; its weights and their names stay."""

@@ -132,6 +132,8 @@ def load_data(table: dict[str, Any], *, skip_corrupt: bool = False) -> Data:
     Raises:
         ValueError: If neither or both are named, or it cannot be read.
     """
+    if not isinstance(table, dict):
+        raise ValueError(f'[data] is a table such as {{"toy": "moons"}}, got {table!r}')
     if "toy" in table and "source" in table:
         raise ValueError("the recipe draws points of a toy density: leave --data and source out")
     if "toy" in table:

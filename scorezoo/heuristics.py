@@ -45,6 +45,9 @@ import torch
 from torch import Tensor
 
 from sdesolve import Process
+from sdesolve.checks import NUMBER, POSITIVE, Count, Number, check_tensor
+from sdesolve.equations.process import A_PROCESS
+from sdesolve.equations.score import A_SCORE
 from sdesolve.scores import Score
 from sdesolve.shapes import expand_like
 
@@ -63,6 +66,7 @@ __all__ = [
 
 def _centred(data: Tensor) -> tuple[Tensor, Tensor]:
     """Points ``(n, d)`` relative to their mean, farthest first, and their distances from it."""
+    check_tensor("data", data, finite=True)
     if len(data) < 2:
         raise ValueError(f"a distance needs two points or more, got {len(data)}")
     points = data.flatten(1).to(torch.float32 if data.dtype != torch.float64 else torch.float64)
@@ -88,6 +92,7 @@ def largest_distance(data: Tensor, block: int = 1024) -> float:
     Raises:
         ValueError: If there are fewer than two points.
     """
+    block = Count(least=1)("block", block)
     points, radius = _centred(data)
     best = 0.0
     for i in range(0, len(points), block):
@@ -122,6 +127,8 @@ def distance_bounds(data: Tensor, starts: int = 64, seed: int = 0) -> tuple[floa
     Raises:
         ValueError: If there are fewer than two points.
     """
+    starts = Count(least=1)("starts", starts)
+    seed = Count(most=2**64 - 1)("seed", seed)
     points, radius = _centred(data)
     generator = torch.Generator().manual_seed(seed)
     here = torch.randperm(len(points), generator=generator)[:starts]
@@ -139,6 +146,7 @@ def level_overlap(gamma: float, dimension: int) -> float:
         gamma: Ratio of the two levels, more than 1.
         dimension: Number of values in an event.
     """
+    gamma, dimension = POSITIVE("gamma", gamma), Count(least=1)("dimension", dimension)
     shift, width = math.sqrt(2 * dimension) * (gamma - 1), 3 * gamma
     return 0.5 * (
         math.erf((shift + width) / math.sqrt(2)) - math.erf((shift - width) / math.sqrt(2))
@@ -158,6 +166,7 @@ def geometric_ratio(dimension: int, overlap: float = 0.5) -> float:
     References:
         Song & Ermon 2020, technique 2.
     """
+    dimension, overlap = Count(least=1)("dimension", dimension), NUMBER("overlap", overlap)
     if dimension < 1:
         raise ValueError(f"dimension must be 1 or more, got {dimension}")
     if not 0 < overlap < level_overlap(1.0, 1):
@@ -191,6 +200,7 @@ def noise_levels(
     Raises:
         ValueError: Unless 0 < sigma_min < sigma_max.
     """
+    sigma_max, sigma_min = NUMBER("sigma_max", sigma_max), NUMBER("sigma_min", sigma_min)
     if not 0 < sigma_min < sigma_max:
         raise ValueError(f"expected 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}")
     span = math.log(sigma_max / sigma_min)
@@ -210,6 +220,7 @@ def divided_by_sigma(net: Callable[..., Tensor], process: Process) -> Score:
     References:
         Song & Ermon 2020, technique 3.
     """
+    net, process = A_SCORE("net", net), A_PROCESS("process", process)
 
     def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         return net(x, **cond) / expand_like(process.sigma(t), x)
@@ -228,6 +239,8 @@ def variance_ratio(a: float, gamma: float, steps: int) -> float:
     References:
         Song & Ermon 2020, proposition 3.
     """
+    a = Number(above=0, below=2)("a", a)
+    gamma, steps = POSITIVE("gamma", gamma), Count(least=1)("steps", steps)
     stationary = 1 / (1 - 0.5 * a)
     return (1 - a) ** (2 * steps) * (gamma**2 - stationary) + stationary
 
@@ -249,6 +262,8 @@ def langevin_step(gamma: float, steps: int, sigma_min: float = 0.01) -> float:
     References:
         Song & Ermon 2020, technique 4.
     """
+    gamma, steps = NUMBER("gamma", gamma), Count(least=1)("steps", steps)
+    sigma_min = NUMBER("sigma_min", sigma_min)
     if not (gamma > 1 and steps >= 1 and sigma_min > 0):
         raise ValueError(
             f"expected gamma > 1, steps >= 1 and sigma_min > 0, got {gamma}, {steps}, {sigma_min}"
@@ -280,6 +295,7 @@ def ema_decay(half_life: float) -> float:
         >>> round(ema_decay(693), 4)
         0.999
     """
+    half_life = NUMBER("half_life", half_life)
     if not half_life > 0:
         raise ValueError(f"half_life must be positive, got {half_life} steps")
     return 2 ** (-1 / half_life)

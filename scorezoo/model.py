@@ -17,6 +17,7 @@ from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from torch import Tensor, nn
 
 import sdesolve as ss
+from sdesolve.checks import check_device, check_tensor
 
 from .arguments import build, check_integer, check_number, refuse_unknown
 from .card import model_card
@@ -80,11 +81,15 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         self.data_range = _range(data_range)
         self.process: ss.Process = build(PROCESSES, process, "process")
         self.network = build_network(network, self.shape)
+        if not isinstance(preconditioning, (dict, type(None))):
+            raise ValueError(
+                f'preconditioning is a table such as {{"name": "edm"}}, got {preconditioning!r}'
+            )
         self.preconditioning = dict(preconditioning or {"name": "noise"})
         refuse_unknown("preconditioning", self.preconditioning, ("name", "sigma_data"))
         precondition(self.network, self.process, **self._kind)  # raises here, not at use
         self.classes = int(network.get("classes", 0))
-        self.class_names = tuple(class_names or ())
+        self.class_names = _names(class_names)
         if self.class_names and len(self.class_names) != self.classes:
             raise ValueError(f"{self.classes} classes have {len(self.class_names)} names")
         self.reference: ss.Reference | None = None
@@ -113,6 +118,10 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         A network with classes takes ``label``, ``(batch,)`` int64, -1 where there is none; without
         it the score is the unconditional one.
         """
+        check_tensor("x", x, event=self.shape)
+        check_tensor("t", t)
+        if t.shape != x.shape[:1]:
+            raise ValueError(f"t is one time for each sample, ({len(x)},), got {tuple(t.shape)}")
         return self.score(x, t, **cond)
 
     @property
@@ -122,6 +131,7 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
 
     def to_pixels(self, x: Tensor) -> Tensor:
         """Data to bytes, ``(batch, *shape)`` uint8; values outside the range are clamped."""
+        check_tensor("x", x)
         low, high = self.data_range
         return ((x - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
 
@@ -132,6 +142,14 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
     def generate_model_card(self, *args: object, **kwargs: object) -> ModelCard:
         """The README beside the weights: process, network, data and how to sample."""
         return ModelCard(model_card(self))
+
+
+def _names(names: object) -> tuple[str, ...]:
+    if names is None:
+        return ()
+    if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
+        raise ValueError(f"class_names is a list of names, got {names!r}")
+    return tuple(names)
 
 
 def _shape(shape: Sequence[int]) -> tuple[int, ...]:
@@ -193,6 +211,7 @@ def load(name: str | Path, *, device: torch.device | str = "cpu") -> ScoreModel:
     Raises:
         ValueError: If there is no such model, or its files cannot be read.
     """
+    device = check_device("device", device) or torch.device("cpu")
     folder = find_model(name)
     config = read_config(folder)
     refuse_unknown(f"{folder / 'config.json'}: a model", config, _KEYS)

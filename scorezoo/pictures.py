@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import matplotlib.image
 import numpy as np
+import torch
 from torch import Tensor
+
+from sdesolve.checks import Count, Optional, check_tensor
 
 from .files import write_atomically
 
@@ -37,6 +40,15 @@ def grid(
     Raises:
         ValueError: If there are neither one nor three channels.
     """
+    check_tensor("pixels", pixels, floating=False)
+    if pixels.ndim != 4 or not len(pixels) or pixels.dtype != torch.uint8:
+        raise ValueError(
+            f"pixels are bytes (n, channels, height, width), got {tuple(pixels.shape)} of "
+            f"{pixels.dtype}; write model.to_pixels(x)"
+        )
+    columns = Optional(Count(least=1, most=10**4))("columns", columns)
+    margin = Count(most=10**4)("margin", margin)
+    background = Count(most=255)("background", background)
     n, channels, height, width = pixels.shape
     if channels not in (1, 3):
         raise ValueError(f"pictures have 1 or 3 channels, got {channels}")

@@ -176,6 +176,8 @@ def toy(name: str) -> ss.GaussianMixture | Checkerboard:
         >>> toy("25-modes").sample(3, seed=0).shape
         torch.Size([3, 2])
     """
+    if not isinstance(name, str):
+        raise ValueError(f"a toy density has a name, one of {', '.join(TOYS)}; got {name!r}")
     if name not in TOYS:
         raise ValueError(f"no toy density {name!r}; there are {', '.join(TOYS)}")
     return TOYS[name]()

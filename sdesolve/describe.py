@@ -22,10 +22,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .checks import check_shape, check_tensor
+from .equations.condition import check_cond
 from .equations.consistency import process_faults
 from .equations.outputs import NetworkScore
-from .equations.process import Process
-from .equations.score import Score
+from .equations.process import A_PROCESS, Process
+from .equations.score import A_SCORE, Score
 from .readings import CLOCKS, LINES, WORDS, Clock, readings
 from .shapes import expand_like
 
@@ -105,6 +107,12 @@ def describe(
     """
     if x is None and shape is None:
         raise ValueError("give data, describe(process, score, x), or the shape of an event, shape=")
+    A_PROCESS("process", process)
+    A_SCORE("score", score)
+    check_cond(cond, _SAMPLES if x is None else min(_SAMPLES, len(check_tensor("x", x))))
+    if x is not None and (x.ndim < 2 or not len(x)):
+        raise ValueError(f"x is data (n, *event), got {tuple(x.shape)}")
+    shape = None if shape is None else check_shape("shape", shape)
     faults = process_faults(process)
     if faults:
         remedy = "write ss.Interpolant(alpha, sigma), which derives the rest"

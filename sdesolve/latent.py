@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 import torch
 from torch import Tensor
 
+from .checks import Choice, Count, Number, check_tensor
 from .equations.condition import Condition, join, select
-from .equations.process import Process, ReverseSDE
+from .equations.process import A_PROCESS, Process, ReverseSDE
 from .equations.score import Score
 from .grids import Grid, LogSNR
-from .loop.checks import AnySolver, as_solver, check_count, check_state
+from .loop.checks import AnySolver, as_solver, check_state
 from .loop.integrate import Method, integrate_chunks
 from .loop.options import Callback, Options
 from .outcome import Check, Outcome, Solution, Status, report
@@ -158,6 +159,7 @@ def encode(process: Process, score: Score, x: Tensor, **options: Unpack[MapOptio
         >>> bool((decode(process, score, z.x).x - 1).abs().max() < 1e-3)
         True
     """
+    A_PROCESS("process", process)
     eps = options.pop("eps", None)
     span = (process.eps if eps is None else eps, process.T)
     return _whole(flow(process, score, x, span, **options))  # type: ignore[misc]
@@ -183,6 +185,7 @@ def decode(
         TypeError: If the solver is stochastic or an argument has the wrong type.
         ValueError: As :func:`sdesolve.solve`.
     """
+    A_PROCESS("process", process)
     eps = options.pop("eps", None)
     span = (process.T, process.eps if eps is None else eps)
     if not isinstance(z, Outcome):
@@ -227,15 +230,11 @@ def interpolate(
         TypeError: If the solver is stochastic or an argument has the wrong type.
     """
     for name, end in (("x0", x0), ("x1", x1)):
-        if not isinstance(end, Tensor):
-            raise TypeError(f"{name} is a tensor (batch, *event), got {type(end).__name__}")
+        check_tensor(name, end)
     if x0.shape != x1.shape:
         raise ValueError(f"both ends need one shape, got {tuple(x0.shape)} and {tuple(x1.shape)}")
-    check_count("points", points)
-    if points is None or points < 2:
-        raise ValueError(f"points must be 2 or more, the ends included; got {points}")
-    if kind not in ("spherical", "linear"):
-        raise ValueError(f"kind must be one of spherical, linear; got {kind!r}")
+    points = Count(least=2, hint="the ends included")("points", points)
+    Choice("spherical", "linear")("kind", kind)
     cond, batch = options.pop("cond", None), len(x0)
     Options(cond=cond).checked(batch)
     options["cond"] = join([cond or {}, cond or {}])
@@ -277,10 +276,7 @@ def temperature(
         ValueError: If the factor is not positive and finite.
         TypeError: If the solver is stochastic or an argument has the wrong type.
     """
-    if isinstance(factor, bool) or not isinstance(factor, (int, float)):
-        raise TypeError(f"factor is a number, got {factor!r}")
-    if not 0 < factor < math.inf:
-        raise ValueError(f"factor must be positive and finite, got {factor}; 1 changes nothing")
+    factor = Number(above=0, hint="1 changes nothing")("factor", factor)
     code = encode(process, score, x, **options)
     return decode(process, score, replace(code, x=factor * code.x), **options)
 

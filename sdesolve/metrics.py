@@ -13,6 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .checks import POSITIVE, Count, check_tensor
+
 __all__ = [
     "classifier_two_sample",
     "coverage",
@@ -25,6 +27,10 @@ __all__ = [
 
 
 def _pair(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    for name, value in (("x", x), ("y", y)):
+        check_tensor(name, value, finite=True)
+        if value.ndim < 1:
+            raise ValueError(f"{name} must have shape (n, *event), got a number")
     if x.shape[1:] != y.shape[1:]:
         raise ValueError(
             f"events must have one shape, got {tuple(x.shape[1:])} and {tuple(y.shape[1:])}"
@@ -91,7 +97,8 @@ def max_sliced_wasserstein(x: Tensor, y: Tensor, *, directions: int = 100, seed:
 def _slices(x: Tensor, y: Tensor, directions: int, seed: int) -> Tensor:
     """Squared one-dimensional distances along random directions, ``(directions,)``."""
     x, y = _pair(x, y)
-    generator = torch.Generator("cpu").manual_seed(seed)
+    directions = Count(least=1, most=10**6)("directions", directions)
+    generator = torch.Generator("cpu").manual_seed(Count(most=2**64 - 1)("seed", seed))
     v = torch.randn(x.shape[1], directions, generator=generator, dtype=torch.float64, device="cpu")
     v = v / v.norm(dim=0)
     a, b = (x @ v).sort(dim=0).values, (y @ v).sort(dim=0).values
@@ -166,7 +173,9 @@ def mmd(x: Tensor, y: Tensor, *, bandwidth: float | None = None) -> float:
     """
     x, y = _pair(x, y)
     between = torch.cdist(x, y)
-    h = bandwidth if bandwidth is not None else between.median().item()
+    h = between.median().item() if bandwidth is None else POSITIVE("bandwidth", bandwidth)
+    if h == 0:
+        raise ValueError("the median distance is 0: give the bandwidth")
 
     def kernel(distance: Tensor) -> Tensor:
         return torch.exp(-0.5 * (distance / h) ** 2)

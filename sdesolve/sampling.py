@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .checks import FLAG, NOT_NEGATIVE, Choice, Optional, check_tensor
 from .equations.condition import Condition
 from .equations.process import Process, ReverseSDE
 from .equations.score import Score, check_like
@@ -21,7 +22,7 @@ from .outcome import Solution, Status, report
 from .shapes import column, expand_like
 from .solvers import Heun, Solver
 from .solvers.default import DEFAULT_NFE, default_solver
-from .starts import Start
+from .starts import A_STRENGTH, Start
 
 __all__ = ["sample"]
 
@@ -136,6 +137,12 @@ def sample(
         check=check,
         noise=noise,
     ).checked(shape[0])
+    stochasticity = Optional(NOT_NEGATIVE)("stochasticity", stochasticity)
+    strength = Optional(A_STRENGTH)("strength", strength)
+    FLAG("denoise", denoise)
+    Optional(Choice(torch.float32, torch.float64))("dtype", dtype)
+    if isinstance(grid, Tensor):
+        check_tensor("grid", grid, floating=False)
     for name, count in (("steps", steps), ("nfe", nfe)):
         check_count(name, count)
     if denoise and nfe is not None and nfe < 2:
@@ -201,6 +208,8 @@ def _span(
     process, grid = equation.process, method.grid
     if isinstance(grid, Tensor):
         times = grid.flatten()
+        if not times.numel():
+            raise ValueError("a grid is a 1-d tensor of two times or more, got an empty one")
         if times.numel() > 1 and float(times[0]) < float(times[-1]):
             raise ValueError(
                 f"a grid of sample runs from noise to data, its times decrease; this one goes from "

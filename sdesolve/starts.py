@@ -16,15 +16,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .checks import Number, check_device, check_tensor
 from .equations.process import Process
 from .equations.score import Score
 from .loop.options import Options
 from .references import MeasuredReference, Reference
 from .references.frames import combine
 
-__all__ = ["Start", "noised_law"]
+__all__ = ["A_STRENGTH", "Start", "noised_law"]
 
 _SCALE, _MATTERS = 0.5, 0.1
+A_STRENGTH = Number(above=0, most=1, hint="1 is all of the way")
+"""Rule for strengths."""
 
 
 def noised_law(reference: Reference, process: Process, t: float, z: Tensor) -> Tensor | None:
@@ -86,13 +89,14 @@ class Start:
             TypeError: If one has the wrong type.
         """
         _check(shape, x, data, strength, dtype)
+        device = check_device("device", device)
         given = x if x is not None else data
         if given is not None:
             given = given.to(device=device, dtype=dtype)
             kind, place = given.dtype, given.device
         else:
             kind = dtype or torch.get_default_dtype()
-            place = torch.get_default_device() if device is None else torch.device(device)
+            place = torch.get_default_device() if device is None else device
         reference = getattr(score, "reference", None)
         if given is None and reference is None and t < process.T:
             _warn(process, t)
@@ -110,7 +114,9 @@ class Start:
     def rows(self, rows: slice, options: Options) -> Tensor:
         """Initial states of some samples."""
         if self.x is not None:
-            return self.x[rows]
+            return self.x[
+                rows
+            ].clone()  # a score that changes it in place must not reach the user's
         prior = self.process.prior(self.event, self.t)
         noise = prior.sample(
             rows.stop - rows.start,
@@ -142,23 +148,14 @@ def _check(
         raise ValueError("x is the noise to start from, start the data: give one of them")
     if (data is None) != (strength is None):
         raise ValueError("start and strength go together: write start=image, strength=0.6")
-    if strength is not None and not (isinstance(strength, (int, float)) and 0 < strength <= 1):
-        raise ValueError(f"strength lies in (0, 1], got {strength!r}; 1 is all of the way")
     for name, value in (("x", x), ("start", data)):
         if value is None:
             continue
-        if not isinstance(value, Tensor):
-            raise TypeError(
-                f"{name} is a tensor, got {type(value).__name__}; write torch.as_tensor({name})"
-            )
+        check_tensor(name, value, floating=False)
         if tuple(value.shape) != shape:
             raise ValueError(
                 f"{name} must have the shape that was asked for, {shape}, got {tuple(value.shape)}"
             )
-        if value.is_complex():
-            raise TypeError(f"{name} is complex; write {name}.real if that is meant")
-    if dtype is not None and dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"dtype is torch.float32 or torch.float64, got {dtype!r}")
 
 
 def _warn(process: Process, t: float) -> None:

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 # From the ground up. A room may import from the rooms before it and from itself.
 FLOORS = (
+    "checks",
     "shapes",
     "outcome",
     "metrics",

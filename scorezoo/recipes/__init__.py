@@ -52,6 +52,8 @@ def read_recipe(name: str) -> dict[str, Any]:
     Raises:
         ValueError: If there is none, it is not TOML, or a table is missing or unknown.
     """
+    if not isinstance(name, (str, Path)):
+        raise ValueError(f"a recipe has a name or a path, got {name!r}")
     try:
         recipe: dict[str, Any] = tomllib.loads(recipe_text(name))
     except tomllib.TOMLDecodeError as error:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..checks import NUMBER, Count, Kind, check_tensor
 from ..equations.process import Process
 from ..shapes import expand_like
 
@@ -54,6 +55,10 @@ class EmpiricalScore:
     def __init__(
         self, data: Tensor, process: Process, std: float = 0.0, *, memory: int = 2**27
     ) -> None:
+        check_tensor("data", data, finite=True)
+        Kind(Process, "VPSDE()")("process", process)
+        std = NUMBER("std", std)
+        memory = Count(most=2**63)("memory", memory)
         if data.ndim < 2 or len(data) == 0:
             raise ValueError(
                 f"data must have shape (n, *event) with n at least 1, got {tuple(data.shape)}; for "
@@ -72,6 +77,10 @@ class EmpiricalScore:
         self.std = std
         self.memory = memory
         self._points = data.flatten(1)
+
+    def __repr__(self) -> str:
+        n, event = len(self._points), self.event_shape
+        return f"EmpiricalScore({n} points, event={event}, {self.process!r}, std={self.std:g})"
 
     def __call__(self, x: Tensor, t: float | Tensor) -> Tensor:
         """Score at ``x``, ``(batch, *event)``, and one time or times ``(batch,)``.
@@ -93,10 +102,8 @@ class EmpiricalScore:
 
     def _posterior(self, x: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Alpha and v, broadcasting against x, and the weighted mean of the points, like x."""
-        if tuple(x.shape[1:]) != self.event_shape:
-            raise ValueError(
-                f"x must have shape (batch, *{self.event_shape}), got {tuple(x.shape)}"
-            )
+        check_tensor("x", x, event=self.event_shape)
+        t = t if isinstance(t, Tensor) else NUMBER("t", t)
         times = t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64, device="cpu")
         alpha = self.process.alpha(times).to(x).reshape(-1, 1)
         v = (alpha * self.std) ** 2 + self.process.sigma(times).to(x).reshape(-1, 1) ** 2

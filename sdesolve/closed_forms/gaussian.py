@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..checks import check_array
 from ..equations.process import Process
-from .mixture import GaussianMixture, as_double, scales
+from .mixture import GaussianMixture, scales
 
 __all__ = ["Gaussian"]
 
@@ -38,11 +39,12 @@ class Gaussian(GaussianMixture):
     def __init__(
         self, mean: Tensor | Sequence[float], covariance: Tensor | Sequence[float] | float
     ) -> None:
-        mean, covariance = as_double(mean), as_double(covariance)
+        mean = check_array("mean", mean)
+        covariance = check_array("covariance", covariance, limit=1e36)
         if mean.ndim == 0:
             raise ValueError("mean must have the shape of an event, at least (1,), got a number")
         super().__init__([1.0], mean[None], covariance[None])
-        self.covariance = covariance
+        self.covariance = covariance if self._vectors is None else self.covariances[0]
 
     def flow(self, x: Tensor, process: Process, t0: float, t1: float) -> Tensor:
         """Exact solution at ``t1`` of the probability-flow ODE from ``x`` at ``t0``.

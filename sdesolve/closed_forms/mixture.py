@@ -15,23 +15,56 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..checks import (
+    NUMBER,
+    Choice,
+    Count,
+    Kind,
+    check_array,
+    check_device,
+    check_fields,
+    check_tensor,
+)
 from ..equations.process import Process
-from ..equations.score import Score
+from ..equations.score import ScoreObject
 from ..noise.streams import Streams
 
-__all__ = ["GaussianMixture", "as_double", "scales"]
+__all__ = ["GaussianMixture", "MixtureScore", "scales"]
+
+# What rounding in single precision may do to a covariance, in units of its largest entry.
+_ROUNDING = 32 * torch.finfo(torch.float32).eps
 
 
-def as_double(value: Tensor | Sequence[Any] | float) -> Tensor:
-    """Numbers or a tensor in float64 on the CPU."""
-    if isinstance(value, Tensor):
-        return value.cpu().double()  # in this order: MPS has no float64
-    return torch.tensor(value, dtype=torch.float64, device="cpu")
+@dataclass(eq=False)
+class MixtureScore(ScoreObject):
+    """The exact score of a mixture noised by a process; made by ``mixture.score(process)``.
+
+    Args:
+        mixture: The law of the data.
+        process: The noising process.
+    """
+
+    mixture: GaussianMixture
+    process: Process
+
+    def __post_init__(self) -> None:
+        check_fields(self, process=Kind(Process, "VPSDE()"))
+
+    def __call__(self, x: Tensor, t: float | Tensor) -> Tensor:
+        """Score at ``x``, ``(batch, *event)``, and one time or times ``(batch,)``."""
+        mixture = self.mixture
+        delta, v, log_prob = mixture._components(x, self.process, t)
+        responsibility = torch.softmax(log_prob, dim=1)
+        pull = -delta / v
+        if mixture._vectors is not None:
+            pull = torch.einsum("kij,bkj->bki", mixture._beside(x, "_vectors"), pull)
+        return torch.einsum("bk,bki->bi", responsibility, pull).reshape(x.shape)
 
 
 class GaussianMixture:
@@ -60,8 +93,8 @@ class GaussianMixture:
         means: Tensor | Sequence[Any],
         covariances: Tensor | Sequence[float] | float,
     ) -> None:
-        weights, means = as_double(weights), as_double(means)
-        covariances = as_double(covariances)
+        weights, means = check_array("weights", weights), check_array("means", means)
+        covariances = check_array("covariances", covariances, limit=1e36)
         if means.ndim < 2:
             raise ValueError(
                 f"means must have shape (components, *event), got {tuple(means.shape)}; for "
@@ -87,11 +120,14 @@ class GaussianMixture:
         elif shape == tuple(means.shape):
             self._values = self.covariances.reshape(components, d)
         elif shape == (components, d, d):
-            if not torch.allclose(self.covariances, self.covariances.mT, rtol=1e-8, atol=1e-12):
+            # Most covariances were made in single precision, whatever holds them now.
+            c, scale = self.covariances, self.covariances.abs().amax()
+            if bool(((c - c.mT).abs() > _ROUNDING * scale).any()):
                 raise ValueError("full covariances must be symmetric; write (c + c.mT) / 2")
+            self.covariances = (c + c.mT) / 2
             self._values, self._vectors = torch.linalg.eigh(self.covariances)
-            # eigh may return -1e-17 for a variance that is exactly zero.
-            floor = -1e-10 * self._values.abs().amax()
+            # A variance that is exactly zero may come out below it, by the same rounding.
+            floor = -_ROUNDING * scale
             self._values = torch.where(
                 self._values >= floor, self._values.clamp(min=0), self._values
             )
@@ -103,6 +139,14 @@ class GaussianMixture:
             )
         if bool((self._values < 0).any()):
             raise ValueError("covariances must be positive semi-definite: a variance is negative")
+        if bool(((self._values > 0) & (self._values < 1e-36)).any()):
+            raise ValueError("a variance is below 1e-36; write the data in other units, or 0")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(components={len(self.weights)}, event={self.event_shape})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_moved": {}}  # copies for other devices are made again
 
     @property
     def mean(self) -> Tensor:
@@ -110,18 +154,9 @@ class GaussianMixture:
         mean: Tensor = torch.tensordot(self.weights, self.means, 1)
         return mean
 
-    def score(self, process: Process) -> Score:
+    def score(self, process: Process) -> MixtureScore:
         """Exact score of the mixture noised by ``process``: callable ``(x, t) -> like x``."""
-
-        def score(x: Tensor, t: float | Tensor) -> Tensor:
-            delta, v, log_prob = self._components(x, process, t)
-            responsibility = torch.softmax(log_prob, dim=1)
-            pull = -delta / v
-            if self._vectors is not None:
-                pull = torch.einsum("kij,bkj->bki", self._beside(x, "_vectors"), pull)
-            return torch.einsum("bk,bki->bi", responsibility, pull).reshape(x.shape)
-
-        return score
+        return MixtureScore(self, process)
 
     def log_prob(
         self, x: Tensor, process: Process | None = None, t: float | Tensor | None = None
@@ -136,6 +171,8 @@ class GaussianMixture:
         Returns:
             ``(batch,)``, in the dtype of ``x``.
         """
+        if process is None and bool((self._values == 0).any()):
+            raise ValueError("a variance is 0, the data have no density; give process and t")
         return torch.logsumexp(self._components(x, process, t)[2], dim=1)
 
     def sample(
@@ -156,6 +193,9 @@ class GaussianMixture:
         Returns:
             ``(n, *event)``.
         """
+        n = Count(least=1)("n", n)
+        Choice(torch.float32, torch.float64)("dtype", dtype)
+        device = check_device("device", device) or torch.device("cpu")
         alpha, sigma = scales(process, t)
         d = self._means.shape[1]
 
@@ -192,10 +232,7 @@ class GaussianMixture:
         self, x: Tensor, process: Process | None, t: float | Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Per component: displacement and variances in its eigenbasis, and log(w p)."""
-        if tuple(x.shape[1:]) != self.event_shape:
-            raise ValueError(
-                f"x must have shape (batch, *{self.event_shape}), got {tuple(x.shape)}"
-            )
+        check_tensor("x", x, event=self.event_shape)
         if isinstance(t, Tensor) and process is not None:
             alpha = process.alpha(t).to(x).reshape(-1, 1, 1)
             sigma = process.sigma(t).to(x).reshape(-1, 1, 1)
@@ -205,7 +242,7 @@ class GaussianMixture:
             a, s = scales(process, t)
             v = (a**2 * self._values + s**2).to(x)[None]
             centres = (a * self._means).to(x)[None]
-        delta = x.reshape(len(x), 1, -1) - centres
+        delta = x.flatten(1)[:, None] - centres
         if self._vectors is not None:
             delta = torch.einsum("kij,bki->bkj", self._beside(x, "_vectors"), delta)
         d = delta.shape[2]
@@ -225,4 +262,7 @@ def scales(process: Process | None, t: float | Tensor | None) -> tuple[float, fl
         return 1.0, 0.0
     if process is None or t is None:
         raise ValueError("process and t go together: give both, or neither for the data itself")
-    return process.alpha(float(t)), process.sigma(float(t))
+    Kind(Process, "VPSDE()")("process", process)
+    if isinstance(t, Tensor) and check_tensor("t", t, floating=False).numel() == 1:
+        t = t.item()
+    return process.alpha(NUMBER("t", t)), process.sigma(NUMBER("t", t))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..checks import check_tensor
+
 __all__ = ["centred"]
 
 
 def centred(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean, ``event``, and data less their mean, ``(n, *event)``, in float64 on the CPU."""
+    check_tensor("data", x)
     if x.ndim < 2 or len(x) < 2:
         raise ValueError(f"data must have shape (n, *event) with n >= 2, got {tuple(x.shape)}")
     if not bool(torch.isfinite(x).all()):

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ..equations.process import Process
-from ..equations.score import Score
+from ..equations.score import Score, ScoreObject
 from .mixture import GaussianMixture
 from .moments import centred
 
@@ -54,18 +54,27 @@ class Surrogate:
 
     def score(self, process: Process) -> Score:
         """Exact score under a process, ``(x, t) -> like x``."""
-        inside = self.mix.score(process)
+        return SurrogateScore(self, process)
 
-        def score(x: Tensor, t: Tensor) -> Tensor:
-            basis = self.directions.to(x)
-            alpha, sigma = (v.to(x).reshape(-1, 1) for v in (process.alpha(t), process.sigma(t)))
-            z = x.flatten(1) - alpha * self.mean.flatten().to(x)
-            along = z @ basis.mT
-            across = z - along @ basis
-            variance = alpha**2 * self.rest + sigma**2
-            return (inside(along, t) @ basis - across / variance).reshape(x.shape)
 
-        return score
+@dataclass(eq=False)
+class SurrogateScore(ScoreObject):
+    """The exact score of a surrogate under a process; made by :meth:`Surrogate.score`."""
+
+    surrogate: Surrogate
+    process: Process
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        """Score at ``x``, ``(batch, *event)``, and times ``(batch,)``."""
+        own, process = self.surrogate, self.process
+        basis = own.directions.to(x)
+        alpha, sigma = (v.to(x).reshape(-1, 1) for v in (process.alpha(t), process.sigma(t)))
+        z = x.flatten(1) - alpha * own.mean.flatten().to(x)
+        along = z @ basis.mT
+        across = z - along @ basis
+        variance = alpha**2 * own.rest + sigma**2
+        inside = own.mix.score(process)(along, t)
+        return (inside @ basis - across / variance).reshape(x.shape)
 
 
 def fit_mixture(data: Tensor, seed: int = 0) -> Surrogate:

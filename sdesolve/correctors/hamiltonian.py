@@ -39,6 +39,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from ..checks import NUMBER, Choice, Count, Optional, check_fields
 from ..equations.problem import Problem
 from ..noise.streams import NoiseSource
 from ..shapes import column
@@ -90,6 +91,14 @@ class HMC(Dynamics):
     acceptance: Literal["energy", "line"] = "energy"
 
     def __post_init__(self) -> None:
+        check_fields(
+            self,
+            leapfrogs=Count(),
+            step=NUMBER,
+            steps=Count(),
+            target=Optional(NUMBER),
+            acceptance=Choice("energy", "line"),
+        )
         if self.leapfrogs < 1 or self.steps < 1:
             raise ValueError(
                 f"leapfrogs and steps must be 1 or more, got {self.leapfrogs} and {self.steps}; "
@@ -102,8 +111,6 @@ class HMC(Dynamics):
                 f"target is a probability between 0 and 1, got {self.target}; 0.574 is right for "
                 "MALA, 0.651 for HMC, None keeps the step"
             )
-        if self.acceptance not in ("energy", "line"):
-            raise ValueError(f'acceptance must be "energy" or "line", got {self.acceptance!r}')
 
     @property
     def evaluations(self) -> int:

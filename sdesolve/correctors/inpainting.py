@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
+from ..checks import Count, Kind, check_fields, check_tensor
 from ..equations.problem import Problem
 from ..noise.streams import NoiseSource
 from .base import Correction, Corrector
@@ -57,8 +59,21 @@ class Inpainting(Corrector):
     steps: int = 1
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps must be 1 or more, got {self.steps}")
+        check_fields(
+            self,
+            corrector=Kind(Corrector, "Langevin()"),
+            known=check_tensor,
+            mask=_check_mask,
+            steps=Count(least=1),
+        )
+        try:
+            held = torch.where(self.mask.detach().cpu().bool(), self.known.detach().cpu(), 0)
+        except RuntimeError:
+            raise ValueError(
+                f"known and mask must fit each other, got {tuple(self.known.shape)} and "
+                f"{tuple(self.mask.shape)}"
+            ) from None
+        check_tensor("known, where mask is 1,", held, finite=True)
 
     @property
     def evaluations(self) -> int:
@@ -119,6 +134,13 @@ class Inpainting(Corrector):
     def freeze(self, state: Any) -> Any:  # noqa: ANN401
         """The corrector's."""
         return self.corrector.freeze(state)
+
+
+def _check_mask(name: str, value: object) -> Tensor:
+    mask = check_tensor(name, value, floating=False)
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        raise ValueError(f"{name} is 1 (True) where a value is known and 0 elsewhere")
+    return mask
 
 
 def _rows(name: str, value: Tensor, shape: Sequence[int], low: int, high: int) -> Tensor:

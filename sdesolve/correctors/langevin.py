@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..checks import FLAG, NUMBER, Choice, Count, check_fields
 from ..equations.problem import Problem
 from ..noise.streams import NoiseSource
 from .base import Correction, Corrector, Info
@@ -58,6 +59,9 @@ class Langevin(Corrector):
     coupled: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(
+            self, snr=NUMBER, steps=Count(), norm=Choice("expected", "sample"), coupled=FLAG
+        )
         if not self.snr > 0:
             raise ValueError(f"snr must be positive, got {self.snr}; 0.16 is published for images")
         if self.steps < 1:
@@ -65,8 +69,6 @@ class Langevin(Corrector):
                 f"steps must be 1 or more, got {self.steps}; without a corrector use the "
                 "predictor alone"
             )
-        if self.norm not in ("expected", "sample"):
-            raise ValueError(f'norm must be "expected" or "sample", got {self.norm!r}')
         if self.coupled and self.norm != "sample":
             raise ValueError('coupled=True averages sample norms: write norm="sample" with it')
 
@@ -89,6 +91,7 @@ class Langevin(Corrector):
         References:
             Song & Ermon 2019, algorithm 1; Song & Ermon 2020, algorithm 1.
         """
+        epsilon, sigma_min = NUMBER("epsilon", epsilon), NUMBER("sigma_min", sigma_min)
         if not (epsilon > 0 and sigma_min > 0):
             raise ValueError(
                 f"epsilon and sigma_min must be positive, got {epsilon} and {sigma_min}; NCSN has "

@@ -28,6 +28,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..checks import NUMBER, Count, check_fields
 from ..equations.problem import Problem
 from ..noise.streams import NoiseSource
 from .base import Correction, Dynamics, Info, Levels, Point
@@ -64,6 +65,7 @@ class UnderdampedLangevin(Dynamics):
     steps: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self, step=NUMBER, friction=NUMBER, steps=Count())
         if not 0 < self.step < 2:
             raise ValueError(
                 f"step must lie between 0 and 2, where it is unstable at the scale sigma_t; got "

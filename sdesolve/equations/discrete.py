@@ -31,6 +31,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..checks import NUMBER, Count, check_fields
 from .outputs import NetworkScore, Output
 from .process import Process
 from .processes import VESDE, VPSDE
@@ -184,6 +185,7 @@ class SMLD(DiscreteChain):
     levels: int = 10
 
     def __post_init__(self) -> None:
+        check_fields(self, sigma_min=NUMBER, sigma_max=NUMBER, levels=Count(most=10**6))
         if not 0 < self.sigma_min < self.sigma_max or self.levels < 2:
             raise ValueError(
                 f"expected 0 < sigma_min < sigma_max and levels >= 2, got {self}; NCSN has "
@@ -228,6 +230,7 @@ class DDPM(DiscreteChain):
     levels: int = 1000
 
     def __post_init__(self) -> None:
+        check_fields(self, beta_first=NUMBER, beta_last=NUMBER, levels=Count(most=10**6))
         if not 0 < self.beta_first <= self.beta_last < 1 or self.levels < 2:
             raise ValueError(
                 f"expected 0 < beta_first <= beta_last < 1 and levels >= 2, got {self}; published "

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..checks import NUMBER, check_fields
 from .process import Process
 
 __all__ = ["LEAST_SIGNAL", "RectifiedFlow"]
@@ -56,6 +57,7 @@ class RectifiedFlow(Process):
     eps: float = 1e-3
 
     def __post_init__(self) -> None:
+        check_fields(self, T=NUMBER, eps=NUMBER)
         if not 0 < self.eps < self.T < 1:
             raise ValueError(
                 f"expected 0 < eps < T < 1, got eps={self.eps}, T={self.T}; at t = 1 the score "

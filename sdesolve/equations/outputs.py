@@ -33,9 +33,10 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from ..checks import FUNCTION, NUMBER, Choice, Optional, check_fields
 from ..shapes import expand_like
-from .process import Process
-from .score import ScoreObject, output_like
+from .process import A_PROCESS, Process
+from .score import A_SCORE, ScoreObject, output_like
 
 __all__ = ["NetworkScore", "Output", "network_dtype", "network_name"]
 
@@ -66,9 +67,14 @@ class NetworkScore(ScoreObject):
     sign: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.output not in get_args(Output):
-            known = ", ".join(get_args(Output))
-            raise ValueError(f"what a network returns is one of {known}; got {self.output!r}")
+        check_fields(
+            self,
+            net=A_SCORE,
+            process=A_PROCESS,
+            output=Choice(*get_args(Output)),
+            clock=Optional(FUNCTION),
+            sign=NUMBER,
+        )
 
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Tensor:  # noqa: ANN401
         """Score at ``x``, ``(batch, *event)``, and times ``t``, ``(batch,)``."""

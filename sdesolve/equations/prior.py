@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..checks import POSITIVE, Choice, Count, check_device, check_shape, check_tensor
 from ..noise.streams import Source, Streams
 
 __all__ = ["NormalPrior"]
@@ -27,8 +28,8 @@ class NormalPrior:
     """
 
     def __init__(self, event_shape: Sequence[int], std: float) -> None:
-        self.event_shape = tuple(event_shape)
-        self.std = std
+        self.event_shape = check_shape("event_shape", event_shape)
+        self.std = POSITIVE("std", std)
 
     def sample(
         self,
@@ -44,6 +45,9 @@ class NormalPrior:
 
         ``source`` is where the numbers are made, as in :class:`sdesolve.noise.Streams`.
         """
+        n = Count(least=1)("n", n)
+        Choice(torch.float32, torch.float64)("dtype", dtype)
+        device = check_device("device", device) or torch.device("cpu")
         values = math.prod(self.event_shape)
         stream = Streams(
             seed,
@@ -64,11 +68,8 @@ class NormalPrior:
         Raises:
             ValueError: If ``x`` has another event shape.
         """
-        if tuple(x.shape[1:]) != self.event_shape:
-            raise ValueError(
-                f"x must have shape (batch, *{self.event_shape}), got {tuple(x.shape)}"
-            )
-        z = x.reshape(len(x), -1) / self.std
+        check_tensor("x", x, event=self.event_shape)
+        z = x.flatten(1) / self.std
         constant = math.log(self.std) + 0.5 * math.log(2 * math.pi)
         return -0.5 * z.square().sum(1) - z.shape[1] * constant
 

@@ -22,18 +22,18 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
+from ..checks import NUMBER, Kind, Number, check_fields, check_shape, check_tensor
 from ..shapes import expand_like
 from .prior import NormalPrior
-from .score import Score
+from .score import A_SCORE, Score
 from .sde import Calculus, Equation, Noise
 
-__all__ = ["Process", "ReverseSDE"]
+__all__ = ["A_PROCESS", "Process", "ReverseSDE"]
 
 Time = TypeVar("Time", float, Tensor)
 
@@ -41,8 +41,35 @@ Time = TypeVar("Time", float, Tensor)
 def _apply(function: Callable[[Tensor], Tensor], t: Time) -> Time:
     """Evaluate on a tensor in its own dtype, or on a number in float64."""
     if isinstance(t, Tensor):
-        return function(t)
-    return function(torch.tensor(float(t), dtype=torch.float64, device="cpu")).item()
+        values = function(check_tensor("t", t, floating=False))
+        # A NaN stays one: the time of a sample that failed is NaN, and its batch mates go on.
+        bad = torch.isnan(values) & ~torch.isnan(t) if _seen(values) else None
+        if bad is not None and bool(bad.any()):
+            raise ValueError(f"t = {t[bad].flatten()[0].item()} is outside what the process knows")
+        return values
+    value = function(torch.tensor(NUMBER("t", t), dtype=torch.float64, device="cpu")).item()
+    if math.isnan(value):
+        raise ValueError(f"t = {t} is outside what the process knows")
+    return value
+
+
+def _seen(values: object) -> bool:
+    """Whether values may be looked at: nothing waits for it, and nobody traces the call."""
+    if (
+        not isinstance(values, Tensor)
+        or values.device.type != "cpu"
+        or torch.compiler.is_compiling()
+    ):
+        return False
+    return not torch._C._functorch.is_functorch_wrapped_tensor(values)
+
+
+def _check_times(t: Tensor, x: Tensor) -> None:
+    check_tensor("t", t)
+    if x.ndim < 1:
+        raise ValueError(f"x must have shape (batch, *event), got {tuple(x.shape)}")
+    if t.ndim and tuple(t.shape) not in ((len(x),), (1,)) and t.ndim != x.ndim:
+        raise ValueError(f"t is one time or times ({len(x)},), got {tuple(t.shape)}")
 
 
 class Process(ABC):
@@ -159,6 +186,9 @@ class Process(ABC):
             x: States, ``(batch, *event)``.
             t: One time, or times ``(batch,)``.
         """
+        check_tensor("x", x)
+        if isinstance(t, Tensor):
+            _check_times(t, x)
         return self._rate_like(t, x) * x
 
     def _rate_like(self, t: float | Tensor, x: Tensor) -> float | Tensor:
@@ -172,7 +202,15 @@ class Process(ABC):
             t: One time, or times ``(batch,)``.
             noise: Standard normal values, ``(batch, *event)``.
         """
+        check_tensor("x0", x0, finite=_seen(x0))
+        check_tensor("noise", noise, finite=_seen(noise))
+        if noise.shape != x0.shape:
+            raise ValueError(
+                f"noise must have the shape of x0, {tuple(x0.shape)}, got {tuple(noise.shape)}"
+            )
         if isinstance(t, Tensor):
+            _check_times(t, x0)
+            check_tensor("t", t, floating=False, finite=_seen(t))
             return expand_like(self.alpha(t), x0) * x0 + expand_like(self.sigma(t), x0) * noise
         return self.alpha(t) * x0 + self.sigma(t) * noise
 
@@ -185,7 +223,8 @@ class Process(ABC):
 
         The object has ``sample(n, seed=...)`` and ``log_prob(x)`` (nats, per sample).
         """
-        return NormalPrior(event_shape, self.prior_std(self.T if t is None else t))
+        time = self.T if t is None else NUMBER("t", t)
+        return NormalPrior(check_shape("event_shape", event_shape), self.prior_std(time))
 
     def reverse(self, score: Score, stochasticity: float = 1.0) -> ReverseSDE:
         """Time reversal driven by a score: see :class:`sdesolve.ReverseSDE`.
@@ -196,6 +235,13 @@ class Process(ABC):
                 other non-negative number for that member of the family.
         """
         return ReverseSDE(self, score, stochasticity)
+
+
+A_PROCESS = Kind(Process, "VPSDE()")
+"""Rule for processes."""
+
+# What single precision and exp still hold, squared.
+_TAU = Number(least=0, most=1e6, hint="1.0 is the reverse-time SDE, 0.0 the probability-flow ODE")
 
 
 @dataclass(frozen=True)
@@ -227,18 +273,7 @@ class ReverseSDE(Equation):
     stochasticity: float = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.process, Process):
-            raise TypeError(f"process is a process such as VPSDE(), got {self.process!r}")
-        if not callable(self.score):
-            raise TypeError(f"score is a function score(x, t), got {self.score!r}")
-        tau = self.stochasticity
-        if isinstance(tau, bool) or not isinstance(tau, Real):
-            raise TypeError(f"stochasticity is a number from 0 up, got {tau!r}")
-        if not (math.isfinite(tau) and tau >= 0):
-            raise ValueError(
-                f"stochasticity must be a number from 0 (probability-flow ODE) up, got {tau}; "
-                "1.0 is the reverse-time SDE"
-            )
+        check_fields(self, process=A_PROCESS, score=A_SCORE, stochasticity=_TAU)
 
     @property
     def noise(self) -> Noise:  # type: ignore[override]

@@ -35,6 +35,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import NUMBER, check_fields
 from .process import Process
 
 __all__ = ["EDM", "VESDE", "VPSDE", "ExponentialVESDE", "SubVPSDE"]
@@ -52,12 +53,18 @@ class _BetaProcess(Process):
     eps: float = 1e-3
 
     def __post_init__(self) -> None:
+        check_fields(self, beta_min=NUMBER, beta_max=NUMBER, eps=NUMBER)
         _require(
             0 < self.beta_min <= self.beta_max,
             f"expected 0 < beta_min <= beta_max, got beta_min={self.beta_min}, "
             f"beta_max={self.beta_max}; the published values are beta_min=0.1, beta_max=20.0",
         )
         _require(0 < self.eps < self.T, f"expected 0 < eps < T = {self.T}, got eps={self.eps}")
+        _require(
+            self.beta_min + self.beta_max < 2800,
+            f"with beta_max = {self.beta_max} alpha(T) is 0 in double precision; the published "
+            "value is 20",
+        )
 
     @property
     def T(self) -> float:
@@ -216,6 +223,7 @@ class VESDE(_ExplodingProcess):
     eps: float = 1e-5
 
     def __post_init__(self) -> None:
+        check_fields(self, sigma_min=NUMBER, sigma_max=NUMBER, eps=NUMBER)
         _require(
             0 < self.sigma_min < self.sigma_max,
             f"expected 0 < sigma_min < sigma_max, got sigma_min={self.sigma_min}, "
@@ -269,6 +277,7 @@ class ExponentialVESDE(_ExplodingProcess):
     eps: float = 1e-5
 
     def __post_init__(self) -> None:
+        check_fields(self, base=NUMBER, eps=NUMBER)
         _require(
             self.base > 1,
             f"expected sigma > 1, got {self.base}; write VESDE.exponential(sigma=25.0)",
@@ -312,6 +321,7 @@ class EDM(_ExplodingProcess):
     time_is_noise_level: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_fields(self, sigma_min=NUMBER, sigma_max=NUMBER)
         _require(
             0 < self.sigma_min < self.sigma_max,
             f"expected 0 < sigma_min < sigma_max, got sigma_min={self.sigma_min}, "

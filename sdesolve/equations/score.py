@@ -7,12 +7,16 @@ A score is a callable ``score(x, t, **cond)`` that returns grad_x log p_t(x), li
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
+from ..checks import show
+
 __all__ = [
+    "A_SCORE",
     "Brings",
     "Score",
     "ScoreObject",
@@ -25,6 +29,24 @@ __all__ = [
 
 Score = Callable[..., Tensor]
 """Callable ``(x, t, **cond) -> tensor like x``; x ``(batch, *event)``, t ``(batch,)``."""
+
+
+def _score(name: str, value: object) -> Score:
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(f"{name} is a function {name}(x, t), got {show(value)}")
+    try:
+        inspect.signature(value).bind_partial(None, None)
+    except TypeError:
+        raise TypeError(
+            f"{name} takes the state and the time, write def {name}(x, t): ...; got {show(value)}"
+        ) from None
+    except ValueError:  # a builtin that tells no signature
+        pass
+    return value
+
+
+A_SCORE = _score
+"""Rule for scores and networks: a function of (x, t) and keywords."""
 
 
 @runtime_checkable
@@ -78,6 +100,11 @@ def output_like(x: Tensor, out: object) -> Tensor:
         field = "sample" if hasattr(out, "sample") else 0 if isinstance(out, tuple) else None
         remedy = "" if field is None else f"; write ss.scores.unwrap(net, {field!r})"
         raise TypeError(f"a network must return a tensor, got {type(out).__name__}{remedy}")
+    if out.is_complex() or out.layout != x.layout or out.is_meta != x.is_meta:
+        raise TypeError(
+            f"a network must return a real, dense tensor on the device of x, got {out.dtype}, "
+            f"{out.layout}, {out.device}"
+        )
     if out.shape != x.shape:
         doubled = x.ndim > 1 and out.shape == (len(x), 2 * x.shape[1], *x.shape[2:])
         remedy = "; a learned variance beside the mean? write ss.scores.keep_mean(net)"
@@ -105,7 +132,11 @@ def check_like(value: object, x: Tensor, what: str = "the score") -> None:
 
 
 def check_kind(value: Tensor, x: Tensor, what: str) -> None:
-    """Raise unless a tensor has the dtype and device of x."""
+    """Raise unless a tensor has the dtype, layout and device of x."""
+    if value.layout != x.layout:
+        raise TypeError(
+            f"{what} must return a dense tensor, got {value.layout}; end it with .to_dense()"
+        )
     if value.dtype != x.dtype:
         raise TypeError(
             f"{what} must return the dtype of x, {x.dtype}, got {value.dtype}; end it with "

@@ -36,7 +36,9 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from ..checks import Choice, Count, Optional, check_fields
 from ..shapes import expand_like
+from .score import A_SCORE
 
 __all__ = ["SDE", "Calculus", "Equation", "Noise"]
 
@@ -129,18 +131,20 @@ class SDE(Equation):
     columns: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name, value, words in (
-            ("noise", self.noise, get_args(Noise)),
-            ("calculus", self.calculus, get_args(Calculus)),
-        ):
-            if value not in words:
-                raise ValueError(f"{name} must be one of {', '.join(words)}; got {value!r}")
+        check_fields(
+            self,
+            drift=A_SCORE,
+            diffusion=Optional(A_SCORE),
+            noise=Choice(*get_args(Noise)),
+            calculus=Choice(*get_args(Calculus)),
+            channels=Optional(Count(least=1)),
+        )
         if self.diffusion is None:
             object.__setattr__(self, "noise", "none")
         elif self.noise == "none":
             raise ValueError('noise="none" with a diffusion: leave the diffusion out')
         matrix = self.noise in ("commutative", "general")
-        if matrix and (self.channels is None or self.channels < 1):
+        if matrix and self.channels is None:
             raise ValueError(
                 f"{self.noise} noise needs the number of its Brownian motions: write channels=m "
                 "for a diffusion of shape (batch, *event, m)"

@@ -28,6 +28,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from ..checks import NUMBER, Count, Kind, Optional
 from ..equations.process import Process
 
 __all__ = ["Grid"]
@@ -52,6 +53,8 @@ class Grid(ABC):
         Raises:
             ValueError: If the grid needs a process and there is none.
         """
+        Optional(Kind(Process, "VPSDE()"))("process", process)
+        t0, t1, steps = NUMBER("t0", t0), NUMBER("t1", t1), Count(least=1)("steps", steps)
         if process is None and self.needs_process:
             raise ValueError(
                 f"{type(self).__name__} is defined by the noise of a process; for a generic SDE "
@@ -67,4 +70,6 @@ class Grid(ABC):
         times = self.time(process, u)
         # The ends are given, not recomputed: a rounding error must not leave the interval.
         times[0], times[-1] = t0, t1
+        if not bool(torch.isfinite(times).all()):
+            raise ValueError(f"{type(self).__name__} has no times between t = {t0} and {t1}")
         return times

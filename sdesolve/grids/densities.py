@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..checks import POSITIVE, check_array, check_fields
 from ..equations.process import Process
 from .base import Grid
 
@@ -37,8 +38,7 @@ class Sech(Grid):
     floor: float = 0.15
 
     def __post_init__(self) -> None:
-        if not (self.sigma_data > 0 and self.width > 0 and self.floor > 0):
-            raise ValueError(f"sigma_data, width and floor are positive, got {self}")
+        check_fields(self, sigma_data=POSITIVE, width=POSITIVE, floor=POSITIVE)
 
     def _centred(self, lam: Tensor) -> Tensor:
         return (lam + math.log(2 * self.sigma_data)) / self.width
@@ -78,9 +78,10 @@ class Density(Grid):
 
     def __post_init__(self) -> None:
         knots, values = (
-            v.detach().to("cpu", torch.float64) for v in (self.log_snr, self.log_density)
+            check_array(name, getattr(self, name)).detach() for name in ("log_snr", "log_density")
         )
-        if knots.ndim != 1 or knots.shape != values.shape or not bool((knots.diff() > 0).all()):
+        paired = knots.ndim == 1 and len(knots) > 1 and knots.shape == values.shape
+        if not (paired and bool((knots.diff() > 0).all())):
             raise ValueError(
                 f"knots increase and have one log-density each, got {tuple(knots.shape)} and "
                 f"{tuple(values.shape)}"

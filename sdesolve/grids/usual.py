@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ..checks import FLAG, Kind, Number, Optional, check_fields
 from ..equations.process import Process
 from .base import Grid
 
@@ -94,8 +94,7 @@ class Karras(Grid):
     rho: float = 7.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.rho < math.inf:
-            raise ValueError(f"rho must be positive and finite, got {self.rho}; EDM's is 7")
+        check_fields(self, rho=Number(above=0, hint="EDM's is 7"))
 
     def clock(self, process: Process | None, t: Tensor) -> Tensor:
         """(sigma / alpha)^(1/rho)."""
@@ -129,6 +128,8 @@ def default_grid(process: Process | None, stochastic: bool = True) -> Grid:
     The probability-flow ODE is singular at sigma = 0, where it moves like sqrt(t): a uniform grid
     spends its steps elsewhere. Where t itself is a noise level (EDM) the same holds for SDEs.
     """
+    Optional(Kind(Process, "VPSDE()"))("process", process)
+    FLAG("stochastic", stochastic)
     if process is None or (stochastic and not process.time_is_noise_level):
         return Uniform()
     return Karras()

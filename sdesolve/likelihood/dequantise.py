@@ -26,6 +26,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..checks import NUMBER, POSITIVE, Count, Pair, check_fields, check_tensor
+
 __all__ = ["Quantisation", "bits_per_dim", "check_data"]
 
 
@@ -37,7 +39,8 @@ def bits_per_dim(log_prob: Tensor, dimensions: int, width: float = 1.0) -> Tenso
         dimensions: Values in an event, d.
         width: Width of a bin; 1 gives the bits of the density itself.
     """
-    return -log_prob / (dimensions * math.log(2)) - math.log2(width)
+    dimensions, width = Count(least=1)("dimensions", dimensions), POSITIVE("width", width)
+    return -check_tensor("log_prob", log_prob) / (dimensions * math.log(2)) - math.log2(width)
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,9 @@ class Quantisation:
     scale: tuple[float, float]
 
     def __post_init__(self) -> None:
+        check_fields(self, bins=Count(least=2, hint="256 for bytes"), scale=Pair(NUMBER))
         low, high = self.scale
-        if self.bins < 2 or int(self.bins) != self.bins:
-            raise ValueError(f"bins is a number of levels, 2 or more, got {self.bins}")
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        if not low < high:
             raise ValueError(
                 f"scale is (low, high) with low < high, the range of the data, got {self.scale}; "
                 "write scale=(-1, 1) or scale=(0, 1)"
@@ -98,6 +100,7 @@ class Quantisation:
         Raises:
             ValueError: If values lie outside the range, or are not quantised to these bins.
         """
+        check_tensor("x", x, finite=True)
         low, high = self.scale
         slack = 1e-3 * self.width
         if bool(((x < low - slack) | (x > high + slack)).any()):
@@ -142,6 +145,7 @@ def check_data(x: Tensor) -> None:
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"x must be a tensor (batch, *event), got {type(x).__name__}")
+    check_tensor("x", x, floating=False)
     if not x.is_floating_point():
         raise TypeError(
             f"x must be float32 or float64, got {x.dtype}; for bytes write x.float() / 255 with "

@@ -34,6 +34,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from ..checks import FLAG, Choice, Count, check_fields
 from ..noise.streams import rademacher
 
 __all__ = ["Divergence", "Exact", "HutchPlusPlus", "Hutchinson", "check_divergence"]
@@ -44,6 +45,7 @@ Distribution = Literal["rademacher", "gaussian", "sphere"]
 
 # Room that one product takes in units of the state: a U-Net holds some dozens of feature maps.
 _ROOM = 64
+_MOST_PROBES = 10**6
 UNFIT = (
     "the score cannot be differentiated with respect to x: {}; compute it from x in torch, without "
     "no_grad, inference_mode or detach inside"
@@ -107,9 +109,7 @@ class Exact(Divergence):
     memory: int = 2**28
 
     def __post_init__(self) -> None:
-        _check_word("mode", self.mode, get_args(Mode))
-        if self.memory < 1:
-            raise ValueError(f"memory is a positive number of bytes, got {self.memory}")
+        check_fields(self, mode=Choice(*get_args(Mode)), memory=Count(least=1, most=2**63))
 
     def __call__(self, field: Field, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
         """Value, and divergence ``(batch, 1)``."""
@@ -149,8 +149,13 @@ class Hutchinson(Divergence):
     redraw: bool = False
 
     def __post_init__(self) -> None:
-        _check_word("distribution", self.distribution, get_args(Distribution))
-        _check_word("mode", self.mode, get_args(Mode))
+        check_fields(
+            self,
+            probes=Count(most=_MOST_PROBES),
+            distribution=Choice(*get_args(Distribution)),
+            mode=Choice(*get_args(Mode)),
+            redraw=FLAG,
+        )
         if self.probes < 1:
             raise ValueError(
                 f"Hutchinson needs 1 probe or more, got {self.probes}; write "
@@ -209,6 +214,7 @@ class HutchPlusPlus(Divergence):
     probes: int = 6
 
     def __post_init__(self) -> None:
+        check_fields(self, probes=Count(most=_MOST_PROBES))
         if self.probes < 3 or self.probes % 3:
             raise ValueError(
                 f"HutchPlusPlus splits its products in three, got probes={self.probes}; write "
@@ -248,11 +254,6 @@ class HutchPlusPlus(Divergence):
         both = torch.cat([basis, rest])
         forms = (both * pull(both.reshape(-1, *x.shape)).flatten(2)).sum(2)
         return value, (forms[:m].sum(0) + forms[m:]).T
-
-
-def _check_word(name: str, value: str, words: tuple[str, ...]) -> None:
-    if value not in words:
-        raise ValueError(f"{name} must be one of {', '.join(words)}; got {value!r}")
 
 
 def _diagonal(products: Tensor, low: int) -> Tensor:

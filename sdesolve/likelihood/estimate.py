@@ -24,10 +24,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..checks import FLAG, Count, Number, Optional
 from ..equations.condition import Condition
 from ..equations.process import Process, ReverseSDE
 from ..equations.score import Score, check_like
-from ..loop.checks import as_solver, check_count
+from ..loop.checks import as_solver
 from ..loop.integrate import Method, integrate
 from ..loop.options import Callback, Options
 from ..noise.streams import Streams
@@ -236,7 +237,8 @@ def log_likelihood(
     check_divergence(divergence)
     check_prior(prior)
     quantisation = Quantisation.of(x, bins, scale)
-    check_count("draws", draws, least=1)
+    draws = Count(least=1)("draws", draws)
+    eps_correction = Optional(FLAG)("eps_correction", eps_correction)
     if draws > 1 and quantisation is None and not eps_correction:
         raise ValueError(
             f"draws={draws} without bins or eps_correction would compute one number {draws} times"
@@ -267,11 +269,7 @@ def check_eps(eps: float | None, process: Process) -> float:
     """
     if eps is None:
         return process.eps
-    if isinstance(eps, bool) or not isinstance(eps, (int, float)):
-        raise TypeError(f"eps is a number, got {eps!r}")
-    if not 0 < eps < process.T:
-        raise ValueError(f"eps lies in (0, {process.T:g}), got {eps:g}")
-    return float(eps)
+    return Number(above=0, below=process.T)("eps", eps)
 
 
 def density_solver(

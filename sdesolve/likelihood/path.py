@@ -18,6 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..checks import check_array
 from ..equations.condition import Condition
 from ..equations.process import Process, ReverseSDE
 from ..equations.score import Score
@@ -130,8 +131,7 @@ def log_density_path(
     ).checked(len(x))
     check_divergence(divergence)
     check_prior(prior)
-    given = times.detach().cpu() if isinstance(times, Tensor) else times
-    t = torch.as_tensor(given, dtype=torch.float64, device="cpu")
+    t = check_array("times", times).detach()
     t = torch.where((t - process.T).abs() <= 1e-6 * process.T, process.T, t)
     inside = t.ndim == 1 and len(t) > 0 and bool((t > 0).all()) and t[-1].item() <= process.T
     if not inside or not bool((t.diff() > 0).all()) or t[0].item() == process.T:

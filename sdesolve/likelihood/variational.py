@@ -28,10 +28,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..checks import Count
 from ..equations.condition import Condition
 from ..equations.process import Process, ReverseSDE
 from ..equations.score import Score, check_like
-from ..loop.checks import check_count
 from ..loop.options import Options
 from ..noise.streams import Streams
 from ..outcome import Status, concatenate, report
@@ -105,7 +105,7 @@ def variational_bound(
     options = Options(
         seed=seed, first=first, batch_size=batch_size, cond=cond, progress=progress, check=check
     ).checked(len(x))
-    check_count("levels", levels, least=1)
+    levels = Count(least=1, most=10**6)("levels", levels)
     check_prior(prior)
     eps = check_eps(eps, process)
     quantisation = Quantisation.of(x, bins, scale)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..checks import NUMBER, Count
 from ..correctors.base import Corrector
 from ..equations.condition import Condition
 from ..equations.problem import Problem
@@ -16,7 +17,7 @@ from ..equations.process import Process, ReverseSDE
 from ..equations.score import Score
 from ..noise.streams import Streams
 from ..outcome import Outcome, Status, concatenate, report
-from .checks import check_count, check_state
+from .checks import check_state
 from .options import Callback, Options
 
 __all__ = ["Chain", "chain"]
@@ -113,10 +114,9 @@ def chain(
     ).checked(len(x))
     if not isinstance(corrector, Corrector):
         raise TypeError(f"corrector is a corrector object such as MALA(), got {corrector!r}")
-    check_count("corrections", corrections, least=1)
-    check_count("warmup", warmup, least=0)
-    if isinstance(t, bool) or not isinstance(t, (int, float)):
-        raise TypeError(f"t is a number, got {t!r}; write t=float(t)")
+    corrections = Count(least=1)("corrections", corrections)
+    warmup = Count()("warmup", warmup)
+    t = NUMBER("t", t)
     if not 0 < t <= process.T:
         raise ValueError(f"times of a score lie in (0, {process.T:g}], got {t:g}")
     parts = []

@@ -7,6 +7,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from ..checks import check_tensor
 from ..equations.process import ReverseSDE
 from ..equations.sde import Equation, Noise
 from ..solvers import Adaptive, Delegate, Solver
@@ -54,6 +55,7 @@ def check_state(x: Tensor) -> None:
     """Raise unless x is a batch of states in float32 or float64."""
     if not isinstance(x, Tensor):
         raise TypeError(f"x must be a tensor (batch, *event), got {type(x).__name__}")
+    check_tensor("x", x, floating=False)
     if x.dtype not in (torch.float32, torch.float64):
         raise TypeError(
             f"states are float32 or float64, got {x.dtype}; write x.float() (the network may "

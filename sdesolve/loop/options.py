@@ -10,6 +10,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from ..checks import Choice, show
 from ..equations.condition import Condition, check_cond, select
 from ..noise.streams import Source
 from ..outcome import Check
@@ -66,12 +67,10 @@ class Options:
         for name in ("progress", "save_path"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} is True or False, got {getattr(self, name)!r}")
-        if self.check not in (True, False, "raise") or isinstance(self.check, (int, float)) > (
-            isinstance(self.check, bool)
-        ):
-            raise TypeError(f'check is True, False or "raise", got {self.check!r}')
-        if self.noise not in get_args(Source):
-            raise ValueError(f'noise is "host" or "device", got {self.noise!r}')
+        raised = isinstance(self.check, str) and self.check == "raise"
+        if not (raised or isinstance(self.check, bool)):
+            raise TypeError(f'check is True, False or "raise", got {show(self.check)}')
+        Choice(*get_args(Source))("noise", self.noise)
         if self.save_at is not None and self.save_path:
             raise ValueError("save_at and save_path both say what to keep: give one of them")
         return replace(self, seed=seed, first=first, save_at=check_times(self.save_at))

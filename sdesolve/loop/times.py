@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..checks import check_tensor
 from ..equations.process import Process, ReverseSDE
 from ..equations.sde import Equation
 from ..grids import Grid, Uniform
@@ -39,7 +40,7 @@ def check_span(t_span: object, process: Process | None) -> tuple[float, float]:
     """
     usual = "(process.T, process.eps)" if process is not None else "(0.0, 1.0)"
     wrong = f"t_span is a pair of times such as {usual}, got {t_span!r}"
-    if isinstance(t_span, str) or not isinstance(t_span, (Sequence, Tensor)) or len(t_span) != 2:
+    if isinstance(t_span, str) or not isinstance(t_span, (Sequence, Tensor)) or _size(t_span) != 2:
         raise TypeError(wrong)
     try:
         t0, t1 = within(process, t_span[0]), within(process, t_span[1])
@@ -48,6 +49,10 @@ def check_span(t_span: object, process: Process | None) -> tuple[float, float]:
     if not (math.isfinite(t0) and math.isfinite(t1)) or t0 == t1:
         raise ValueError(f"t_span needs two different finite times, got {(t0, t1)}")
     return t0, t1
+
+
+def _size(values: Sequence[float] | Tensor) -> int:
+    return values.numel() if isinstance(values, Tensor) else len(values)
 
 
 def lay_grid(
@@ -190,7 +195,9 @@ def _given(
     solver: AnySolver,
     spared: int,
 ) -> Tensor:
-    times = grid.detach().to("cpu").to(torch.float64, copy=True)
+    times = (
+        check_tensor("grid", grid, floating=False).detach().to("cpu").to(torch.float64, copy=True)
+    )
     if times.ndim != 1 or len(times) < 2:
         raise ValueError(f"a grid is a 1-d tensor of two times or more, got {tuple(grid.shape)}")
     moves = times.diff() * math.copysign(1, t1 - t0)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import Number, Pair, check_shape
 from .bridge import merge, split
 from .stack import BrownianStack
 from .streams import Streams
@@ -62,13 +63,14 @@ class BrownianPath:
         seed: int = 0,
         first: int = 0,
     ) -> None:
+        t_span = Pair(Number(infinite=True))("t_span", t_span)
         self.low, self.high = min(t_span), max(t_span)
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ValueError(f"t_span is two different finite times, got {t_span}")
         for name, count in (("steps", steps), ("batch", batch)):
             if isinstance(count, bool) or not isinstance(count, Integral):
                 raise TypeError(f"{name} is an integer, got {count!r}; write {name}=int(...)")
-        self.steps, self.batch, self.shape = int(steps), int(batch), tuple(shape)
+        self.steps, self.batch, self.shape = int(steps), int(batch), check_shape("shape", shape)
         values = self.steps * self.batch * math.prod(self.shape)
         if not (0 < self.steps <= _MOST_STEPS and 0 < self.batch and values <= _LARGEST):
             raise ValueError(

@@ -31,10 +31,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..checks import Kind, Number
 from ..grids import Grid, Karras, Sech
 from .frames import Frame, Whole
 
 __all__ = [
+    "A_REFERENCE",
     "Isotropic",
     "Reference",
     "check_event",
@@ -103,6 +105,10 @@ class Reference(ABC):
         return c, self.weights.reshape(*self.weights.shape, *extra), torch.exp(-2 * log_snr)
 
 
+A_REFERENCE = Kind(Reference, "Isotropic(0.25)")
+"""Rule for references."""
+
+
 class Isotropic(Reference):
     """The same variance in every direction.
 
@@ -119,9 +125,8 @@ class Isotropic(Reference):
     """
 
     def __init__(self, variance: float) -> None:
-        if not variance >= 0:
-            raise ValueError(f"a variance is 0 or more (math.inf is allowed), got {variance}")
-        self.variances = torch.tensor([[float(variance)]], dtype=torch.float64, device="cpu")
+        c = Number(least=0, infinite=True)("variance", variance)
+        self.variances = torch.tensor([[c]], dtype=torch.float64, device="cpu")
         self.weights = torch.ones_like(self.variances)
 
     @property

@@ -23,10 +23,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..equations.process import Process
-from ..equations.score import Score
+from ..checks import Count, Optional, check_array, check_tensor
+from ..equations.process import Process, ReverseSDE
+from ..equations.score import Score, check_like
 from ..grids import Grid
-from .base import Isotropic, Reference
+from .base import A_REFERENCE, Isotropic, Reference
 from .frames import Frame
 from .principal import GaussianReference
 from .spectral import SpectralReference
@@ -53,16 +54,19 @@ class MeasuredReference(Reference):
     """
 
     def __init__(self, base: Reference, variances: Tensor, weights: Tensor) -> None:
+        A_REFERENCE("base", base)
+        variances = check_array("variances", variances).detach()
+        weights = check_array("weights", weights).detach()
+        if not bool((variances >= 0).all()) or variances.ndim != 1:
+            raise ValueError("variances are 0 or more, (atoms,)")
         if weights.shape != (len(base.variances), len(variances)):
             raise ValueError(
                 f"weights must have shape {(len(base.variances), len(variances))}, got "
                 f"{tuple(weights.shape)}"
             )
         self.base, self.mean = base, base.mean
-        if not bool(torch.isfinite(weights).all()):
-            raise ValueError("the weights hold infinite or NaN values")
-        self.variances = variances.double().expand(weights.shape).clone()
-        self.weights = weights.double() / weights.double().sum(1, keepdim=True)
+        self.variances = variances.expand(weights.shape).clone()
+        self.weights = weights / weights.sum(1, keepdim=True)
 
     @classmethod
     @torch.no_grad()
@@ -87,6 +91,10 @@ class MeasuredReference(Reference):
         Raises:
             ValueError: As ``GaussianReference.from_data``.
         """
+        ReverseSDE(process, score)  # refuses what is not a process or not a score
+        check_tensor("x", x, finite=True)
+        Optional(A_REFERENCE)("base", base)
+        seed = Count(most=2**64 - _LEVELS)("seed", seed)
         base = base if base is not None else GaussianReference.from_data(x)
         first, last = process.log_snr(process.T), process.log_snr(process.eps)
         levels = torch.linspace(first, last, _LEVELS, dtype=torch.float64, device="cpu")
@@ -135,7 +143,9 @@ def _gain(
     noise = unit.sample(len(x), seed=seed, dtype=x.dtype, device=x.device)
     noise = noise / process.prior_std(process.T)
     y = process.perturb(x, t, noise)
-    denoised = (y + sigma**2 * score(y, y.new_full((len(y),), t))) / alpha
+    value = score(y, y.new_full((len(y),), t))
+    check_like(value, y)
+    denoised = (y + sigma**2 * value) / alpha
     return base.energy(x - denoised) * (alpha / sigma) ** 2
 
 

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..checks import NUMBER, Count, Optional, check_array
 from ..closed_forms.moments import centred
 from .base import Reference, check_event
 from .frames import Frame, Principal
@@ -39,9 +40,12 @@ class GaussianReference(Reference):
     """
 
     def __init__(self, mean: Tensor, directions: Tensor, variances: Tensor, rest: float) -> None:
-        mean, directions, variances = (
-            v.detach().to("cpu", torch.float64) for v in (mean, directions, variances)
-        )
+        mean = check_array("mean", mean).detach()
+        directions = check_array("directions", directions).detach()
+        variances = check_array("variances", variances, finite=False).detach()
+        rest = NUMBER("rest", rest)
+        if not directions.ndim:
+            raise ValueError("directions have shape (rank, *event), got a number")
         rank = len(directions)
         if directions.shape[1:] != mean.shape or variances.shape != (rank,):
             raise ValueError(
@@ -53,8 +57,6 @@ class GaussianReference(Reference):
         every = torch.cat([variances, variances.new_tensor([rest])])
         if not bool(((every >= 0) & torch.isfinite(every)).all()):
             raise ValueError("variances are 0 or more, and finite")
-        if not bool(torch.isfinite(mean).all()):
-            raise ValueError("the mean holds infinite or NaN values")
         basis = directions.reshape(rank, -1)
         if not torch.allclose(basis @ basis.mT, torch.eye(rank, device="cpu").to(basis), atol=1e-6):
             raise ValueError("directions must be orthonormal; take the rows of torch.linalg.svd")
@@ -77,6 +79,7 @@ class GaussianReference(Reference):
                 less than 1.
         """
         mean, deviation = centred(x)
+        rank = Optional(Count())("rank", rank)
         if rank is not None and rank < 1:
             raise ValueError(f"rank must be 1 or more, got {rank}; one variance is Isotropic(c)")
         n, d = deviation.flatten(1).shape

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..checks import Count, check_array
 from ..closed_forms.moments import centred
 from ..grids import Grid, Karras
 from .base import Reference, check_event
@@ -79,14 +80,16 @@ class SpectralReference(Reference):
     mean: Tensor
 
     def __init__(self, mean: Tensor, spectrum: Tensor, bands: int = 32) -> None:
-        mean, spectrum = (v.detach().to("cpu", torch.float64) for v in (mean, spectrum))
+        mean = check_array("mean", mean).detach()
+        spectrum = check_array("spectrum", spectrum).detach()
+        bands = Count(least=1)("bands", bands)
         if mean.shape != spectrum.shape or mean.ndim < 1:
             raise ValueError(
                 f"mean and spectrum have the shape of an event, got {tuple(mean.shape)} and "
                 f"{tuple(spectrum.shape)}"
             )
-        if not bool((spectrum >= 0).all()) or bands < 1:
-            raise ValueError("the spectrum is 0 or more everywhere, and bands 1 or more")
+        if not bool((spectrum >= 0).all()):
+            raise ValueError("the spectrum is 0 or more everywhere")
         self.mean, self.spectrum, self.bands = mean, spectrum, bands
         # Bands of equal ratio: a coefficient depends on the logarithm of the variance.
         floor = spectrum.max() * 1e-12 + 1e-300

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
+from ..checks import POSITIVE, Choice, show
 from ..equations.outputs import NetworkScore, network_name
 from ..equations.process import Process
+from ..equations.score import A_SCORE
 
 __all__ = [
     "from_data",
@@ -142,10 +144,10 @@ def from_flow(
         >>> from_flow(lambda x, time: 0 * x, flow)(torch.ones(1, 1), torch.full((1,), 0.5)).round()
         tensor([[-2.]])
     """
+    Choice(*get_args(Direction))("direction", direction)
+    scale = POSITIVE("scale", scale)
     if direction == "noise-to-data":
         return NetworkScore(net, process, "flow", Backwards(scale), -1.0)
-    if direction != "data-to-noise":
-        raise ValueError(f'direction is "noise-to-data" or "data-to-noise", got {direction!r}')
     return NetworkScore(net, process, "flow", Scaled(scale) if scale != 1 else None)
 
 
@@ -160,6 +162,8 @@ class Unwrapped:
         """The part."""
         out = self.net(x, t, **cond)
         if isinstance(self.field, int):
+            if not isinstance(out, (tuple, list)) or not -len(out) <= self.field < len(out):
+                raise TypeError(f"the network returned {show(out)}, which has no [{self.field}]")
             return out[self.field]
         if not hasattr(out, self.field):
             raise TypeError(
@@ -180,6 +184,8 @@ class Mean:
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Tensor:  # noqa: ANN401
         """The first channels, as many as x has."""
         out = self.net(x, t, **cond)
+        if not isinstance(out, Tensor) or out.layout != x.layout or out.device != x.device:
+            raise TypeError(f"keep_mean is for networks that return a tensor, got {show(out)}")
         if out.shape != (len(x), 2 * x.shape[1], *x.shape[2:]):
             raise ValueError(
                 f"keep_mean is for networks with twice the {x.shape[1]} channels of x, this one "
@@ -201,7 +207,9 @@ def unwrap(net: Callable[..., Any], field: str | int) -> Unwrapped:
     Raises:
         TypeError: When called, if there is no such attribute.
     """
-    return Unwrapped(net, field)
+    if isinstance(field, bool) or not isinstance(field, (str, int)):
+        raise TypeError(f"field is a name or an index, got {show(field)}")
+    return Unwrapped(A_SCORE("net", net), field)
 
 
 def keep_mean(net: Callable[..., Tensor]) -> Mean:
@@ -216,4 +224,4 @@ def keep_mean(net: Callable[..., Tensor]) -> Mean:
     References:
         Nichol & Dhariwal 2021 (learned variances).
     """
-    return Mean(net)
+    return Mean(A_SCORE("net", net))

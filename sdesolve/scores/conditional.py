@@ -25,9 +25,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import FLAG, NUMBER, Number, Optional, Pair, check_fields, check_tensor, show
 from ..equations.condition import Condition
-from ..equations.score import Score, ScoreObject, output_like, pass_on
+from ..equations.score import A_SCORE, Score, ScoreObject, check_kind, output_like, pass_on
 from ..shapes import expand_like
+from .energy import gradient_of
 from .nested import concatenate, expand, same_shapes
 
 __all__ = ["ClassifierGuided", "Guided", "classifier_free_guidance", "classifier_guidance"]
@@ -43,16 +45,15 @@ class ClassifierGuided(ScoreObject):
     log_prob: Callable[..., Tensor]
     weight: float
 
+    def __post_init__(self) -> None:
+        check_fields(self, score=A_SCORE, log_prob=A_SCORE, weight=NUMBER)
+
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Tensor:  # noqa: ANN401
         """Score at ``x`` and ``t``."""
         with torch.enable_grad():
             y = x.detach().requires_grad_()
             value = self.log_prob(y, t, **cond)
-            if value.shape != x.shape[:1]:
-                raise ValueError(
-                    f"log_prob is one number per sample, ({len(x)},), got {tuple(value.shape)}"
-                )
-            (gradient,) = torch.autograd.grad(value.sum(), y)
+            gradient = gradient_of(value, y, "log_prob")
         return output_like(x, self.score(x, t)) + self.weight * gradient
 
 
@@ -99,6 +100,16 @@ class Guided(ScoreObject):
     rescale: float
     batched: bool | None
 
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            score=A_SCORE,
+            weight=_check_weight,
+            interval=Optional(Pair(Number(infinite=True))),
+            rescale=NUMBER,
+            batched=Optional(FLAG),
+        )
+
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Tensor:  # noqa: ANN401
         """Score at ``x`` and ``t``."""
         weight = self.weight
@@ -115,6 +126,8 @@ class Guided(ScoreObject):
         if self.interval is not None:
             inside = (t >= self.interval[0]) & (t <= self.interval[1])
             w = torch.where(expand_like(inside, x), w, torch.ones_like(w))
+        for half in (free, held):
+            check_kind(half, x, "the score")
         guided = torch.lerp(free, held, w.to(x.dtype))
         if self.rescale:
             size = _spread(held) / _spread(guided)
@@ -183,16 +196,29 @@ def classifier_free_guidance(
         >>> torch.allclose(guided(x, t, label=label), right(x, t))
         True
     """
+    rescale = NUMBER("rescale", rescale)
     if not 0 <= rescale <= 1:
         raise ValueError(f"rescale lies in 0 to 1, 0.7 as published, got {rescale}")
+    interval = Optional(Pair(Number(infinite=True)))("interval", interval)
     if interval is not None and not interval[0] < interval[1]:
         raise ValueError(f"interval is (low, high) in t, got {interval}")
+    Optional(FLAG)("batched", batched)
     if batched and null is None:
         raise ValueError(
             'one call needs a condition for the free half; write null={"label": empty}'
         )
+    if null is not None and not isinstance(null, Mapping):
+        raise TypeError(f'null is a dict of tensors such as {{"label": empty}}, got {show(null)}')
     kept = None if null is None else dict(null)
     return pass_on(score, Guided(score, weight, kept, interval, rescale, batched))
+
+
+def _check_weight(name: str, value: object) -> Any:  # noqa: ANN401
+    if isinstance(value, Tensor):
+        return check_tensor(name, value, finite=True)
+    if isinstance(value, str) or (callable(value) and not isinstance(value, type)):
+        return value
+    return NUMBER(name, value)
 
 
 def _weight(weight: float | Tensor | Callable[[Tensor], Tensor], x: Tensor, t: Tensor) -> Tensor:
@@ -200,7 +226,7 @@ def _weight(weight: float | Tensor | Callable[[Tensor], Tensor], x: Tensor, t: T
     if callable(weight) and not isinstance(weight, Tensor):
         weight = weight(t)
     if not isinstance(weight, Tensor):
-        return x.new_full((1,) * x.ndim, float(weight))
+        return x.new_full((1,) * x.ndim, NUMBER("weight(t)", weight))
     first = weight.shape[:1] in ((), (1,), x.shape[:1])
     if not first or any(n != 1 for n in weight.shape[1:]):
         raise ValueError(

@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..equations.process import Process
-from ..equations.score import Score, ScoreObject, output_like, pass_on
+from ..checks import NUMBER, Number, Optional, check_fields
+from ..equations.process import A_PROCESS, Process
+from ..equations.score import A_SCORE, Score, ScoreObject, output_like, pass_on
 from ..shapes import expand_like
 
 __all__ = ["ChangedScore", "ThresholdedScore", "change_process", "threshold"]
 
 _SLACK = 1e-9
+_STATIC = "0.995 as published; leave it out to clamp to the range itself"
 
 
 @dataclass(eq=False)
@@ -24,6 +26,9 @@ class ChangedScore(ScoreObject):
     score: Score
     old: Process
     new: Process
+
+    def __post_init__(self) -> None:
+        check_fields(self, score=A_SCORE, old=A_PROCESS, new=A_PROCESS)
 
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Tensor:  # noqa: ANN401
         """Score of ``new`` at ``x`` and ``t``."""
@@ -53,6 +58,7 @@ def change_process(score: Score, old: Process, new: Process) -> ChangedScore:
             of ``old.T``, or below the first one of a process that has one, such as
             :class:`sdesolve.VESDE` and :class:`sdesolve.DiscreteProcess`.
     """
+    made = ChangedScore(score, old, new)
     low, high = old.log_snr(old.T), _cleanest(old)
     if new.log_snr(new.T) < low - _SLACK or new.log_snr(new.eps) > high + _SLACK:
         raise ValueError(
@@ -62,7 +68,7 @@ def change_process(score: Score, old: Process, new: Process) -> ChangedScore:
             f"within, for example EDM(sigma_min={_ratio(old, old.eps):.4g}, "
             f"sigma_max={_ratio(old, old.T):.4g})"
         )
-    return pass_on(score, ChangedScore(score, old, new))
+    return pass_on(score, made)
 
 
 @dataclass(eq=False)
@@ -74,6 +80,16 @@ class ThresholdedScore(ScoreObject):
     low: float
     high: float
     quantile: float | None
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            score=A_SCORE,
+            process=A_PROCESS,
+            low=NUMBER,
+            high=NUMBER,
+            quantile=Optional(Number(above=0, most=1, hint=_STATIC)),
+        )
 
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Tensor:  # noqa: ANN401
         """Score at ``x`` and ``t``."""
@@ -136,14 +152,11 @@ def threshold(
         >>> score(torch.zeros(1, 2), torch.ones(1))  # D = 1, x = 0, sigma = 1
         tensor([[1., 1.]])
     """
+    made = ThresholdedScore(score, process, low, high, quantile)
+    low, high = made.low, made.high
     if not low < high:
         raise ValueError(f"low must be below high, got low={low}, high={high}")
-    if quantile is not None and not 0 < quantile <= 1:
-        raise ValueError(
-            f"quantile lies in (0, 1], 0.995 as published, got {quantile}; leave it out to clamp "
-            "to the range itself"
-        )
-    return pass_on(score, ThresholdedScore(score, process, low, high, quantile))
+    return pass_on(score, made)
 
 
 def _cleanest(process: Process) -> float:

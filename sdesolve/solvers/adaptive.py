@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from ..checks import FLAG, POSITIVE, Count, Number, check_fields
 from ..equations.problem import Problem
 from ..equations.sde import Calculus, Noise
 from ..grids import Grid
@@ -142,14 +143,13 @@ class Adaptive(ABC):
     compact: bool = True
 
     def __post_init__(self) -> None:
-        name = type(self).__name__
-        if not (self.rtol > 0 and self.atol > 0):
-            raise ValueError(
-                f"tolerances must be positive, got rtol={self.rtol}, atol={self.atol}; write "
-                f"{name}(rtol=1e-5, atol=1e-5)"
-            )
-        if self.max_steps < 1:
-            raise ValueError(f"max_steps must be 1 or more, got {self.max_steps}")
+        check_fields(
+            self,
+            rtol=Number(above=0, most=1),
+            atol=POSITIVE,
+            max_steps=Count(least=1),
+            compact=FLAG,
+        )
 
     @property
     @abstractmethod

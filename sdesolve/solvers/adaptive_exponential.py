@@ -23,12 +23,14 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from ..checks import Choice, check_fields
 from ..equations.problem import Problem
 from ..equations.process import Process
 from ..equations.sde import Noise
 from ..grids import Grid, LogSNR
 from ..grids.clocks import Clocked
 from ..references import Isotropic, Reference
+from ..references.base import A_REFERENCE
 from ..references.frames import Frame, Parts, combine
 from ..shapes import column
 from .adaptive import Adaptive, Attempt, Trial, rms
@@ -97,8 +99,7 @@ class AdaptiveExponential(Adaptive):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.order, int) or self.order not in (2, 3, 4):
-            raise ValueError(f"order is 2, 3 or 4, got {self.order}")
+        check_fields(self, order=Choice(2, 3, 4), reference=A_REFERENCE)
 
     @property
     def error_order(self) -> float:

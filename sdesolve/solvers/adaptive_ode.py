@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from ..checks import Choice, check_fields
 from ..equations.problem import Problem
 from ..equations.sde import Noise
 from ..shapes import column
@@ -66,8 +67,7 @@ class AdaptiveODE(Adaptive):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.method not in PAIRS:
-            raise ValueError(f"method must be one of {', '.join(PAIRS)}, got {self.method!r}")
+        check_fields(self, method=Choice(*PAIRS))
 
     @property
     def pair(self) -> Pair:

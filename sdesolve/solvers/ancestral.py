@@ -26,6 +26,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from ..checks import Choice, check_fields
 from ..equations.problem import Problem, Step
 from ..equations.sde import Noise
 from ..noise.streams import NoiseSource
@@ -119,8 +120,7 @@ class Ancestral(_Linear):
     noise_types: ClassVar[tuple[Noise, ...]] = ("additive",)
 
     def __post_init__(self) -> None:
-        if self.variance not in ("posterior", "upper"):
-            raise ValueError(f'variance must be "posterior" or "upper", got {self.variance!r}')
+        check_fields(self, variance=Choice("posterior", "upper"))
 
     def plan(self, problem: Problem, grid: Tensor) -> _Table:
         """Coefficients of every step."""

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from ..checks import Kind, check_fields
 from ..correctors.base import Corrector
 from ..correctors.langevin import Langevin
 from ..equations.problem import Problem, Step
@@ -54,6 +55,9 @@ class Annealed(Solver):
 
     order: ClassVar[float] = 0
     default_tau = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, corrector=Kind(Corrector, "Langevin()"))
 
     @property
     def noise_types(self) -> tuple[Noise, ...]:

@@ -31,8 +31,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..checks import Choice, check_fields
 from ..references.base import Isotropic
-from .exponential_multistep import ExponentialMultistep, Run, Tau
+from .exponential_multistep import A_TAU, ExponentialMultistep, Run, Tau
 
 __all__ = ["DPMSolverMultistep"]
 
@@ -64,8 +65,7 @@ class DPMSolverMultistep(ExponentialMultistep):
     reference = Isotropic(0.0)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.order, int) or self.order not in (2, 3):
-            raise ValueError(f"order is 2 or 3, got {self.order}; order 1 is DDIM")
+        check_fields(self, order=Choice(2, 3, hint="order 1 is DDIM"), tau=A_TAU)
 
     @property
     def orders(self) -> tuple[float, float]:

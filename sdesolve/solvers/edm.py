@@ -21,6 +21,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
+from ..checks import NUMBER, Number, Pair, check_fields
 from ..equations.problem import Problem, Step
 from ..equations.process import Process
 from ..equations.sde import Noise
@@ -108,6 +109,7 @@ class EDMHeun(Solver):
     spared = 1
 
     def __post_init__(self) -> None:
+        check_fields(self, churn=NUMBER, between=Pair(Number(infinite=True)), noise=NUMBER)
         if not (self.churn >= 0 and self.noise >= 0 and 0 <= self.between[0] <= self.between[1]):
             raise ValueError(
                 f"churn, noise and between must be 0 or more, and between must increase; got {self}"

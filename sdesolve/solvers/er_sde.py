@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..checks import Choice, check_fields
 from ..references.base import Isotropic
 from .exponential_multistep import ExponentialMultistep, Run
 from .quadrature import end, gauss_legendre
@@ -57,8 +58,7 @@ class ERSDE(ExponentialMultistep):
     default_tau = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.order, int) or self.order not in (1, 2, 3):
-            raise ValueError(f"order is 1, 2 or 3, got {self.order}")
+        check_fields(self, order=Choice(1, 2, 3))
 
     @property
     def own_noise(self) -> bool:

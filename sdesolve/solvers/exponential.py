@@ -22,11 +22,12 @@ from typing import Literal
 
 from torch import Tensor
 
+from ..checks import FLAG, Choice, Count, Kind, Number, Optional, check_fields
 from ..equations.process import Process
 from ..grids import Grid
-from ..references.base import Isotropic, Reference
-from .exponential_multistep import ExponentialMultistep, Run, Tau
-from .quadrature import Weight, integrate_residual
+from ..references.base import A_REFERENCE, Isotropic, Reference
+from .exponential_multistep import A_TAU, ExponentialMultistep, Run, Tau
+from .quadrature import A_WEIGHT, Weight, integrate_residual
 
 __all__ = ["ExponentialAdams"]
 
@@ -87,24 +88,19 @@ class ExponentialAdams(ExponentialMultistep):
     teleport: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.reference, Reference):
-            raise TypeError(
-                f"reference must be a Reference such as Isotropic(0.25), got {self.reference!r}; "
-                "for a variance write Isotropic(variance)"
-            )
-        if not (isinstance(self.order, int) and 1 <= self.order <= 4):
-            raise ValueError(f"order is 1, 2, 3 or 4, got {self.order}")
-        if self.corrector not in (None, "order", *range(1, self.order + 2)):
-            raise ValueError(
-                f"corrector is a number of nodes from 1 to order + 1 = {self.order + 1}, or None "
-                f"for no corrector; got {self.corrector!r}"
-            )
-        if self.weight not in ("natural", "noise", "data"):
-            raise ValueError(f'weight is "natural", "noise" or "data", got {self.weight!r}')
-        if self.length is not None and not self.length > 0:
-            raise ValueError(f"length is positive, or math.inf, got {self.length}")
-        if self.final_order is not None and self.final_order < 1:
-            raise ValueError(f"final_order is 1 or more, got {self.final_order}")
+        check_fields(self, order=Choice(1, 2, 3, 4))
+        nodes = range(1, self.order + 2)
+        check_fields(
+            self,
+            reference=A_REFERENCE,
+            corrector=Choice(None, "order", *nodes, hint="numbers of nodes, up to order + 1"),
+            tau=A_TAU,
+            weight=A_WEIGHT,
+            length=Optional(Number(above=0, infinite=True)),
+            clock=Optional(Kind(Grid, "LogSNR()")),
+            final_order=Optional(Count(least=1)),
+            teleport=FLAG,
+        )
 
     @property
     def corrector_nodes(self) -> int:

@@ -22,6 +22,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from ..checks import NOT_NEGATIVE
 from ..equations.problem import Problem
 from ..equations.process import Process
 from ..equations.sde import Noise
@@ -30,9 +31,19 @@ from ..references.base import Reference
 from .linear_multistep import LinearMultistep, Row, Table
 from .quadrature import noise_variance, propagator
 
-__all__ = ["ExponentialMultistep", "Run", "Tau", "make_row", "make_run", "tabulated"]
+__all__ = ["A_TAU", "ExponentialMultistep", "Run", "Tau", "make_row", "make_run", "tabulated"]
 
 Tau = float | Callable[[float], float]
+
+
+def _tau(name: str, value: object) -> Tau | None:
+    if value is None or (callable(value) and not isinstance(value, type)):
+        return value
+    return NOT_NEGATIVE(name, value)
+
+
+A_TAU = _tau
+"""Rule for stochasticities: None, a number from 0 up, or a function of time."""
 
 
 class Run(NamedTuple):
@@ -53,9 +64,7 @@ def make_run(process: Process, times: Sequence[float], tau: Callable[[float], fl
         ValueError: If noise is to be added from the data to the prior.
     """
     t = torch.tensor(times, dtype=torch.float64, device="cpu")
-    lam, taus = process.log_snr(t).tolist(), [float(tau(u)) for u in times[:-1]]
-    if not all(0 <= value < math.inf for value in taus):
-        raise ValueError(f"tau is 0 or more, and finite, at every time of the grid; got {taus}")
+    lam, taus = process.log_snr(t).tolist(), [NOT_NEGATIVE("tau(t)", tau(u)) for u in times[:-1]]
     if lam[-1] < lam[0] and any(taus):
         raise ValueError("noise is added from the prior to the data: give (t0, t1) with t0 > t1")
     return Run(process, list(times), process.alpha(t).tolist(), lam, taus)
@@ -209,7 +218,9 @@ class ExponentialMultistep(LinearMultistep):
         return tabulated(_tabulate, self, self.tau, problem, grid)
 
     def _tau(self, t: float, stochasticity: float) -> float:
-        return self.tau(t) * (stochasticity > 0) if callable(self.tau) else stochasticity
+        if not callable(self.tau):
+            return stochasticity
+        return NOT_NEGATIVE("tau(t)", self.tau(t)) * (stochasticity > 0)
 
     def _row(self, run: Run, i: int) -> Row:
         first = int(self.teleport)  # index of the first evaluation

@@ -32,15 +32,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import Choice, check_fields
 from ..equations.problem import Problem, Step
 from ..equations.process import Process
 from ..equations.sde import Noise
 from ..grids import Grid
 from ..noise.streams import NoiseSource
-from ..references.base import Isotropic, Reference
-from .exponential_multistep import Tau, make_row, make_run, tabulated
+from ..references.base import A_REFERENCE, Isotropic, Reference
+from .exponential_multistep import A_TAU, Tau, make_row, make_run, tabulated
 from .linear_multistep import LinearMultistep, Row, Table
-from .quadrature import Weight, integrate_residual, noise_variance, propagator
+from .quadrature import A_WEIGHT, Weight, integrate_residual, noise_variance, propagator
 
 __all__ = ["ExponentialRungeKutta"]
 
@@ -93,10 +94,9 @@ class ExponentialRungeKutta(LinearMultistep):
     one_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.order, int) or self.order not in _STAGES:
-            raise ValueError(f"order is 1, 2 or 3, got {self.order}")
-        if self.weight not in ("natural", "noise", "data"):
-            raise ValueError(f'weight is "natural", "noise" or "data", got {self.weight!r}')
+        check_fields(
+            self, order=Choice(*_STAGES), reference=A_REFERENCE, tau=A_TAU, weight=A_WEIGHT
+        )
 
     @property
     def weak_order(self) -> Mapping[Noise, float]:
@@ -155,7 +155,7 @@ def _tabulate(
         stages = _STAGES[solver.order] if math.isfinite(l1) else (0.0,)
         # The grid's own times stay as they are, to the last bit.
         points += [times[i], *(process.time(l0 + c * (l1 - l0)) for c in stages[1:])]
-        own = tau(times[i]) * (stochasticity > 0) if callable(tau) else stochasticity
+        own = tau(times[i]) if callable(tau) and stochasticity > 0 else stochasticity
         taus += [own] * len(stages)
         first.append(len(points))
     points.append(times[-1])

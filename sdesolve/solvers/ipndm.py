@@ -17,6 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import Choice, check_fields
 from ..equations.sde import Noise
 from ..references.base import Isotropic
 from .exponential_multistep import ExponentialMultistep, Run
@@ -59,8 +60,7 @@ class IPNDM(ExponentialMultistep):
     weak_order: ClassVar[dict[Noise, float]] = {}
 
     def __post_init__(self) -> None:
-        if not isinstance(self.order, int) or self.order not in _WEIGHTS:
-            raise ValueError(f"order is 1, 2, 3 or 4, got {self.order}")
+        check_fields(self, order=Choice(*_WEIGHTS))
 
     @property
     def orders(self) -> tuple[float, float]:

@@ -23,6 +23,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from ..checks import FLAG, Choice, check_fields
 from ..equations.problem import Problem, Step
 from ..equations.sde import Calculus, Noise
 from ..noise.streams import NoiseSource
@@ -78,8 +79,7 @@ class Milstein(Solver):
     weak_order = strong_order
 
     def __post_init__(self) -> None:
-        if self.of not in ("ito", "stratonovich"):
-            raise ValueError(f'of must be "ito" or "stratonovich", got {self.of!r}')
+        check_fields(self, of=Choice("ito", "stratonovich"), derivative_free=FLAG)
 
     @property
     def calculus(self) -> tuple[Calculus, ...]:

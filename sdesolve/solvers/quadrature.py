@@ -35,15 +35,17 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import Choice
 from ..references.base import Reference
 
 __all__ = [
+    "A_WEIGHT",
     "Weight",
     "end",
     "gauss_legendre",
@@ -55,6 +57,8 @@ __all__ = [
 ]
 
 Weight = Literal["natural", "noise", "data"]
+A_WEIGHT = Choice(*get_args(Weight))
+"""Rule for weights."""
 
 # Beyond this the noise is 1e-17 of what it was: a step to sigma = 0 ends here.
 _FAR = 40.0

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from ..checks import NUMBER, Count, Number, Pair, check_fields
 from ..equations.problem import Problem, Step
 from ..equations.process import Process
 from ..equations.sde import Noise
@@ -64,6 +65,13 @@ class Restart(Solver):
     order = 2
 
     def __post_init__(self) -> None:
+        check_fields(
+            self,
+            interval=Pair(Number(infinite=True)),
+            repeats=Count(most=10**6),
+            inner=Count(most=10**6),
+            noise=NUMBER,
+        )
         if not (0 < self.interval[0] < self.interval[1] and self.noise >= 0):
             raise ValueError(f"expected 0 < s_min < s_max and noise of 0 or more, got {self}")
         if self.repeats < 1 or self.inner < 1:

@@ -20,6 +20,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from ..checks import Choice, Count, Optional, check_fields
 from ..equations.sde import Noise
 from ..references.base import Isotropic
 from .exponential_multistep import ExponentialMultistep, Run
@@ -58,12 +59,12 @@ class UniPC(ExponentialMultistep):
     weak_order: ClassVar[dict[Noise, float]] = {}
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.order, int) and 1 <= self.order <= 4):
-            raise ValueError(f"order is 1, 2, 3 or 4, got {self.order}")
-        if self.b not in ("bh1", "bh2"):
-            raise ValueError(f'b is "bh1" or "bh2", got {self.b!r}')
-        if self.final_order is not None and self.final_order < 1:
-            raise ValueError(f"final_order is 1 or more, got {self.final_order}")
+        check_fields(
+            self,
+            order=Choice(1, 2, 3, 4),
+            b=Choice("bh1", "bh2"),
+            final_order=Optional(Count(least=1)),
+        )
 
     @property
     def corrector_nodes(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from ..checks import check_shape
 from ..equations.process import Process
 from ..equations.score import Score
 from ..references import GaussianReference
@@ -50,5 +51,6 @@ def reference_from_score(
         >>> bool((reference.mean - torch.tensor([1.0, 0.0])).abs().max() < 0.2)
         True
     """
+    event = check_shape("event", event)
     drawn = sample(process, score, (samples, *event), nfe=nfe, seed=seed, device=device)
     return GaussianReference.from_data(drawn.x, rank)

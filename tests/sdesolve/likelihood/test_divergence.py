@@ -198,7 +198,7 @@ def test_sphere_has_fixed_length_and_signs_are_signs():
         (lambda: ss.Hutchinson(2, "normal"), "rademacher"),
         (lambda: ss.Hutchinson(2, mode="back"), "reverse"),
         (lambda: ss.Exact("sideways"), "reverse"),
-        (lambda: ss.Exact(memory=0), "positive"),
+        (lambda: ss.Exact(memory=0), "1 or more"),
         (lambda: ss.HutchPlusPlus(4), "probes=6"),
     ],
 )

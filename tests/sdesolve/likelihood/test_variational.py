@@ -100,7 +100,7 @@ def test_it_speaks_of_bits():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"levels": 0}, "1 or more"), ({"eps": 2.0}, "eps lies"), ({"bins": 4}, "go together")],
+    [({"levels": 0}, "1 or more"), ({"eps": 2.0}, "eps must be"), ({"bins": 4}, "go together")],
 )
 def test_bad_bounds(change, message):
     with pytest.raises(ValueError, match=message):

@@ -96,7 +96,7 @@ def test_gain_of_far_components_falls_below_that_of_the_covariance():
 def test_bad_references_are_refused():
     with pytest.raises(ValueError, match="orthonormal"):
         ss.GaussianReference(torch.zeros(2), torch.ones(1, 2), torch.ones(1), 0.1)
-    with pytest.raises(ValueError, match="variance is 0 or more"):
+    with pytest.raises(ValueError, match="variance must be a number, 0 or more"):
         ss.Isotropic(-1.0)
     with pytest.raises(ValueError, match="n >= 2"):
         ss.GaussianReference.from_data(torch.zeros(1, 3))
