@@ -24,7 +24,7 @@ from .solvers import Heun, Solver
 from .solvers.default import DEFAULT_NFE, default_solver
 from .starts import A_STRENGTH, Start
 
-__all__ = ["sample"]
+__all__ = ["sample", "stochasticity_of"]
 
 
 @torch.no_grad()
@@ -158,7 +158,7 @@ def sample(
         else:
             solver, why = Heun(), "the default in a clock"
     solver = as_solver(solver)
-    equation = ReverseSDE(process, score, _stochasticity(solver, stochasticity))
+    equation = ReverseSDE(process, score, stochasticity_of(solver, stochasticity))
     if steps is None and nfe is None and isinstance(solver, Solver):
         nfe = None if isinstance(grid, Tensor) else DEFAULT_NFE
     if nfe is not None:
@@ -190,7 +190,8 @@ def _check_shape(shape: object) -> tuple[int, ...]:
     return tuple(int(n) for n in shape)
 
 
-def _stochasticity(solver: AnySolver, stochasticity: float | None) -> float:
+def stochasticity_of(solver: AnySolver, stochasticity: float | None) -> float:
+    """tau of a run: what is asked for, else what the solver is made for or does by default."""
     if stochasticity is not None:
         return stochasticity
     if isinstance(solver, Solver) and solver.own_noise:

@@ -27,6 +27,8 @@ LOADERS = (
     "guided_diffusion",
     "k_diffusion",
     "lucidrains",
+    "physicsnemo",
+    "sbi",
     "score_sde",
 )
 
