@@ -2,8 +2,8 @@
 
 ``physicsnemo.diffusion.samplers.sample`` calls ``step(x, t_cur, t_next)`` for the pairs of a grid
 that its noise scheduler lays. Our solvers tabulate a whole grid before they start, and multistep
-ones carry what they evaluated; so the object is made for a grid, takes its steps in their order, and
-begins anew whenever it is asked for the first one.
+ones carry what they evaluated; so the object is made for a grid, takes its steps in their order,
+and begins anew whenever it is asked for the first one.
 
 A solver of theirs holds the right-hand side of an equation; ours need the score. It comes from the
 predictor by the scheduler's own conversion, so that guidance by a predictor of theirs is kept; the
@@ -31,7 +31,7 @@ from ..loop.checks import (
     check_stream,
 )
 from ..loop.times import lay_grid
-from ..noise.streams import Streams
+from ..noise.streams import NoiseSource, Streams
 from ..sampling import stochasticity_of
 from ..solvers import Solver as FixedGrid
 
@@ -106,6 +106,10 @@ class Solver:
         span = self.grid[0].item(), self.grid[-1].item()
         self.grid = lay_grid(self.equation, chosen, span, None, None, self.grid)
         self._next = 0
+        self._problem = Problem(self.equation)
+        self._plan: Any = None
+        self._state: object = None
+        self._noise: NoiseSource
 
     def step(self, x: Tensor, t_cur: Tensor, t_next: Tensor) -> Tensor:
         """States at ``t_next`` from those at ``t_cur``.

@@ -6,8 +6,8 @@ in t. So the whole way is one interval (``steps=2``, two grid points to sbi), an
 to spend. Between more points, for its correctors and its ``save_intermediate``, one-step methods
 take a step in each.
 
-The process is read off the estimator's ``mean_t_fn`` and ``std_fn``, whatever its name; the score is
-the potential's gradient, so that guidance, several observations and observations in batches work.
+The process is read off the estimator's ``mean_t_fn`` and ``std_fn``, whatever its name; the score
+is the potential's gradient, so that guidance, several observations and batches of them work.
 """
 
 from __future__ import annotations

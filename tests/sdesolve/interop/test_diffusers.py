@@ -25,6 +25,10 @@ CONFIGS = {
     "linear": {"beta_schedule": "linear"},
     "scaled": {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
     "cosine": {"beta_schedule": "squaredcos_cap_v2"},
+    "cosine-velocity": {
+        "beta_schedule": "squaredcos_cap_v2",
+        "prediction_type": "v_prediction",
+    },
     "velocity": {"beta_schedule": "linear", "prediction_type": "v_prediction"},
     "sample": {"beta_schedule": "linear", "prediction_type": "sample"},
     "zero-snr": {
@@ -146,6 +150,67 @@ def test_deis_without_its_first_order_last_steps(net, config):
         peer.set_timesteps(steps)
         sol = ss.sample(process, score, SHAPE, x=X, grid=grid, solver=ss.solver("deis"))
         assert apart(sol.x, theirs(peer, net, X)) < 2e-6, steps
+
+
+@pytest.mark.parametrize("config", list(CONFIGS))
+def test_3m_as_published_and_the_factor_of_two_that_ours_mends(net, config):
+    """diffusers' third order is DPMSolverMultistep(3), with half of its last term missing.
+
+    Its default also ends at a lower order below 15 steps (lower_order_final), ours does not.
+    """
+    apart_from = {}
+    for steps in (5, 15):
+        peer = scheduler("DPMSolverMultistepScheduler", config, solver_order=3)
+        peer.register_to_config(lower_order_final=steps >= 15)
+        process, score = ss.interop.diffusers.load(net, peer)
+        grid = ss.interop.diffusers.grid(peer, steps, process)
+        in_double(peer, process, steps)
+        other = theirs(peer, net, X)
+        for name in ("dpmpp-3m-published", "dpmpp-3m"):
+            sol = ss.sample(process, score, SHAPE, x=X, grid=grid, solver=ss.solver(name))
+            apart_from[name, steps] = apart(sol.x, other)
+        assert apart_from["dpmpp-3m-published", steps] < 1e-6, steps
+    if config != "cosine":  # where the network hardly moves the result
+        assert apart_from["dpmpp-3m", 15] > 2e-4
+
+
+SINGLE = [
+    ("EulerDiscreteScheduler", {}, "ddim", 2e-6),
+    ("HeunDiscreteScheduler", {}, "edm-heun", 1e-9),
+    ("DEISMultistepScheduler", {"solver_order": 3, "lower_order_final": False}, "deis", 1e-9),
+]
+
+
+@pytest.mark.parametrize(("name", "more", "solver", "tolerance"), SINGLE)
+@pytest.mark.parametrize("config", ["cosine-velocity", "velocity"])
+def test_their_single_precision_table_of_sigma(net, config, name, more, solver, tolerance):
+    """Their defect: sigma, 2e4 at the start of a cosine schedule, is held to 24 bits.
+
+    That rounds it by 4e-4 in units of the data, which is what a network of the velocity sees; with
+    the same table in double precision they take our steps. Their Euler still rounds its states.
+    """
+    for steps in (1, 10):
+        peer = scheduler(name, config, **more)
+        process, score = ss.interop.diffusers.load(net, peer)
+        grid = ss.interop.diffusers.grid(peer, steps, process)
+        runs = []
+        for patched in (False, True):
+            peer.set_timesteps(steps)
+            if patched:
+                exact = torch.exp(-process.log_snr(grid))
+                if name.startswith("Heun"):  # every level twice but the first and the last
+                    inner = exact[1:-1].repeat_interleave(2)
+                    exact = torch.cat([exact[:1], inner, exact[-1:]])
+                assert torch.allclose(exact.float(), peer.sigmas, rtol=2e-7)
+                peer.sigmas = exact
+            scale = 1.0 if name.startswith("DEIS") else peer.init_noise_sigma
+            start = X * scale
+            ours = start if name.startswith("DEIS") else process.alpha(grid[0].item()) * start
+            sol = ss.sample(process, score, SHAPE, x=ours, grid=grid, solver=ss.solver(solver))
+            runs.append(apart(sol.x, theirs(peer, net, start)))
+        assert runs[1] < tolerance, steps
+        if config == "cosine-velocity" and steps == 10:
+            assert runs[0] > 3e-5
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])

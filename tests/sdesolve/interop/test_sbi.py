@@ -1,12 +1,11 @@
 """The predictor for sbi, with an exact score.
 
-sbi itself is used where it is installed, and skipped with a word where it is not; what CI runs is a
-stand-in of its registry: a base class that keeps the potential, a decorator that fills a dictionary,
-and a loop over pairs of times.
+sbi itself is used where it is installed, and skipped with a word where it is not; what CI runs is
+a stand-in of its registry: a base class that keeps the potential, a decorator that fills a
+dictionary, and a loop over pairs of times.
 """
 
 import itertools
-import math
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -214,12 +213,14 @@ def test_an_absent_library_gives_the_line(monkeypatch):
 def test_posteriors_of_sbi_itself(kind):
     pytest.importorskip("sbi", reason="sbi is not installed: only the stand-in was tested")
     from sbi.inference.posteriors.vector_field_posterior import VectorFieldPosterior
-    from sbi.neural_nets import estimators
+    from sbi.neural_nets.estimators import flowmatching_estimator, score_estimator
 
-    class Exact(getattr(estimators, kind)):
+    module = flowmatching_estimator if kind.startswith("Flow") else score_estimator
+
+    class Exact(getattr(module, kind)):
         calls = 0
 
-        def score(self, input, condition, t):  # noqa: A002
+        def score(self, input, condition, t):
             self.calls += 1
             return -input / ((self.mean_t_fn(t) * STD) ** 2 + self.std_fn(t) ** 2)
 
@@ -242,4 +243,4 @@ def test_posteriors_of_sbi_itself(kind):
     assert batched.shape == (50, 2, 5)
     if kind == "VPScoreEstimator":
         theirs = posterior.sample((20000,), x=torch.zeros(1, 3), steps=201, **options)
-        assert divergence(theirs) > 0.4 and math.isfinite(divergence(theirs))
+        assert divergence(theirs) > 0.4
