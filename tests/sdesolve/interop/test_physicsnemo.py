@@ -206,6 +206,9 @@ def test_other_grids_and_other_schedulers_are_refused():
     scheduler = Scheduler()
     with pytest.raises(ValueError, match=r"num_steps, or the time_steps"):
         sample(begin(scheduler), scheduler, 7, made(scheduler, 6))
+    ends = torch.tensor([80.0, 0.0], dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"from t = 80 to 0 was asked for"):
+        sample(begin(scheduler), scheduler, 1, made(scheduler, 6), ends)
     with pytest.raises(ValueError, match="LinearGaussianNoiseScheduler"):
         ss.interop.physicsnemo.Solver(object(), 6, x0_predictor=lambda x, t: x)
     with pytest.raises(TypeError, match="float32 or float64"):

@@ -184,6 +184,7 @@ def test_an_end_at_zero_and_noise_at_the_end():
     [
         ({}, torch.linspace(1.0, 1e-3, 500), r"steps=2\)"),
         ({"nfe": 10}, torch.linspace(1.0, 1e-3, 500), r"steps=2\)"),
+        ({"solver": "dpmpp-2s", "nfe": 20}, torch.linspace(1.0, 1e-3, 500), "without nfe"),
         ({"solver": "dpmpp-2m"}, torch.linspace(1.0, 1e-3, 500), "dpmpp-2s"),
         ({"stochasticity": 1.0}, TIMES, r'"seed": 0'),
         ({"solver": "ddpm"}, TIMES, r'"seed": 0'),
