@@ -208,7 +208,9 @@ class _Run:
         trial = Trial(self.x, self.t, h, self.carry, brownian, unit)
         attempt = solver.attempt(self.problem, trial)
         self.nfe[self.index] += self.problem.calls - calls
-        size = solver.size(trial, attempt)
+        # An error that is small beside where a step starts may be large beside where it ends.
+        end = self.problem.equation.unit(attempt.x, self.t + h)
+        size = solver.size(trial._replace(unit=torch.minimum(unit, end)), attempt)
         finite = torch.isfinite(size) & torch.isfinite(rms(attempt.x))
         accept = finite & (size <= 1)
         self.accepted[self.index] += accept
