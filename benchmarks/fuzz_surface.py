@@ -302,10 +302,14 @@ def _scores() -> dict[str, Case]:
 
 
 def _runs() -> dict[str, Case]:
-    shared = {"process": PROCESS, "score": SCORE}
-    rough = {"rtol": 1e-2, "atol": 1e-2}
+    shared: dict[str, Any] = {"process": PROCESS, "score": SCORE}
+    rough: dict[str, Any] = {"rtol": 1e-2, "atol": 1e-2}
     reverse = PROCESS.reverse(SCORE)
-    mapped = {"solver": ss.AdaptiveODE(rtol=1e-2, atol=1e-2), "nfe": None, "grid": None}
+    mapped: dict[str, Any] = {
+        "solver": ss.AdaptiveODE(rtol=1e-2, atol=1e-2),
+        "nfe": None,
+        "grid": None,
+    }
     pixels = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
     return {
         "sample": _case(ss.sample, **shared, shape=(3, 2), nfe=8),
@@ -388,7 +392,7 @@ def zoo() -> dict[str, Case]:
 
 
 def _heuristic(call: Callable[..., Any]) -> Case:
-    wanted = {
+    wanted: dict[str, Any] = {
         name: DATA if name in ("points", "x", "data") else 4 if name in ("d", "steps") else 0.1
         for name, p in inspect.signature(call).parameters.items()
         if p.default is inspect.Parameter.empty
