@@ -304,6 +304,16 @@ def summary(verdicts: Sequence[Verdict]) -> dict[str, int]:
     return {kind: counts[kind] for kind in KINDS}
 
 
+def table(results: Mapping[str, Any]) -> str:
+    """The published table: a row for each package."""
+    body = []
+    for package, result in results.items():
+        calls_, kinds = result["calls"], result["kinds"]
+        shares = [f"{kinds[k]:,} ({100 * kinds[k] / calls_:.2g} %)" for k in KINDS]
+        body.append([package, f"{calls_:,}", *shares])
+    return record.table(["", "calls", *KINDS], body)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     from benchmarks.fuzz_surface import library, zoo
@@ -337,6 +347,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             package: {"calls": len(everything), "kinds": total, **record.machine()}
         }
         place.write("fuzz", results)
+        place.section("fuzz", table(results), "docs/reliability.md")
         place.finish()
 
 
