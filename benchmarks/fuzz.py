@@ -59,12 +59,14 @@ class Case:
         right: Its arguments.
         use: What a user does with the result.
         elementwise: Whether NaN given is NaN returned by the function's meaning.
+        infinite: Whether infinity is a right answer, as of a log-SNR without noise.
     """
 
     call: Callable[..., Any]
     right: Mapping[str, Any]
     use: Callable[[Any], Any] | None = None
     elementwise: bool = False
+    infinite: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,12 +226,14 @@ def _tensors(result: object) -> Iterator[Tensor]:
                 yield from _tensors(getattr(result, field.name))
 
 
-def _not_finite(result: object) -> bool:
+def _not_finite(result: object, infinite: bool = False) -> bool:
     status = getattr(result, "status", None)
     if isinstance(status, Tensor) and bool((status != 0).any()):
         return False
     return any(
-        v.is_meta or v.layout != torch.strided or not bool(torch.isfinite(v).all())
+        v.is_meta
+        or v.layout != torch.strided
+        or bool(torch.isnan(v).any() if infinite else ~torch.isfinite(v).all())
         for v in _tensors(result)
         if v.is_floating_point() or v.is_meta
     )
@@ -265,7 +269,7 @@ def _attempt(case: Case, argument: str, label: str, make: Maker) -> tuple[str, s
         result = case.call(**(arguments | {argument: value}))
         if case.use is not None:
             result = case.use(result)
-        bad = _not_finite(result)
+        bad = _not_finite(result, case.infinite)
         signal.setitimer(signal.ITIMER_REAL, 0)
     except _Hang:
         return "hang", f"more than {_SECONDS} s"
@@ -274,6 +278,7 @@ def _attempt(case: Case, argument: str, label: str, make: Maker) -> tuple[str, s
         return _sort_error(error), f"{type(error).__name__}: {str(error)[:160]}"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        torch.set_grad_enabled(True)  # an alarm may come where it is switched off
     if not bad:
         return "accepted", repr(result)[:80]
     given = label == "returns nan" or any(

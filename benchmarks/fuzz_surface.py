@@ -34,16 +34,16 @@ def _case(
     use: Callable[[Any], Any] | None = None,
     *,
     elementwise: bool = False,
-    skip: tuple[str, ...] = (),
+    infinite: bool = False,
     **right: Any,
 ) -> Case:
     """A case whose other arguments are the defaults."""
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(call).parameters.items()
-        if parameter.default is not inspect.Parameter.empty and name not in skip
+        if parameter.default is not inspect.Parameter.empty
     }
-    return Case(call, {**defaults, **right}, use, elementwise)
+    return Case(call, {**defaults, **right}, use, elementwise, infinite)
 
 
 def _sampled(process: ss.Process) -> object:
@@ -105,7 +105,9 @@ def _processes() -> dict[str, Case]:
         for kind in (ss.VPSDE, ss.SubVPSDE, ss.VESDE, ss.ExponentialVESDE, ss.EDM)
     }
     cases |= {
-        f"process.{name}": _case(getattr(PROCESS, name), elementwise=True, t=TIMES)
+        f"process.{name}": _case(
+            getattr(PROCESS, name), elementwise=True, infinite=name == "log_snr", t=TIMES
+        )
         for name in ("alpha", "sigma", "rate", "diffusion", "total_noise", "log_snr")
     }
     cases |= {
