@@ -164,7 +164,7 @@ def _in_place(x: Tensor, t: Tensor, **_: object) -> Tensor:
     return x.mul_(0.5)
 
 
-FUNCTIONS: dict[str, Callable[[Callable[..., Tensor]], Callable[..., Any]]] = {
+FUNCTIONS: dict[str, Maker] = {
     "returns None": lambda f: lambda x, t, **k: None,
     "returns float": lambda f: lambda x, t, **k: 0.0,
     "returns numpy": lambda f: lambda x, t, **k: np.zeros(tuple(x.shape), "float32"),
@@ -195,9 +195,7 @@ def calls(
             if isinstance(right, Tensor):
                 values |= TENSORS
             if argument in _SCORES and callable(right):
-                values |= {
-                    label: (lambda f, make=make: make(f)) for label, make in FUNCTIONS.items()
-                }
+                values |= FUNCTIONS
             for label, make in values.items():
                 key = hashlib.sha256(f"{name}/{argument}/{label}".encode()).digest()
                 if int.from_bytes(key[:4], "big") < share * 2**32:
