@@ -51,8 +51,8 @@ def _sampled(process: ss.Process) -> object:
 
 
 def _drawn(solver: Any) -> object:
-    adaptive = isinstance(solver, ss.Adaptive)
-    return ss.sample(PROCESS, SCORE, (3, 2), solver=solver, **({} if adaptive else {"steps": 4}))
+    steps = None if isinstance(solver, ss.Adaptive) else 4
+    return ss.sample(PROCESS, SCORE, (3, 2), solver=solver, steps=steps)
 
 
 def _gridded(grid: ss.Grid) -> object:
