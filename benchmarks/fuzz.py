@@ -59,12 +59,14 @@ class Case:
         right: Its arguments.
         use: What a user does with the result.
         elementwise: Whether NaN given is NaN returned by the function's meaning.
+        infinite: Whether infinity is a right answer, as of a log-SNR without noise.
     """
 
     call: Callable[..., Any]
     right: Mapping[str, Any]
     use: Callable[[Any], Any] | None = None
     elementwise: bool = False
+    infinite: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def _in_place(x: Tensor, t: Tensor, **_: object) -> Tensor:
     return x.mul_(0.5)
 
 
-FUNCTIONS: dict[str, Callable[[Callable[..., Tensor]], Callable[..., Any]]] = {
+FUNCTIONS: dict[str, Maker] = {
     "returns None": lambda f: lambda x, t, **k: None,
     "returns float": lambda f: lambda x, t, **k: 0.0,
     "returns numpy": lambda f: lambda x, t, **k: np.zeros(tuple(x.shape), "float32"),
@@ -193,9 +195,7 @@ def calls(
             if isinstance(right, Tensor):
                 values |= TENSORS
             if argument in _SCORES and callable(right):
-                values |= {
-                    label: (lambda f, make=make: make(f)) for label, make in FUNCTIONS.items()
-                }
+                values |= FUNCTIONS
             for label, make in values.items():
                 key = hashlib.sha256(f"{name}/{argument}/{label}".encode()).digest()
                 if int.from_bytes(key[:4], "big") < share * 2**32:
@@ -224,12 +224,14 @@ def _tensors(result: object) -> Iterator[Tensor]:
                 yield from _tensors(getattr(result, field.name))
 
 
-def _not_finite(result: object) -> bool:
+def _not_finite(result: object, infinite: bool = False) -> bool:
     status = getattr(result, "status", None)
     if isinstance(status, Tensor) and bool((status != 0).any()):
         return False
     return any(
-        v.is_meta or v.layout != torch.strided or not bool(torch.isfinite(v).all())
+        v.is_meta
+        or v.layout != torch.strided
+        or bool(torch.isnan(v).any() if infinite else ~torch.isfinite(v).all())
         for v in _tensors(result)
         if v.is_floating_point() or v.is_meta
     )
@@ -265,7 +267,7 @@ def _attempt(case: Case, argument: str, label: str, make: Maker) -> tuple[str, s
         result = case.call(**(arguments | {argument: value}))
         if case.use is not None:
             result = case.use(result)
-        bad = _not_finite(result)
+        bad = _not_finite(result, case.infinite)
         signal.setitimer(signal.ITIMER_REAL, 0)
     except _Hang:
         return "hang", f"more than {_SECONDS} s"
@@ -274,6 +276,7 @@ def _attempt(case: Case, argument: str, label: str, make: Maker) -> tuple[str, s
         return _sort_error(error), f"{type(error).__name__}: {str(error)[:160]}"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        torch.set_grad_enabled(True)  # an alarm may come where it is switched off
     if not bad:
         return "accepted", repr(result)[:80]
     given = label == "returns nan" or any(
@@ -302,6 +305,16 @@ def summary(verdicts: Sequence[Verdict]) -> dict[str, int]:
     """How many calls of each kind."""
     counts = collections.Counter(verdict.kind for verdict in verdicts)
     return {kind: counts[kind] for kind in KINDS}
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """The published table: a row for each package."""
+    body = []
+    for package, result in results.items():
+        calls_, kinds = result["calls"], result["kinds"]
+        shares = [f"{kinds[k]:,} ({100 * kinds[k] / calls_:.2g} %)" for k in KINDS]
+        body.append([package, f"{calls_:,}", *shares])
+    return record.table(["", "calls", *KINDS], body)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -337,6 +350,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             package: {"calls": len(everything), "kinds": total, **record.machine()}
         }
         place.write("fuzz", results)
+        place.section("fuzz", table(results), "docs/reliability.md")
         place.finish()
 
 

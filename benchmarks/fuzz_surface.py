@@ -34,16 +34,16 @@ def _case(
     use: Callable[[Any], Any] | None = None,
     *,
     elementwise: bool = False,
-    skip: tuple[str, ...] = (),
+    infinite: bool = False,
     **right: Any,
 ) -> Case:
     """A case whose other arguments are the defaults."""
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(call).parameters.items()
-        if parameter.default is not inspect.Parameter.empty and name not in skip
+        if parameter.default is not inspect.Parameter.empty
     }
-    return Case(call, {**defaults, **right}, use, elementwise)
+    return Case(call, {**defaults, **right}, use, elementwise, infinite)
 
 
 def _sampled(process: ss.Process) -> object:
@@ -51,8 +51,8 @@ def _sampled(process: ss.Process) -> object:
 
 
 def _drawn(solver: Any) -> object:
-    adaptive = isinstance(solver, ss.Adaptive)
-    return ss.sample(PROCESS, SCORE, (3, 2), solver=solver, **({} if adaptive else {"steps": 4}))
+    steps = None if isinstance(solver, ss.Adaptive) else 4
+    return ss.sample(PROCESS, SCORE, (3, 2), solver=solver, steps=steps)
 
 
 def _gridded(grid: ss.Grid) -> object:
@@ -105,7 +105,9 @@ def _processes() -> dict[str, Case]:
         for kind in (ss.VPSDE, ss.SubVPSDE, ss.VESDE, ss.ExponentialVESDE, ss.EDM)
     }
     cases |= {
-        f"process.{name}": _case(getattr(PROCESS, name), elementwise=True, t=TIMES)
+        f"process.{name}": _case(
+            getattr(PROCESS, name), elementwise=True, infinite=name == "log_snr", t=TIMES
+        )
         for name in ("alpha", "sigma", "rate", "diffusion", "total_noise", "log_snr")
     }
     cases |= {
@@ -302,10 +304,14 @@ def _scores() -> dict[str, Case]:
 
 
 def _runs() -> dict[str, Case]:
-    shared = {"process": PROCESS, "score": SCORE}
-    rough = {"rtol": 1e-2, "atol": 1e-2}
+    shared: dict[str, Any] = {"process": PROCESS, "score": SCORE}
+    rough: dict[str, Any] = {"rtol": 1e-2, "atol": 1e-2}
     reverse = PROCESS.reverse(SCORE)
-    mapped = {"solver": ss.AdaptiveODE(rtol=1e-2, atol=1e-2), "nfe": None, "grid": None}
+    mapped: dict[str, Any] = {
+        "solver": ss.AdaptiveODE(rtol=1e-2, atol=1e-2),
+        "nfe": None,
+        "grid": None,
+    }
     pixels = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
     return {
         "sample": _case(ss.sample, **shared, shape=(3, 2), nfe=8),
@@ -388,7 +394,7 @@ def zoo() -> dict[str, Case]:
 
 
 def _heuristic(call: Callable[..., Any]) -> Case:
-    wanted = {
+    wanted: dict[str, Any] = {
         name: DATA if name in ("points", "x", "data") else 4 if name in ("d", "steps") else 0.1
         for name, p in inspect.signature(call).parameters.items()
         if p.default is inspect.Parameter.empty

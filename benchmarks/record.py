@@ -84,10 +84,10 @@ class Place:
         """Write a PNG of ``docs``: ``save(path)`` makes it, whatever the path is called."""
         write_atomically(self.wrote(self._docs / name), save)
 
-    def section(self, name: str, text: str) -> None:
-        """Replace a table of the README; a trial run prints it."""
+    def section(self, name: str, text: str, document: str = "README.md") -> None:
+        """Replace a table of the README, or of another document; a trial run prints it."""
         if self.published:
-            _update_section(self.wrote(ROOT / "README.md"), name, text)
+            _update_section(self.wrote(ROOT / document), name, text)
         else:
             print(f"\n{name}\n\n{text}")
 

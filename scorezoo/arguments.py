@@ -11,14 +11,16 @@ from typing import Any
 __all__ = ["build", "check_flag", "check_integer", "check_number", "documented", "refuse_unknown"]
 
 
-def check_integer(name: str, value: object, low: int = 1) -> None:
-    """Raise unless ``value`` is a whole number of ``low`` or more.
+def check_integer(name: str, value: object, low: int = 1, high: int = 10**9) -> None:
+    """Raise unless ``value`` is a whole number from ``low`` to ``high``.
 
     Raises:
         ValueError: Otherwise.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise ValueError(f"{name} is a whole number of {low} or more, got {value!r}")
+    if value > high:
+        raise ValueError(f"{name} is {high} at most, got {value!r}")
 
 
 def check_number(
@@ -95,7 +97,7 @@ def build(kinds: Mapping[str, Callable[..., Any]], config: object, what: str) ->
         raise ValueError(f"a {what} is a table with a name, got {config!r}")
     arguments = dict(config)
     name = arguments.pop("name", None)
-    if name not in kinds:
+    if not isinstance(name, str) or name not in kinds:
         raise ValueError(f"unknown {what} {name!r}; known are {', '.join(sorted(kinds))}")
     parameters = inspect.signature(kinds[name]).parameters.values()
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):

@@ -76,12 +76,10 @@ class TrainingConfig:
                 check_integer(name, getattr(self, name))
         check_integer("batch_size", self.batch_size)
         check_integer("warmup_steps", self.warmup_steps, 0)
-        check_integer("seed", self.seed, 0)
-        if self.seed >= 2**64:
-            raise ValueError(f"seed is below 2^64, got {self.seed}")
+        check_integer("seed", self.seed, 0, 2**64 - 1)
         check_number("learning_rate", self.learning_rate, 0, 1e6, above=True)
         check_number("cooldown", self.cooldown, 0, 1)
-        check_number("beta2", self.beta2, 0, 1, below=True)
+        check_number("beta2", self.beta2, 0, 1, above=True, below=True)
         check_number("clip", self.clip, 0, 1e30, above=True)
         check_number("ema_decay", self.ema_decay, 0, 1, below=True)
         check_number("eps", self.eps, 0, 1, above=True, below=True)
@@ -160,6 +158,8 @@ def objective_of(
     for key in ("std", "sigma_data"):
         if key in arguments:
             check_number(key, arguments[key], 0, above=True)
+    if "mean" in arguments:
+        check_number("mean", arguments["mean"])
     objective: Objective = build(OBJECTIVES, arguments, "objective")
     return objective
 

@@ -67,6 +67,8 @@ __all__ = [
 def _centred(data: Tensor) -> tuple[Tensor, Tensor]:
     """Points ``(n, d)`` relative to their mean, farthest first, and their distances from it."""
     check_tensor("data", data, finite=True)
+    if data.ndim < 2:
+        raise ValueError(f"data have shape (n, *event), got {tuple(data.shape)}")
     if len(data) < 2:
         raise ValueError(f"a distance needs two points or more, got {len(data)}")
     points = data.flatten(1).to(torch.float32 if data.dtype != torch.float64 else torch.float64)

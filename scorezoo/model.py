@@ -122,6 +122,10 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         check_tensor("t", t)
         if t.shape != x.shape[:1]:
             raise ValueError(f"t is one time for each sample, ({len(x)},), got {tuple(t.shape)}")
+        if x.dtype != next(self.parameters()).dtype or t.dtype != x.dtype:
+            raise TypeError(f"x and t have the precision of the weights, got {x.dtype}, {t.dtype}")
+        if t.device.type == "cpu" and bool((t <= 0).any()):
+            raise ValueError("the score is singular at sigma = 0: ask for it at t > 0")
         return self.score(x, t, **cond)
 
     @property

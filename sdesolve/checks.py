@@ -232,7 +232,7 @@ def check_device(name: str, value: object) -> torch.device | None:
     if value is None:
         return None
     try:
-        device = torch.device(value)  # type: ignore[arg-type]
+        device: torch.device = torch.device(value)  # type: ignore[call-overload]
     except (RuntimeError, TypeError, ValueError):
         raise TypeError(f'{name} is a device such as "cpu" or "cuda", got {show(value)}') from None
     try:

@@ -109,9 +109,9 @@ def describe(
         raise ValueError("give data, describe(process, score, x), or the shape of an event, shape=")
     A_PROCESS("process", process)
     A_SCORE("score", score)
-    check_cond(cond, _SAMPLES if x is None else min(_SAMPLES, len(check_tensor("x", x))))
-    if x is not None and (x.ndim < 2 or not len(x)):
+    if x is not None and (check_tensor("x", x, finite=True).ndim < 2 or not len(x)):
         raise ValueError(f"x is data (n, *event), got {tuple(x.shape)}")
+    check_cond(cond, _SAMPLES if x is None else min(_SAMPLES, len(x)))
     shape = None if shape is None else check_shape("shape", shape)
     faults = process_faults(process)
     if faults:

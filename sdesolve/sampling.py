@@ -211,6 +211,8 @@ def _span(
         times = grid.flatten()
         if not times.numel():
             raise ValueError("a grid is a 1-d tensor of two times or more, got an empty one")
+        if not float(times[0]) > 0:
+            raise ValueError(f"a grid of sample begins in noise, at t > 0, got {float(times[0])}")
         if times.numel() > 1 and float(times[0]) < float(times[-1]):
             raise ValueError(
                 f"a grid of sample runs from noise to data, its times decrease; this one goes from "

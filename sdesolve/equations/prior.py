@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -47,6 +48,7 @@ class NormalPrior:
         """
         n = Count(least=1)("n", n)
         Choice(torch.float32, torch.float64)("dtype", dtype)
+        Choice(*get_args(Source))("source", source)
         device = check_device("device", device) or torch.device("cpu")
         values = math.prod(self.event_shape)
         stream = Streams(

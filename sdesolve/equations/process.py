@@ -41,7 +41,7 @@ Time = TypeVar("Time", float, Tensor)
 def _apply(function: Callable[[Tensor], Tensor], t: Time) -> Time:
     """Evaluate on a tensor in its own dtype, or on a number in float64."""
     if isinstance(t, Tensor):
-        values = function(check_tensor("t", t, floating=False))
+        values = function(check_tensor("t", t))
         # A NaN stays one: the time of a sample that failed is NaN, and its batch mates go on.
         bad = torch.isnan(values) & ~torch.isnan(t) if _seen(values) else None
         if bad is not None and bool(bad.any()):
@@ -68,7 +68,7 @@ def _check_times(t: Tensor, x: Tensor) -> None:
     check_tensor("t", t)
     if x.ndim < 1:
         raise ValueError(f"x must have shape (batch, *event), got {tuple(x.shape)}")
-    if t.ndim and tuple(t.shape) not in ((len(x),), (1,)) and t.ndim != x.ndim:
+    if t.ndim and (t.ndim not in (1, x.ndim) or len(t) not in (1, len(x))):
         raise ValueError(f"t is one time or times ({len(x)},), got {tuple(t.shape)}")
 
 

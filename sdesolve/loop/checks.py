@@ -61,8 +61,11 @@ def check_state(x: Tensor) -> None:
             f"states are float32 or float64, got {x.dtype}; write x.float() (the network may "
             "run in lower precision inside)"
         )
-    if x.ndim < 1 or len(x) == 0:
-        raise ValueError(f"x must have shape (batch, *event) with batch >= 1, got {tuple(x.shape)}")
+    if x.ndim < 2 or len(x) == 0:
+        raise ValueError(
+            f"x must have shape (batch, *event) with batch >= 1, got {tuple(x.shape)}; for "
+            "one-dimensional states write x[:, None]"
+        )
 
 
 def check_delegated(solver: Delegate, **unsupported: object) -> None:
