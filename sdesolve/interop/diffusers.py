@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from ..equations.outputs import NetworkScore
 from ..equations.process import Process
+from ..grids import Grid
 from ..scores.adapters import keep_mean
+from ..solvers import Solver
 from .common import library
 from .diffusers_config import grid, trained
 
-__all__ = ["grid", "load"]
+__all__ = ["as_scheduler", "grid", "load"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,45 @@ def load(
         )
     known = trained(scheduler, rounded)
     return known.process, known.score(_network(source))
+
+
+def as_scheduler(
+    solver: Solver | str,
+    process: Process | None = None,
+    scheduler: Any = None,  # noqa: ANN401
+    *,
+    grid: Grid | str | None = None,
+    prediction_type: str = "epsilon",
+) -> Any:  # noqa: ANN401
+    """A solver of ours as a scheduler, for the pipelines of diffusers.
+
+    The pipeline then makes what :func:`sdesolve.sample` makes of the same noise: unlike diffusers'
+    own schedulers it neither clips nor thresholds, and without ``grid`` its steps are where our
+    solver puts them.
+
+    Args:
+        solver: A fixed-grid solver, or its name; one that was tuned has its own number of calls.
+        process: Another process than the one the scheduler's config tells.
+        scheduler: The scheduler that the pipeline has, or any with the network's config.
+        grid: A grid object; "scheduler" for the steps, and the end, of ``scheduler``.
+        prediction_type: What the network predicts, where there is no scheduler.
+
+    Returns:
+        A ``SchedulerMixin``, :class:`~sdesolve.interop.diffusers_scheduler.SolverScheduler`.
+
+    Raises:
+        ImportError: If diffusers is absent.
+        TypeError: If the solver has no fixed grid.
+        ValueError: If neither process nor scheduler is given, or the config is not understood.
+
+    Examples:
+        pipe.scheduler = ss.interop.diffusers.as_scheduler("dpmpp-2m", scheduler=pipe.scheduler)
+        image = pipe(num_inference_steps=10, generator=torch.Generator().manual_seed(0)).images[0]
+    """
+    library("diffusers", "diffusers")
+    from .diffusers_scheduler import SolverScheduler
+
+    return SolverScheduler(solver, scheduler, process, grid, prediction_type)
 
 
 def _network(model: nn.Module) -> Callable[..., Tensor]:

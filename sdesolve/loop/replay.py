@@ -65,7 +65,7 @@ class _Again(NoiseSource):
         if self._next == len(self._drawn):
             self._drawn.append(self._source.normal())
         self._next += 1
-        return self._drawn[self._next - 1]
+        return self._drawn[self._next - 1].clone()  # which the step may change
 
     def pair(self) -> tuple[Tensor, Tensor]:
         return self.normal(), self.normal()
