@@ -1,7 +1,9 @@
 """Networks of diffusers: ``process, score`` of a model and the config of any of its schedulers.
 
-The scheduler says what the network was trained on (``diffusers_config.py``); what the scheduler does
-with the network is not used, any solver may be.
+The scheduler says what the network was trained on (``diffusers_config.py``); what the scheduler
+does with the network is not used, any solver may be. To have its own numbers nevertheless, take its
+steps from :func:`grid` and its formulas from :func:`solver`; a scheduler with ``use_karras_sigmas``
+tells its network rounded timesteps, for which write ``load(..., rounded=True)``.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from ..scores.adapters import keep_mean
 from ..solvers import Solver
 from .common import library
 from .diffusers_config import grid, trained
+from .diffusers_solver import solver
 
-__all__ = ["as_scheduler", "grid", "load"]
+__all__ = ["as_scheduler", "grid", "load", "solver"]
 
 
 @dataclass(frozen=True)

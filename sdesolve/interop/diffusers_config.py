@@ -33,6 +33,7 @@ _OUTPUTS: dict[str, Output] = {
     "v_prediction": "velocity",
 }
 _LINEAR_SIGMA = ("Euler", "Heun", "LMS", "KDPM2", "DPMSolverSDE")
+_SPACED = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas")
 _DISTILLED = ("LCM", "TCD", "CMStochastic", "SCM", "FlowMatchLCM")
 
 
@@ -113,7 +114,7 @@ def output_of(kind: object) -> Output:
     if kind not in _OUTPUTS:
         known = ", ".join([*_OUTPUTS, "flow_prediction"])
         raise ValueError(f"the scheduler's prediction_type is {kind!r}; known are {known}")
-    return _OUTPUTS[cast(str, kind)]
+    return _OUTPUTS[str(kind)]
 
 
 def trained(scheduler: Any, rounded: bool = False) -> Trained:  # noqa: ANN401
@@ -172,6 +173,12 @@ def grid(scheduler: Any, steps: int, process: Process, **options: Any) -> Tensor
     copied = copy.deepcopy(scheduler)
     copied.set_timesteps(steps, **options)
     sigmas = getattr(copied, "sigmas", None)
+    config = copied.config
+    if isinstance(process, DiscreteProcess) and any(config.get(key) for key in _SPACED):
+        levels = torch.unique_consecutive(torch.as_tensor(sigmas).to("cpu", torch.float64))
+        inner = levels[levels > 0]
+        times = process.time(-inner.log()).clamp(max=process.T)
+        return torch.cat([times, times.new_zeros(len(levels) - len(inner))])
     if isinstance(process, DiscreteProcess):
         stamps = torch.as_tensor(copied.timesteps).to("cpu", torch.float64)
         stamps = torch.unique(stamps).flip(0)

@@ -21,21 +21,18 @@ from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput
 from torch import Generator, Tensor
 
-from ..equations.discrete_process import DiscreteProcess
-from ..equations.process import Process, ReverseSDE
+from ..equations.process import Process
 from ..equations.score import output_like
 from ..grids import Grid
 from ..loop.checks import as_solver
-from ..loop.replay import Draws, Walk, questions
-from ..loop.times import lay_grid
+from ..loop.replay import Draws, Walk
 from ..noise.streams import Streams
-from ..references import Reference
 from ..sampling import own_stochasticity
 from ..shapes import expand_like
 from ..solvers import Solver
-from ..tuning.tuned import Tuned
 from .diffusers_config import Trained, output_of, trained
 from .diffusers_config import grid as grid_of
+from .diffusers_places import Places, ended, places
 from .spelling import read, spell
 
 __all__ = ["SolverScheduler"]
@@ -94,7 +91,7 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         self.order = made.evaluations
         self.timesteps = torch.empty(0, device="cpu")
         self.num_inference_steps: int | None = None
-        self._times: Tensor | None = None
+        self._places: Places | None = None
         self._runs = 0
         self._reset()
 
@@ -107,7 +104,7 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     @property
     def init_noise_sigma(self) -> float:
         """Standard deviation of the latents to begin with."""
-        t = self._trained.process.T if self._times is None else self._times[0].item()
+        t = self._trained.process.T if self._places is None else self._places.times[0].item()
         return float(self._trained.process.prior((1,), t).std)
 
     @property
@@ -144,64 +141,24 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         Raises:
             ValueError: If the times lie outside those of the training, or do not fall.
         """
-        process, solver = self._trained.process, self.solver
         grid: Grid | Tensor | None
+        given = {"sigmas": sigmas, "mu": mu}
+        given = {k: v for k, v in given.items() if v is not None}
         if timesteps is not None:
-            grid = self._ended(self._trained.times(torch.as_tensor(timesteps)))
-        elif sigmas is not None or mu is not None or self._grid == "scheduler":
-            given = {"sigmas": sigmas, "mu": mu}
-            given = {k: v for k, v in given.items() if v is not None}
+            grid = ended(self.solver, self._trained, torch.as_tensor(timesteps))
+        elif given or isinstance(self._grid, str):
             if self._template is None:
-                raise ValueError(f"{', '.join(given)}: only a scheduler knows what they mean")
-            steps = len(given["sigmas"]) if num_inference_steps is None else num_inference_steps  # type: ignore[arg-type]
-            grid = grid_of(self._template, steps, process, **given)
+                raise ValueError(f"only a scheduler knows what {', '.join(given)} mean; give one")
+            count = len(sigmas) if sigmas is not None else num_inference_steps or 1
+            grid = grid_of(self._template, count, self._trained.process, **given)
         else:
-            grid = self._grid  # type: ignore[assignment]
-        if isinstance(grid, Tensor):
-            span, steps, nfe = (grid[0].item(), grid[-1].item()), None, None
-        else:
-            span, steps, nfe = (process.T, process.eps), num_inference_steps, None
-            if isinstance(solver, Tuned):
-                self._check_tuned(solver, num_inference_steps)
-                steps, nfe = None, num_inference_steps
-        equation = ReverseSDE(process, lambda x, t: x, self._stochasticity)
-        times = lay_grid(equation, solver, span, steps, nfe, grid)
-        asked = questions(process, self._stochasticity, solver, times, _event(solver))
-        if not asked[0].opens:
-            raise ValueError(
-                f"{type(solver).__name__} moves the latents before it asks for the first time, which "
-                "no pipeline lets a scheduler do; take another solver, such as dpmpp-2m"
-            )
-        self._times, self._steps = times, [q.step for q in asked]
-        self._asked = torch.cat([q.t for q in asked])
-        stamps = self._trained.stamps(self._asked.float())
-        whole = isinstance(process, DiscreteProcess) and bool((stamps == stamps.round()).all())
-        self._stamps = stamps.long() if whole else stamps
-        self.timesteps = self._stamps.to(device)
-        self.num_inference_steps = len(times) - 1
-        calls = {self._steps.count(i) for i in range(max(1, len(times) - 2))}
-        self.order = calls.pop() if len(calls) == 1 else 1
+            grid = self._grid
+        where = places(self.solver, self._stochasticity, self._trained, grid, num_inference_steps)
+        self._places = where
+        self.timesteps = where.stamps.to(device)
+        self.order = where.order
+        self.num_inference_steps = len(where.times) - 1
         self._reset()
-
-    def _check_tuned(self, solver: Tuned, steps: int | None) -> None:
-        calls = solver.nfe(len(solver.table.rows))
-        if steps != calls:
-            raise ValueError(
-                f"this solver was tuned for {calls} calls, not for {steps}; write "
-                f"num_inference_steps={calls}"
-            )
-
-    def _ended(self, times: Tensor) -> Tensor:
-        """Times with the end added: the data where the solver gets there, or the smallest time."""
-        end = 0.0 if self.solver.reaches_zero else self._trained.process.eps
-        if times[-1] <= end * (1 + 1e-9):
-            if end:
-                raise ValueError(
-                    f"{type(self.solver).__name__} ends at the timestep 0, at which it asks "
-                    "nothing; leave it out"
-                )
-            return times
-        return torch.cat([times, times.new_tensor([end])])
 
     def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
         """What the network is to see: the sample itself, but with EDM's schedulers scaled."""
@@ -209,10 +166,8 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             return sample
         if timestep is None:
             raise ValueError("EDM networks see a scaled sample: give the timestep")
-        if self._index is None:
-            self._start(timestep)
-        assert self._index is not None
-        level = self._asked[self._index].to(sample.dtype).to(sample.device)
+        where, index = self._start(timestep)
+        level = where.asked[index].to(sample.dtype).to(sample.device)
         scaled: Tensor = self._trained.scheduler.precondition_inputs(sample, level)
         return scaled
 
@@ -229,13 +184,13 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         """Go on with what the network returned.
 
         Args:
-            model_output: What the network returned, like ``sample``; a learned variance beside it is
-                left out.
+            model_output: What the network returned, like ``sample``; a learned variance beside it
+                is left out.
             timestep: The one of ``timesteps`` it was asked at.
             sample: The latents it was asked at, ``(batch, *event)``.
-            generator: Seeds the noise: the seed of a generator, with the index of the sample, or one
-                generator for each sample. No number is drawn from it. Without one, samples of the
-                seed 0 are counted on from run to run.
+            generator: Seeds the noise: one for all samples, or a list with one for each. Its seed
+                is taken and nothing drawn from it, so one that is used again brings the same noise;
+                without any, samples of the seed 0 are counted on from run to run.
             return_dict: Return an object with ``prev_sample`` instead of a tuple.
             eta: Accepted where it is 0: noise is a matter of the solver.
             use_clipped_model_output: Accepted where it is false.
@@ -250,20 +205,19 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             raise ValueError(
                 "noise is a matter of the solver; leave eta out, and take as_scheduler('ddpm', ...)"
             )
-        if self._index is None:
-            self._start(timestep)
-        self._check_stamp(timestep)
+        where, index = self._start(timestep)
+        self._check_stamp(timestep, float(where.stamps[index]), index)
         state = self._state(sample)
         if self._walk is None:
-            self._walk = self._begin_walk(sample if state is None else state, generator)
+            self._walk = self._begin_walk(where.left(index), sample, generator)
             state = None
         walk = self._walk
-        assert walk.question is not None and self._index is not None
+        assert walk.question is not None
         x = walk.question.x if state is None else state
         if state is not None and not walk.question.opens and torch.equal(x, walk.question.x):
             state = None  # a copy, where a change would be refused
         walk.tell(self._score(model_output, x, walk.question.t), state)
-        self._index += 1
+        self._index = index + 1
         new = walk.x if walk.question is None else walk.question.x
         back = new.to(sample.dtype)
         self._last = back, _version(back)
@@ -272,35 +226,21 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             self._reset()
         return SchedulerOutput(prev_sample=back) if return_dict else (back,)
 
-    def _start(self, timestep: float | Tensor) -> None:
-        """Find the step with which a run begins."""
-        if self._times is None:
+    def _start(self, timestep: float | Tensor) -> tuple[Places, int]:
+        """The calls of the run, and the index of this one."""
+        if self._places is None:
             raise ValueError("there are no timesteps yet; call set_timesteps(num_inference_steps)")
-        found = self._begin
-        if found is None:
-            value = torch.as_tensor(timestep).to("cpu", self._stamps.dtype)
-            same = (self._stamps == value).nonzero().flatten().tolist()
-            found = next((i for i in same if self._opens(i)), None)
-            if found is None:
-                raise ValueError(
-                    f"the timestep {value.item():g} begins no step; those that do are in timesteps"
-                )
-        elif not (0 <= found < len(self._steps) and self._opens(found)):
-            raise ValueError(f"no step begins at the index {found} of timesteps")
-        self._index = found
+        if self._index is None:
+            self._index = self._places.first(timestep, self._begin)
+        return self._places, self._index
 
-    def _opens(self, index: int) -> bool:
-        return index == 0 or self._steps[index - 1] < self._steps[index]
-
-    def _check_stamp(self, timestep: float | Tensor) -> None:
-        index = self._index
-        assert index is not None
+    def _check_stamp(self, timestep: float | Tensor, own: float, index: int) -> None:
         if isinstance(timestep, Tensor) and timestep.device.type != "cpu":
             # The very element of timesteps: nothing to wait for the device for.
             where = self.timesteps.data_ptr() + index * self.timesteps.element_size()
             if timestep.data_ptr() == where:
                 return
-        value, own = float(timestep), float(self._stamps[index])
+        value = float(timestep)
         if abs(value - own) > 1e-3 * max(1.0, abs(own)):
             raise ValueError(
                 f"step expects the timestep {own:g}, got {value:g}; before another run call "
@@ -313,11 +253,12 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             version = _version(sample)
             if version is not None and version == self._last[1]:
                 return None
-        return sample if sample.dtype == torch.float64 else sample.float()
+        return _precise(sample)
 
-    def _begin_walk(self, x: Tensor, generator: Generator | list[Generator] | None) -> Walk:
-        assert self._times is not None and self._index is not None
-        times = self._times[self._steps[self._index] :]
+    def _begin_walk(
+        self, times: Tensor, sample: Tensor, generator: Generator | list[Generator] | None
+    ) -> Walk:
+        x = _precise(sample)
         solver = self.solver.rows(x.shape, 0, len(x))
         process, tau = self._trained.process, self._stochasticity
         return Walk(process, tau, solver, times, x, lambda shape: self._noise(generator, x, shape))
@@ -328,7 +269,7 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         if isinstance(generator, list):
             if len(generator) != len(x):
                 raise ValueError(
-                    f"a generator for each sample, or one for all: got {len(generator)} for {len(x)}"
+                    f"one generator for each sample, or one for all: got {len(generator)}"
                 )
             return _Each([g.initial_seed() % 2**64 for g in generator], x, shape)
         seed, first = (0, self._runs) if generator is None else (generator.initial_seed(), 0)
@@ -354,11 +295,8 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
 
     def _times_at(self, stamps: Tensor) -> Tensor:
         stamps = torch.as_tensor(stamps).flatten().cpu()
-        if self._times is not None:
-            same = stamps[:, None] == self._stamps[None]
-            if bool(same.any(1).all()):
-                return self._asked[same.int().argmax(1)]
-        return self._trained.times(stamps)
+        known = None if self._places is None else self._places.known(stamps)
+        return self._trained.times(stamps) if known is None else known
 
     def save_config(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> None:  # noqa: ANN401
         """Write the config, with the solver in it.
@@ -430,12 +368,9 @@ def _trained(scheduler: Any, process: Process | None, prediction_type: str) -> T
     return known if process is None else Trained(process, known.output, known.count)
 
 
-def _event(solver: Any) -> tuple[int, ...]:  # noqa: ANN401
-    """Shape of the events that a solver was made for, or one number where it takes any."""
-    table = getattr(solver, "table", solver)
-    reference = getattr(table, "reference", None)
-    mean = reference.mean if isinstance(reference, Reference) else None
-    return (1,) if mean is None else tuple(mean.shape)
+def _precise(x: Tensor) -> Tensor:
+    """The state in float32, or float64."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def _version(x: Tensor) -> int | None:

@@ -1,8 +1,8 @@
 """Solvers as plain data, for the config files of other libraries, and back.
 
-A solver is its class and fields: numbers, text, and again solvers, correctors, grids and references.
-Classes are looked up by name among those of this package, so that reading a file runs no code of
-its choice; a solver of your own is registered and spelled by its name.
+A solver is its class and its fields: numbers, text, and again solvers, correctors, grids and
+references. Classes are looked up by name among those of this package, so that reading a file runs
+no code of its choice; a solver of your own is registered and spelled by its name.
 """
 
 from __future__ import annotations
@@ -45,10 +45,15 @@ def read(data: Any) -> Any:  # noqa: ANN401
 def _classes() -> dict[str, type]:
     rooms = (solvers, correctors, grids)
     named = {name: getattr(room, name) for room in rooms for name in room.__all__}
-    return {name: found for name, found in named.items() if dataclasses.is_dataclass(found)}
+    return {
+        name: found
+        for name, found in named.items()
+        if isinstance(found, type) and dataclasses.is_dataclass(found)
+    }
 
 
 def _spell(value: Any) -> Any:  # noqa: ANN401
+    """One value, and what is in it."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
@@ -68,11 +73,13 @@ def _spell(value: Any) -> Any:  # noqa: ANN401
             f"{value!r} is not of this package, and a file cannot bring its code; write "
             'ss.register("mine", Mine, source=...) and give the name "mine"'
         )
+    assert dataclasses.is_dataclass(value)
     fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     return {_KIND: name, **{k: _spell(v) for k, v in fields.items()}}
 
 
 def _read(data: Any) -> Any:  # noqa: ANN401
+    """One value, and what is in it."""
     if isinstance(data, list | tuple):
         return tuple(_read(v) for v in data)
     if not isinstance(data, dict):

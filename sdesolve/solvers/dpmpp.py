@@ -50,8 +50,8 @@ class DPMSolverMultistep(ExponentialMultistep):
     Args:
         order: 2 (2M) or 3 (3M).
         tau: Stochasticity; None takes the problem's, 1 is the SDE version.
-        final_order: Largest order of the last step, one more in the step before; 1 is what diffusers
-            calls ``lower_order_final``. None, no rule for the last steps, is more accurate.
+        final_order: Largest order of the last step, one more in the step before; 1 is what
+            diffusers calls ``lower_order_final``. None sets no rule, and is more accurate.
 
     Raises:
         ValueError: If the order is neither 2 nor 3, or the final order below 1.

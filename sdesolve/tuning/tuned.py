@@ -171,7 +171,7 @@ class Tuned(LinearMultistep):
             unpack(content["reference"]),
         )
         made = {k: content[k] for k in ("process", "choice", "report")}
-        new = {k: content.get(k) for k in ("held_out", "gain_interval")}
+        new: dict[str, Any] = {k: content.get(k) for k in ("held_out", "gain_interval")}
         return cls(table, **made, tau=content.get("tau", 0.0), **new)
 
     def save(self, path: str | os.PathLike[str]) -> None:
