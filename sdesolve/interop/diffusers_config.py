@@ -158,7 +158,7 @@ def trained(scheduler: Any, rounded: bool = False) -> Trained:  # noqa: ANN401
     return Trained(table_of(held, interpolation, rounded), output)
 
 
-def grid(scheduler: Any, steps: int, process: Process, **options: Any) -> Tensor:  # noqa: ANN401
+def grid(scheduler: Any, steps: int | None, process: Process, **options: Any) -> Tensor:  # noqa: ANN401
     """Times at which a scheduler would stand: a grid for our solvers, ended where it ends.
 
     Args:

@@ -72,7 +72,7 @@ class Places:
 
     def left(self, index: int) -> Tensor:
         """The grid from a call on."""
-        return self.times[self.steps[index] :]
+        return self.times[self.steps[index] if index else 0 :]  # the first step may be free
 
     def known(self, stamps: Tensor) -> Tensor | None:
         """Times at timesteps ``(n,)``, if they are all among those of the run."""

@@ -141,6 +141,9 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         Raises:
             ValueError: If the times lie outside those of the training, or do not fall.
         """
+        count = len(sigmas) if sigmas is not None else num_inference_steps
+        if count is None and timesteps is None:
+            raise ValueError("give num_inference_steps, timesteps or sigmas")
         grid: Grid | Tensor | None
         given = {"sigmas": sigmas, "mu": mu}
         given = {k: v for k, v in given.items() if v is not None}
@@ -149,7 +152,6 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         elif given or isinstance(self._grid, str):
             if self._template is None:
                 raise ValueError(f"only a scheduler knows what {', '.join(given)} mean; give one")
-            count = len(sigmas) if sigmas is not None else num_inference_steps or 1
             grid = grid_of(self._template, count, self._trained.process, **given)
         else:
             grid = self._grid
@@ -219,7 +221,7 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         walk.tell(self._score(model_output, x, walk.question.t), state)
         self._index = index + 1
         new = walk.x if walk.question is None else walk.question.x
-        back = new.to(sample.dtype)
+        back = new.to(sample.dtype, copy=True)  # the pipeline may change it in place
         self._last = back, _version(back)
         if walk.question is None:
             self._runs += len(new)

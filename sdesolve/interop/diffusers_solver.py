@@ -82,7 +82,8 @@ def _deis(name: str, config: Any, final: int | None) -> Solver:  # noqa: ANN401
 
 def _unipc(name: str, config: Any, final: int | None) -> Solver:  # noqa: ANN401
     if config.get("final_sigmas_type") == "zero":
-        _refuse(name, config, lower_order_final=True)  # its last step would be NaN
+        # Its last step would be NaN.
+        _refuse(name, config, lower_order_final=True, solver_type="bh2")
     _refuse(name, config, predict_x0=True, thresholding=False, disable_corrector=[])
     final = 1 if config.lower_order_final else None  # on grids of every length
     return UniPC(int(config.solver_order), config.solver_type, final)
