@@ -239,7 +239,8 @@ def test_pipelines_make_the_image_that_sample_makes(net, name, tmp_path):
 def test_saved_and_read_again(tmp_path):
     process, score = ours()
     gaussian = ss.GaussianReference.from_data(torch.randn(64, *SHAPE[1:], generator=seeded(0)))
-    tuned = ss.tune(process, score, nfe=5, data=X, trajectories=16, quick=True, cache=False)
+    guess = ss.Isotropic(0.25)
+    tuned = ss.tune(process, score, 5, X, reference=guess, trajectories=16, quick=True, cache=False)
     for solver in ("unipc-3", ss.ExponentialAdams(2, reference=gaussian), ss.EDMHeun(), tuned):
         kept = as_scheduler(solver, scheduler=DDPM)
         kept.save_pretrained(tmp_path)
