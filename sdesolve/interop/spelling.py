@@ -8,12 +8,12 @@ no code of its choice; a solver of your own is registered and spelled by its nam
 from __future__ import annotations
 
 import dataclasses
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .. import correctors, grids, solvers
 from ..grids import Grid
 from ..references import Reference
 from ..solvers import Solver
@@ -43,7 +43,7 @@ def read(data: Any) -> Any:  # noqa: ANN401
 
 
 def _classes() -> dict[str, type]:
-    rooms = (solvers, correctors, grids)
+    rooms = [import_module(f"..{name}", __package__) for name in ("solvers", "correctors", "grids")]
     named = {name: getattr(room, name) for room in rooms for name in room.__all__}
     return {
         name: found

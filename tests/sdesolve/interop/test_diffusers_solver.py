@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import sdesolve as ss
+from sdesolve.noise.streams import Streams
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -76,6 +77,22 @@ def test_the_solver_of_a_scheduler_takes_its_steps(name, more, config):
         peer.set_timesteps(steps)
         sol = ss.sample(process, score, SHAPE, x=X, grid=grid, solver=solver)
         assert apart(sol.x, theirs(peer, Net(), X)) < tolerance, steps
+
+
+@pytest.mark.parametrize("config", ["linear", "velocity"])
+def test_the_stochastic_version_on_the_same_noise(config):
+    peer = scheduler("DPMSolverMultistepScheduler", config, algorithm_type="sde-dpmsolver++")
+    process, score = ss.interop.diffusers.load(Net(), peer)
+    for steps in STEPS:
+        grid = ss.interop.diffusers.grid(peer, steps, process)
+        sol = ss.sample(process, score, SHAPE, x=X, grid=grid, solver="dpmpp-2m-sde", seed=3)
+        draws = Streams(3, 0, 2, SHAPE[1:], dtype=torch.float64)
+        peer.set_timesteps(steps)
+        x = X
+        for t in peer.timesteps:
+            out = Net()(x, t).sample
+            x = peer.step(out, t, x, variance_noise=draws.normal()).prev_sample
+        assert apart(sol.x, x) < 1e-5, steps
 
 
 def test_the_switch_matters():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import sdesolve as ss
+from sdesolve.noise.streams import Streams
 
 MIX = ss.GaussianMixture([0.3, 0.7], [[-0.6, 0.2], [0.4, -0.1]], [[0.04, 0.1], [0.09, 0.01]])
 SCORE = MIX.score(ss.EDM())
@@ -42,6 +43,17 @@ def test_the_trajectories_and_the_reports_are_those_of_k_diffusion(name):
             assert one.keys() == two.keys() and one["i"] == two["i"]
             for key in ("x", "sigma", "sigma_hat", "denoised"):
                 assert torch.allclose(one[key], two[key], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("steps", [5, 20])
+def test_the_stochastic_version_on_the_same_noise(steps):
+    peer = pytest.importorskip("benchmarks.peers.k_diffusion", reason="k-diffusion is absent")
+    draws = Streams(3, 0, 5, (2,), dtype=torch.float64)
+    y = peer.sampling.sample_dpmpp_2m_sde(
+        model, X, levels(steps), disable=True, noise_sampler=lambda s, end: draws.normal()
+    )
+    x = sampler("dpmpp-2m-sde")(model, X, levels(steps), {"seed": 3}, disable=True)
+    assert torch.allclose(x, y, atol=1e-10)
 
 
 def test_their_linear_multistep_integrates_roughly():
