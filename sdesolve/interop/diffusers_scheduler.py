@@ -27,7 +27,7 @@ from ..grids import Grid
 from ..loop.checks import as_solver
 from ..loop.replay import Draws, Walk
 from ..noise.streams import Streams
-from ..sampling import own_stochasticity
+from ..sampling import stochasticity_of
 from ..shapes import expand_like
 from ..solvers import Solver
 from .diffusers_config import Trained, output_of, trained
@@ -76,7 +76,7 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         self.solver, self._name = made, solver if isinstance(solver, str) else None
         self._template, self._process, self._grid = scheduler, process, grid
         self._trained = _trained(scheduler, process, prediction_type)
-        self._stochasticity = own_stochasticity(made)
+        self._stochasticity = stochasticity_of(made, None)
         entries = {} if scheduler is None else dict(scheduler.config)
         entries.setdefault("num_train_timesteps", getattr(self._trained.process, "levels", 1000))
         entries.setdefault("prediction_type", prediction_type)

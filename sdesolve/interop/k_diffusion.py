@@ -14,7 +14,7 @@ from ..equations.outputs import NetworkScore
 from ..equations.processes import EDM
 from ..loop.checks import as_solver
 from ..loop.integrate import solve
-from ..sampling import own_stochasticity
+from ..sampling import stochasticity_of
 from ..scores.adapters import from_denoiser
 from ..solvers import Solver
 from .common import noise_levels
@@ -121,7 +121,7 @@ def sampler(solver: Solver | str) -> Callable[..., Tensor]:
         y = x if x.dtype == torch.float64 else x.float()
         if len(grid) > 1:
             y = solve(
-                process.reverse(score, own_stochasticity(chosen)),
+                process.reverse(score, stochasticity_of(chosen, None)),
                 y,
                 (grid[0].item(), grid[-1].item()),
                 solver=chosen,

@@ -6,7 +6,7 @@ import torch
 import sdesolve as ss
 from sdesolve.loop.replay import Walk, questions
 from sdesolve.noise.streams import Streams
-from sdesolve.sampling import own_stochasticity
+from sdesolve.sampling import stochasticity_of
 
 PROCESS = ss.VPSDE()
 SCORE = ss.GaussianMixture([0.3, 0.7], [[-1.0, 0.5], [1.0, 0.0]], 0.1).score(PROCESS)
@@ -18,7 +18,7 @@ def walk(solver, x=X, grid=GRID):
     def noise(shape):
         return Streams(3, 0, len(x), shape, dtype=x.dtype)
 
-    return Walk(PROCESS, own_stochasticity(solver), solver, grid, x, noise)
+    return Walk(PROCESS, stochasticity_of(solver, None), solver, grid, x, noise)
 
 
 def finish(run):
@@ -30,10 +30,10 @@ def finish(run):
 @pytest.mark.parametrize("name", ["rk4", "sra3", "shark", "dpmpp-3m-sde", "restart", "ancestral"])
 def test_the_numbers_are_those_of_the_loop(name):
     solver = ss.solver(name)
-    sde = PROCESS.reverse(SCORE, own_stochasticity(solver))
+    sde = PROCESS.reverse(SCORE, stochasticity_of(solver, None))
     sol = ss.solve(sde, X, (1.0, 0.01), solver=solver, grid=GRID, seed=3)
     assert torch.equal(finish(walk(solver)), sol.x)
-    asked = questions(PROCESS, own_stochasticity(solver), solver, GRID, (2,))
+    asked = questions(PROCESS, stochasticity_of(solver, None), solver, GRID, (2,))
     assert len(asked) == sol.calls
     assert asked[0].opens == (name != "shark")
 
