@@ -1,42 +1,31 @@
 """Networks of diffusers: ``process, score`` of a model and the config of any of its schedulers.
 
-The scheduler says what the network was trained on: its table of alpha-bar, as the scheduler holds
-it (float32), is a :class:`sdesolve.DiscreteProcess`; flow matching is a
-:class:`sdesolve.RectifiedFlow`, whose ``shift`` is one of the grid, not of the process; EDM's
-schedulers precondition. What the scheduler does with the network is not used: any solver may be.
+The scheduler says what the network was trained on (``diffusers_config.py``); what the scheduler
+does with the network is not used, any solver may be. To have its own numbers nevertheless, take its
+steps from :func:`grid` and its formulas from :func:`solver`; a scheduler with ``use_karras_sigmas``
+tells its network rounded timesteps, for which write ``load(..., rounded=True)``.
 """
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from ..equations.discrete_process import DiscreteProcess, Interpolation
-from ..equations.flow import RectifiedFlow
-from ..equations.outputs import NetworkScore, Output, network_name
+from ..equations.outputs import NetworkScore
 from ..equations.process import Process
-from ..equations.processes import EDM
-from ..scores.adapters import Scaled, keep_mean
-from ..shapes import expand_like
-from .common import library, table_of
+from ..grids import Grid
+from ..scores.adapters import keep_mean
+from ..solvers import Solver
+from .common import library
+from .diffusers_config import grid, trained
+from .diffusers_solver import solver
 
-__all__ = ["grid", "load"]
-
-_OUTPUTS: dict[str, Output] = {
-    "epsilon": "noise",
-    "sample": "data",
-    "original_sample": "data",
-    "v_prediction": "velocity",
-}
-_LINEAR_SIGMA = ("Euler", "Heun", "LMS", "KDPM2", "DPMSolverSDE")
-_DISTILLED = ("LCM", "TCD", "CMStochastic", "SCM", "FlowMatchLCM")
+__all__ = ["as_scheduler", "grid", "load", "solver"]
 
 
 @dataclass(frozen=True)
@@ -53,25 +42,6 @@ class Called:
 
     def __repr__(self) -> str:
         return type(self.model).__name__
-
-
-@dataclass(frozen=True)
-class Preconditioned:
-    """A denoiser D(y, s) of a network and one of EDM's schedulers."""
-
-    net: Callable[..., Tensor]
-    scheduler: Any
-
-    def __call__(self, y: Tensor, s: Tensor, **cond: Any) -> Tensor:  # noqa: ANN401
-        """D at ``y`` and noise levels ``(batch,)``."""
-        level = expand_like(s, y)
-        scaled = self.scheduler.precondition_inputs(y, level)
-        out = self.net(scaled, self.scheduler.precondition_noise(s), **cond)
-        denoised: Tensor = self.scheduler.precondition_outputs(y, out, level)
-        return denoised
-
-    def __repr__(self) -> str:
-        return f"{network_name(self.net)} with {type(self.scheduler).__name__}"
 
 
 def load(
@@ -112,72 +82,47 @@ def load(
             "a model does not say how it was trained: write load(model, scheduler), with any "
             "scheduler that has the network's config"
         )
-    name = type(scheduler).__name__
-    if name.startswith(_DISTILLED):
-        raise ValueError(
-            f"{name} is of distilled networks, which give samples and no score; load the network "
-            "that was distilled"
-        )
-    net = _network(source)
-    config = scheduler.config
-    if hasattr(scheduler, "precondition_outputs"):
-        process = EDM(float(config.sigma_min), float(config.sigma_max))
-        return process, NetworkScore(Preconditioned(net, scheduler), process, "denoiser")
-    kind = getattr(config, "prediction_type", None)
-    if name.startswith("FlowMatch") or kind == "flow_prediction":
-        count = float(config.num_train_timesteps)
-        flow = RectifiedFlow()
-        return flow, NetworkScore(net, flow, "flow", Scaled(count))
-    if not hasattr(scheduler, "alphas_cumprod"):
-        raise ValueError(
-            f"{name} has no table of betas and is of no flow; write ss.DiscreteProcess.from_betas "
-            "and ss.scores.from_noise, from_data or from_velocity"
-        )
-    if kind not in _OUTPUTS:
-        known = ", ".join([*_OUTPUTS, "flow_prediction"])
-        raise ValueError(f"the scheduler's prediction_type is {kind!r}; known are {known}")
-    linear = name.startswith(_LINEAR_SIGMA) and (
-        getattr(config, "interpolation_type", "linear") == "linear"
-    )
-    interpolation: Interpolation = "sigma" if linear else "log-snr"
-    held = torch.as_tensor(scheduler.alphas_cumprod).clone()
-    if held[-1] >= held[-2]:
-        # Its stand-in for zero, 2^-24, may be more than the level before: ours is found anew.
-        held[-1] = 0.0
-    table = table_of(held, interpolation, rounded)
-    return table, NetworkScore(net, table, _OUTPUTS[kind])
+    known = trained(scheduler, rounded)
+    return known.process, known.score(_network(source))
 
 
-def grid(scheduler: Any, steps: int, process: Process, **options: Any) -> Tensor:  # noqa: ANN401
-    """Times at which a scheduler would stand: a grid for our solvers, ended where it ends.
+def as_scheduler(
+    solver: Solver | str,
+    process: Process | None = None,
+    scheduler: Any = None,  # noqa: ANN401
+    *,
+    grid: Grid | str | None = None,
+    prediction_type: str = "epsilon",
+) -> Any:  # noqa: ANN401
+    """A solver of ours as a scheduler, for the pipelines of diffusers.
+
+    The pipeline then makes what :func:`sdesolve.sample` makes of the same noise: unlike diffusers'
+    own schedulers it neither clips nor thresholds, and without ``grid`` its steps are where our
+    solver puts them.
 
     Args:
-        scheduler: A scheduler; it is left as it is.
-        steps: Its number of inference steps.
-        process: The process that :func:`load` gave.
-        options: Handed to its ``set_timesteps``: ``mu`` for dynamic shifting, ``sigmas``, ...
+        solver: A fixed-grid solver, or its name; one that was tuned has its own number of calls.
+        process: Another process than the one the scheduler's config tells.
+        scheduler: The scheduler that the pipeline has, or any with the network's config.
+        grid: A grid object; "scheduler" for the steps, and the end, of ``scheduler``.
+        prediction_type: What the network predicts, where there is no scheduler.
 
     Returns:
-        ``(n,)``, float64, decreasing; 0 at the end where the scheduler ends at no noise.
+        A ``SchedulerMixin``, :class:`~sdesolve.interop.diffusers_scheduler.SolverScheduler`.
+
+    Raises:
+        ImportError: If diffusers is absent.
+        TypeError: If the solver has no fixed grid.
+        ValueError: If neither process nor scheduler is given, or the config is not understood.
+
+    Examples:
+        pipe.scheduler = ss.interop.diffusers.as_scheduler("dpmpp-2m", scheduler=pipe.scheduler)
+        image = pipe(num_inference_steps=10, generator=torch.Generator().manual_seed(0)).images[0]
     """
-    copied = copy.deepcopy(scheduler)
-    copied.set_timesteps(steps, **options)
-    sigmas = getattr(copied, "sigmas", None)
-    if isinstance(process, DiscreteProcess):
-        stamps = torch.as_tensor(copied.timesteps).to("cpu", torch.float64)
-        stamps = torch.unique(stamps).flip(0)
-        if isinstance(sigmas, Tensor):
-            last = float(sigmas[-1])
-        else:
-            alpha_bar = float(getattr(copied, "final_alpha_cumprod", 1.0))
-            last = (1 / alpha_bar - 1) ** 0.5
-        times = process.grid(stamps)
-        if last == 0:
-            return torch.cat([times, times.new_zeros(1)])
-        end = process.time(-torch.tensor(last, dtype=torch.float64, device="cpu").log())
-        return torch.cat([times[times > end * (1 + 1e-5)], end[None]])
-    levels = torch.unique_consecutive(torch.as_tensor(sigmas).to("cpu", torch.float64))
-    return cast(Tensor, levels.clamp(max=process.T))
+    library("diffusers", "diffusers")
+    from .diffusers_scheduler import SolverScheduler
+
+    return SolverScheduler(solver, scheduler, process, grid, prediction_type)
 
 
 def _network(model: nn.Module) -> Callable[..., Tensor]:

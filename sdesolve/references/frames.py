@@ -9,19 +9,28 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
 from ..shapes import column
 
-__all__ = ["Frame", "Multiplier", "Parts", "Principal", "Whole", "combine"]
+__all__ = ["Frame", "Multiplier", "Parts", "Principal", "Whole", "combine", "full_precision"]
 
 Parts = tuple[Tensor, ...]
 """A tensor ``(batch, *event)`` split along the bands of a reference."""
 
 Multiplier = tuple[float | Tensor, ...]
 """One number for each band, arranged so that it multiplies :data:`Parts`."""
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Keeps products of matrices like ``x`` out of an autocast, which is meant for networks."""
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()
 
 
 class Frame(ABC):
@@ -128,20 +137,23 @@ class Principal(Frame):
 
     def split(self, x: Tensor) -> Parts:
         """The state, and its coordinates twice: own, and to be taken from the whole."""
-        coordinates = x.flatten(1) @ self._transposed
+        with full_precision(x):
+            coordinates = x.flatten(1) @ self._transposed
         return x, coordinates.expand(2, *coordinates.shape)
 
     def join(self, parts: Parts) -> Tensor:
         """One product with the basis."""
         whole, (own, last) = parts
-        return torch.addmm(whole.flatten(1), own - last, self._basis).reshape(whole.shape)
+        with full_precision(whole):
+            return torch.addmm(whole.flatten(1), own - last, self._basis).reshape(whole.shape)
 
     def settle(self, parts: Parts) -> tuple[Tensor, Parts]:
         """In place: the whole then lacks nothing."""
         whole, (own, last) = parts
         if not whole.is_contiguous():
             return super().settle(parts)
-        whole.view(len(whole), -1).addmm_(own - last, self._basis)
+        with full_precision(whole):
+            whole.view(len(whole), -1).addmm_(own - last, self._basis)
         return whole, (whole, own.expand(2, *own.shape))
 
     def arrange(self, rows: Tensor) -> list[Multiplier]:

@@ -18,7 +18,7 @@ from ..checks import Count, check_array
 from ..closed_forms.moments import centred
 from ..grids import Grid, Karras
 from .base import Reference, check_event
-from .frames import Frame, Multiplier, Parts
+from .frames import Frame, Multiplier, Parts, full_precision
 
 __all__ = ["SpectralReference"]
 
@@ -38,12 +38,14 @@ class _Cosine(Frame):
         self._rows, self._columns, self._band = rows, columns, band
 
     def split(self, x: Tensor) -> Parts:
-        y = x @ self._columns.mT
-        return (y if self._rows is None else self._rows @ y,)
+        with full_precision(x):
+            y = x @ self._columns.mT
+            return (y if self._rows is None else self._rows @ y,)
 
     def join(self, parts: Parts) -> Tensor:
-        y = parts[0] if self._rows is None else self._rows.mT @ parts[0]
-        return y @ self._columns
+        with full_precision(parts[0]):
+            y = parts[0] if self._rows is None else self._rows.mT @ parts[0]
+            return y @ self._columns
 
     def arrange(self, rows: Tensor) -> list[Multiplier]:
         rows = rows.to(self._columns.dtype).to(self._columns.device)

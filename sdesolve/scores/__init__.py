@@ -14,6 +14,7 @@ from .adapters import (
     from_noise,
     from_velocity,
     keep_mean,
+    on_device,
     unwrap,
 )
 from .energy import EnergyScore, from_energy
@@ -33,6 +34,7 @@ __all__ = [
     "from_noise",
     "from_velocity",
     "keep_mean",
+    "on_device",
     "threshold",
     "unwrap",
 ]

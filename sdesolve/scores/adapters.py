@@ -5,15 +5,17 @@ A score is any callable ``score(x, t)`` that returns grad_x log p_t(x): x has sh
 what is done with them, is in ``equations/outputs.py``; these functions name them.
 
 What networks return besides a tensor like x is unwrapped by name, never guessed: ``unwrap`` for
-objects and tuples, ``keep_mean`` for a learned variance beside the mean.
+objects and tuples, ``keep_mean`` for a learned variance beside the mean. ``on_device`` is for
+networks that are not where the states are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 
 from ..checks import POSITIVE, Choice, show
@@ -28,6 +30,7 @@ __all__ = [
     "from_noise",
     "from_velocity",
     "keep_mean",
+    "on_device",
     "unwrap",
 ]
 
@@ -225,3 +228,40 @@ def keep_mean(net: Callable[..., Tensor]) -> Mean:
         Nichol & Dhariwal 2021 (learned variances).
     """
     return Mean(A_SCORE("net", net))
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A network on a device of its own."""
+
+    net: Callable[..., Tensor]
+    device: torch.device
+
+    def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Tensor:  # noqa: ANN401
+        """The network at what is moved to it; the result is moved back."""
+        sent = {name: _moved(value, self.device) for name, value in cond.items()}
+        return self.net(x.to(self.device), t.to(self.device), **sent).to(x.device)
+
+    def __repr__(self) -> str:
+        return f"on_device({network_name(self.net)}, {str(self.device)!r})"
+
+
+def on_device(net: Callable[..., Tensor], device: str | torch.device) -> Placed:
+    """A network that is on another device than the states, which are moved there for every call.
+
+    Args:
+        net: Callable ``(x, time, **cond) -> like x``, in a precision of its own if it likes.
+        device: Where the network is.
+
+    Examples:
+        score = ss.scores.from_noise(ss.scores.on_device(unet, "cuda"), process)
+    """
+    return Placed(A_SCORE("net", net), torch.device(device))
+
+
+def _moved(value: Any, device: torch.device) -> Any:  # noqa: ANN401
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {name: _moved(inner, device) for name, inner in value.items()}
+    return value

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..checks import Choice, check_fields
+from ..checks import Choice, Count, Optional, check_fields
 from ..references.base import Isotropic
 from .exponential_multistep import A_TAU, ExponentialMultistep, Run, Tau
 
@@ -43,16 +43,18 @@ class DPMSolverMultistep(ExponentialMultistep):
     """DPM-Solver++ 2M and 3M and their SDE versions, in the published formulas.
 
     Cost: one evaluation a step. Order: 2, also of 3M, whose published formula misses a factor of
-    two. Exact noise. The first step is DDIM, the second of 3M is 2M; no rule for the last steps.
+    two. Exact noise. The first step is DDIM, the second of 3M is 2M.
 
     Use ``ExponentialAdams`` instead of 3M.
 
     Args:
         order: 2 (2M) or 3 (3M).
         tau: Stochasticity; None takes the problem's, 1 is the SDE version.
+        final_order: Largest order of the last step, one more in the step before; 1 is what
+            diffusers calls ``lower_order_final``. None sets no rule, and is more accurate.
 
     Raises:
-        ValueError: If the order is neither 2 nor 3.
+        ValueError: If the order is neither 2 nor 3, or the final order below 1.
 
     References:
         Lu et al. 2022, DPM-Solver++, algorithm 2 (2M) and SDE-DPM-Solver++(2M); 3M and 3M-SDE
@@ -61,11 +63,17 @@ class DPMSolverMultistep(ExponentialMultistep):
 
     order: int = 2
     tau: Tau | None = None
+    final_order: int | None = None
 
     reference = Isotropic(0.0)
 
     def __post_init__(self) -> None:
-        check_fields(self, order=Choice(2, 3, hint="order 1 is DDIM"), tau=A_TAU)
+        check_fields(
+            self,
+            order=Choice(2, 3, hint="order 1 is DDIM"),
+            tau=A_TAU,
+            final_order=Optional(Count(least=1)),
+        )
 
     @property
     def orders(self) -> tuple[float, float]:

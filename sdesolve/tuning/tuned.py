@@ -20,7 +20,7 @@ from ..references.measured import MeasuredReference
 from ..references.spectral import SpectralReference
 from ..solvers.linear_multistep import LinearMultistep, Row, Table
 
-__all__ = ["Tuned", "pack"]
+__all__ = ["Tuned", "pack", "unpack"]
 
 
 @dataclass(frozen=True)
@@ -146,11 +146,9 @@ class Tuned(LinearMultistep):
         if not self.fits(process):
             raise ValueError(f"this solver was tuned for {self.process}, not for {process!r}")
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a file, atomically."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        content = {
+    def contents(self) -> dict[str, Any]:
+        """All of it, as tensors, numbers, text, lists and dictionaries."""
+        return {
             "t": self.table.t,
             "alpha": self.table.alpha,
             "rows": [row._asdict() for row in self.table.rows],
@@ -162,7 +160,25 @@ class Tuned(LinearMultistep):
             "held_out": self.held_out,
             "gain_interval": self.gain_interval,
         }
-        torch.save(content, temporary)
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> Tuned:
+        """The solver that had these contents."""
+        table = Table(
+            content["t"],
+            content["alpha"],
+            [Row(**row) for row in content["rows"]],
+            unpack(content["reference"]),
+        )
+        made = {k: content[k] for k in ("process", "choice", "report")}
+        new: dict[str, Any] = {k: content.get(k) for k in ("held_out", "gain_interval")}
+        return cls(table, **made, tau=content.get("tau", 0.0), **new)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a file, atomically."""
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        torch.save(self.contents(), temporary)
         os.replace(temporary, path)
 
     @classmethod
@@ -180,15 +196,7 @@ class Tuned(LinearMultistep):
             raise
         except Exception as error:
             raise ValueError(f"{path} holds no tuned solver that can be read: {error}") from error
-        table = Table(
-            content["t"],
-            content["alpha"],
-            [Row(**row) for row in content["rows"]],
-            _unpack(content["reference"]),
-        )
-        made = {k: content[k] for k in ("process", "choice", "report")}
-        new = {k: content.get(k) for k in ("held_out", "gain_interval")}
-        return cls(table, **made, tau=content.get("tau", 0.0), **new)
+        return cls.of(content)
 
     def __repr__(self) -> str:
         return f"Tuned({self.choice!r}, nfe={self.nfe(len(self.table.rows))})"
@@ -219,13 +227,14 @@ def pack(reference: Reference) -> dict[str, Any]:
     )
 
 
-def _unpack(content: dict[str, Any]) -> Reference:
+def unpack(content: dict[str, Any]) -> Reference:
+    """The reference that was packed."""
     if "variance" in content:
         return Isotropic(content["variance"])
     if "spectrum" in content:
         return SpectralReference(content["mean"], content["spectrum"], content["bands"])
     if "base" in content:
-        return MeasuredReference(_unpack(content["base"]), content["atoms"], content["weights"])
+        return MeasuredReference(unpack(content["base"]), content["atoms"], content["weights"])
     return GaussianReference(
         content["mean"], content["directions"], content["along"], content["rest"]
     )
