@@ -29,6 +29,8 @@ FLOORS = (
     "latent",
     "tuning",
     "interop",
+    "torchdiffeq",
+    "torchsde",
     "testing",
 )
 

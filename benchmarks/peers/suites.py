@@ -28,7 +28,7 @@ RESULTS = Path(__file__).parent.parent / "results"
 class _Counting(unittest.TextTestResult):
     """Counts subtests, and tests without any."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.cases: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -38,12 +38,14 @@ class _Counting(unittest.TextTestResult):
         self._had_subtests = False
         super().startTest(test)
 
-    def _tell(self, err: Any) -> None:  # noqa: ANN401
+    def _tell(self, err: Any) -> None:
         self.cases["failed" if err else "passed"] += 1
         if err:
-            self.reasons[f"{err[0].__name__}: {str(err[1]).splitlines()[0] if str(err[1]) else ''}"[:110]] += 1
+            self.reasons[
+                f"{err[0].__name__}: {str(err[1]).splitlines()[0] if str(err[1]) else ''}"[:110]
+            ] += 1
 
-    def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: ANN401
+    def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:
         self._had_subtests = True
         self._tell(err)
         super().addSubTest(test, subtest, err)
@@ -53,11 +55,11 @@ class _Counting(unittest.TextTestResult):
             self._tell(None)
         super().addSuccess(test)
 
-    def addError(self, test: unittest.TestCase, err: Any) -> None:  # noqa: ANN401
+    def addError(self, test: unittest.TestCase, err: Any) -> None:
         self._tell(err)
         super().addError(test, err)
 
-    def addFailure(self, test: unittest.TestCase, err: Any) -> None:  # noqa: ANN401
+    def addFailure(self, test: unittest.TestCase, err: Any) -> None:
         self._tell(err)
         super().addFailure(test, err)
 
@@ -87,12 +89,14 @@ class _Plugin:
         self.cases: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
 
-    def pytest_runtest_logreport(self, report: Any) -> None:  # noqa: ANN401
+    def pytest_runtest_logreport(self, report: Any) -> None:
         if report.when == "call" or (report.when == "setup" and report.outcome != "passed"):
             self.cases[report.outcome] += 1
             if report.failed:
                 crash = getattr(report.longrepr, "reprcrash", None)
-                self.reasons[(crash.message if crash else str(report.longrepr)).splitlines()[0][:110]] += 1
+                self.reasons[
+                    (crash.message if crash else str(report.longrepr)).splitlines()[0][:110]
+                ] += 1
 
 
 def torchsde(checkout: Path, only: str) -> dict[str, Any]:
@@ -111,7 +115,7 @@ def torchsde(checkout: Path, only: str) -> dict[str, Any]:
     sys.modules["torchsde.types"] = kinds
     if not hasattr(torch.testing, "assert_allclose"):  # gone from torch 2.13
 
-        def assert_allclose(a: Any, b: Any, rtol: Any = None, atol: Any = None) -> None:  # noqa: ANN401
+        def assert_allclose(a: Any, b: Any, rtol: Any = None, atol: Any = None) -> None:
             torch.testing.assert_close(a, b, rtol=rtol, atol=atol, check_dtype=False)
 
         torch.testing.assert_allclose = assert_allclose  # type: ignore[attr-defined]
@@ -121,7 +125,9 @@ def torchsde(checkout: Path, only: str) -> dict[str, Any]:
             continue
         start, plugin = time.time(), _Plugin()
         flags = ["-q", "-p", "no:cacheprovider", "-W", "ignore", "--tb=short", "--no-summary"]
-        pytest.main([*flags, f"--rootdir={checkout}", "--import-mode=importlib", str(file)], [plugin])
+        pytest.main(
+            [*flags, f"--rootdir={checkout}", "--import-mode=importlib", str(file)], [plugin]
+        )
         out[file.stem] = {**plugin.cases, "why": dict(plugin.reasons.most_common(12))}
         print(file.stem, out[file.stem], f"{time.time() - start:.0f} s", flush=True)
     return out

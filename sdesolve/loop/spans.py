@@ -27,7 +27,8 @@ __all__ = ["from_start", "to_end", "traced"]
 def traced(t_span: object) -> bool:
     """Whether the times ask for a gradient."""
     return torch.is_grad_enabled() and any(
-        isinstance(t, Tensor) and t.requires_grad for t in t_span  # type: ignore[attr-defined]
+        isinstance(t, Tensor) and t.requires_grad
+        for t in t_span  # type: ignore[attr-defined]
     )
 
 

@@ -27,7 +27,7 @@ from ..equations.sde import Calculus, Noise
 from ..noise.streams import NoiseSource
 from .base import Drift, Solver
 
-__all__ = ["ReversibleHeun", "Reversible"]
+__all__ = ["Reversible", "ReversibleHeun"]
 
 
 class Reversible(NamedTuple):

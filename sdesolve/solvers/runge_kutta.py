@@ -292,9 +292,7 @@ class RK38(_RungeKutta):
         Kutta 1901.
     """
 
-    tableau = Tableau(
-        ((1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0)), (1 / 8, 3 / 8, 3 / 8, 1 / 8)
-    )
+    tableau = Tableau(((1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0)), (1 / 8, 3 / 8, 3 / 8, 1 / 8))
     order = 4
     evaluations = 4
     tau = 0.0

@@ -164,7 +164,12 @@ class Controlled(AdaptiveODE):
 
 
 def adaptive(
-    method: str, options: dict[str, Any], call: Call, rtol: Any, atol: Any, norm: Any  # noqa: ANN401
+    method: str,
+    options: dict[str, Any],
+    call: Call,
+    rtol: Any,
+    atol: Any,
+    norm: Any,  # noqa: ANN401
 ) -> Controlled:
     """The adaptive solver of that name with its options."""
     first = options.get("first_step")

@@ -6,7 +6,6 @@ here. A tuple of tensors is one flat vector inside, as there.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -173,5 +172,3 @@ def flat_event(event_fn: Callable[..., Any], state: State, t0: Tensor, y0: Tenso
         return torch.as_tensor(value).min().reshape(1)
 
     return event
-
-

@@ -125,7 +125,9 @@ class BrownianInterval(BaseBrownian):
         z = self._normals(1, 2, "interval")
         root = math.sqrt(h)
         w = z[0] * root if W is None else W.detach().to("cpu", self._draw_dtype)
-        area = z[1] * (root / math.sqrt(12)) if H is None else H.detach().to("cpu", self._draw_dtype)
+        area = z[1] * (root / math.sqrt(12))
+        if H is not None:
+            area = H.detach().to("cpu", self._draw_dtype)
         self._whole = (w, area)
         # A generator costs as much as thousands of values: small motions draw more at once.
         self._levels = 5 if math.prod(self.shape) <= 1024 else 1
@@ -209,9 +211,7 @@ class BrownianInterval(BaseBrownian):
         area = (n1 / n) * (left[1] - 0.5 * right[0]) + (n2 / n) * (right[1] + 0.5 * left[0])
         return w, area
 
-    def _halves(
-        self, name: int, level: int, whole: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, ...]:
+    def _halves(self, name: int, level: int, whole: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
         """(W, H) of both halves of a piece."""
         found = self._pieces.get(name)
         if found is not None:
@@ -236,14 +236,14 @@ class BrownianInterval(BaseBrownian):
         found = self._blocks.get(block)
         if found is None:
             found = self._normals(block, 2 * ((1 << self._levels) - 1), "interval halves")
-            found = found.unflatten(0, (-1, 2))
+            found = found.reshape(-1, 2, *self.shape)
             self._blocks[block] = found
             if len(self._blocks) > max(8, self._most >> self._levels):
                 self._blocks.popitem(last=False)
         return found[(1 << below) - 1 + (name - (block << below))]
 
     def _area(self, w: Tensor, area: Tensor, h: float, a: int, b: int) -> Tensor:
-        """Approximation of the Levy area, ``(*shape, channels)``; zero where there is one channel."""
+        """The Levy area, approximated, ``(*shape, channels)``; zero where there is one channel."""
         if self.levy_area_approximation not in ("davie", "foster"):
             raise ValueError(
                 'the Levy area is not known: write levy_area_approximation="foster" (or "davie")'
@@ -287,9 +287,7 @@ class BrownianPath(_Wrapped):
     """
 
     def __init__(self, t0: Time, w0: Tensor, window_size: int = 8) -> None:
-        super().__init__(
-            BrownianInterval(t0, float(t0) + 1, w0.shape, w0.dtype, w0.device), w0
-        )
+        super().__init__(BrownianInterval(t0, float(t0) + 1, w0.shape, w0.dtype, w0.device), w0)
 
 
 class BrownianTree(_Wrapped):

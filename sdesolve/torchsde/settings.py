@@ -33,7 +33,7 @@ class METHODS(metaclass=_Words):
     adjoint_reversible_heun = "adjoint_reversible_heun"
 
 
-class NOISE_TYPES(metaclass=_Words):  # noqa: N801
+class NOISE_TYPES(metaclass=_Words):
     """What the diffusion is."""
 
     general = "general"
@@ -42,14 +42,14 @@ class NOISE_TYPES(metaclass=_Words):  # noqa: N801
     additive = "additive"
 
 
-class SDE_TYPES(metaclass=_Words):  # noqa: N801
+class SDE_TYPES(metaclass=_Words):
     """The calculus."""
 
     ito = "ito"
     stratonovich = "stratonovich"
 
 
-class LEVY_AREA_APPROXIMATIONS(metaclass=_Words):  # noqa: N801
+class LEVY_AREA_APPROXIMATIONS(metaclass=_Words):
     """What a Brownian motion knows beside W."""
 
     none = "none"
@@ -58,7 +58,7 @@ class LEVY_AREA_APPROXIMATIONS(metaclass=_Words):  # noqa: N801
     foster = "foster"
 
 
-class METHOD_OPTIONS(metaclass=_Words):  # noqa: N801
+class METHOD_OPTIONS(metaclass=_Words):
     """Options of methods."""
 
     grad_free = "grad_free"
