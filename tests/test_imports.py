@@ -31,6 +31,8 @@ FLOORS = (
     "tuning",
     "inverse",
     "interop",
+    "torchdiffeq",
+    "torchsde",
     "testing",
     "readings",
     "describe",

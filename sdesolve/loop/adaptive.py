@@ -170,7 +170,7 @@ class _Run:
 
     def add_stops(self, stops: Tensor) -> None:
         """Let no step cross these times."""
-        self.bounds = torch.cat([self.direction * stops, self.bounds]).unique()
+        self.bounds = torch.cat([self.direction * stops, self.bounds]).unique()  # type: ignore[no-untyped-call]
 
     def start(self, first_step: float | None) -> None:
         span = self.t1 - self.t

@@ -1,9 +1,9 @@
 r"""Events: a run ends for a sample where a function of its state changes sign.
 
 After each step the function is compared with its sign at the start; where it differs, the root is
-bracketed and halved to the last bit on the step's dense output (an adaptive method's interpolant; on
-a fixed grid the cubic through both states and slopes). At the root (x*, t*) of e(x, t) the implicit
-function theorem gives
+bracketed and halved to the last bit on the step's dense output (an adaptive method's interpolant;
+on a fixed grid the cubic through both states and slopes). At the root (x*, t*) of e(x, t) the
+implicit function theorem gives
 
 .. math:: dt^* = -\frac{\partial_x e \cdot dx}{\partial_t e + \partial_x e \cdot f}, \qquad
     dx^* = dx + f\, dt^*,

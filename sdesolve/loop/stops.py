@@ -23,14 +23,14 @@ def check_stops(stops: object, t_span: tuple[float, float]) -> Tensor | None:
     if times is None:
         return None
     low, high = min(t_span), max(t_span)
-    times = times[(times >= low) & (times <= high)].unique()
+    times = times[(times >= low) & (times <= high)].unique()  # type: ignore[no-untyped-call]
     return times if len(times) else None
 
 
 def union(one: Tensor | None, two: Tensor | None) -> Tensor | None:
     """The times of both, each once."""
     given = [times for times in (one, two) if times is not None]
-    return torch.cat(given).unique() if given else None
+    return torch.cat(given).unique() if given else None  # type: ignore[no-untyped-call]
 
 
 def check_max_step(max_step: object, clock: bool) -> None:

@@ -65,7 +65,7 @@ class Adams(Solver):
         ValueError: If a number is out of range.
     """
 
-    order: int = 4  # type: ignore[assignment]
+    order: int = 4
     corrections: int = 1
     tau = 0.0
     default_tau = 0.0
@@ -78,7 +78,7 @@ class Adams(Solver):
             raise ValueError(f"corrections must be 0 or more, got {self.corrections}")
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         """One, and the corrections."""
         return 1 + self.corrections
 

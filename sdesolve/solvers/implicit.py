@@ -152,7 +152,7 @@ class ImplicitRK(Solver):
         return self.tableau.order
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         """A first guess, and every stage in every iteration."""
         return 1 + len(self.tableau.weights) * self.iterations
 
@@ -241,5 +241,5 @@ def _solve(rows: tuple[Row, ...], jacobians: tuple[Tensor, ...], residual: Tenso
     matrix = matrix + torch.eye(s * n, dtype=matrix.dtype, device=matrix.device)
     flat = residual.reshape(batch, s * n, 1)
     # A singular matrix gives infinities, which the status tells of.
-    solved, _ = torch.linalg.solve_ex(matrix, flat)
+    solved: Tensor = torch.linalg.solve_ex(matrix, flat)[0]
     return solved.reshape(residual.shape)

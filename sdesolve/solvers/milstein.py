@@ -35,8 +35,11 @@ __all__ = ["Milstein"]
 def directional_derivative(
     function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor
 ) -> Tensor:
-    """(direction . grad) function at x, per sample; by two reverse passes, which any op allows."""
-    create = torch.is_grad_enabled()
+    """(direction . grad) function at x, per sample; by two reverse passes, which any op allows.
+
+    A graph is kept only if x, the direction or what the function closes over asks for one.
+    """
+    wanted = torch.is_grad_enabled()
     with torch.enable_grad():
         y = x if x.requires_grad else x.detach().requires_grad_()
         value = function(y)
@@ -46,8 +49,24 @@ def directional_derivative(
         (pulled,) = torch.autograd.grad(value, y, dual, create_graph=True, allow_unused=True)
         if pulled is None or not pulled.requires_grad:
             return torch.zeros_like(value)
+        create = wanted and (x.requires_grad or direction.requires_grad or _asked(value, y))
         (pushed,) = torch.autograd.grad(pulled, dual, direction, create_graph=create)
     return pushed
+
+
+def _asked(value: Tensor, y: Tensor) -> bool:
+    """Whether the graph of a value leads to a leaf other than ``y``."""
+    seen, ahead = set(), [value.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and leaf is not y:
+            return True
+        ahead += [after for after, _ in node.next_functions]
+    return False
 
 
 @dataclass(frozen=True)

@@ -93,16 +93,12 @@ def odeint_adjoint(
     }
     backward = dict(adjoint_options)
     backward["norm"] = _norm(backward.get("norm"), setup)
-    event = None
-    out: list[Any] = []
-    if event_fn is not None:
-        event = event_fn
-    result = _Adjoint.apply(setup, way, backward, event, t, flat, *params)
+    event = event_fn
+    result = _Adjoint.apply(setup, way, backward, event, t, flat, *params)  # type: ignore[no-untyped-call]
     if event is None:
         return result if setup.state.single else pieces(result, (len(t),), setup.state.shapes)
     when, both = _linked(setup, event, *result)
-    out = [when, setup.state.out(both.reshape(2, -1), 2)]
-    return tuple(out)
+    return when, setup.state.out(both.reshape(2, -1), 2)
 
 
 def _norm(given: Any, setup: Setup) -> Callable[[tuple[Tensor, ...]], Any]:  # noqa: ANN401
@@ -157,7 +153,7 @@ def _linked(
 
 class _Adjoint(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,  # noqa: ANN401
         setup: Setup,
         way: dict[str, Any],
@@ -183,7 +179,7 @@ class _Adjoint(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # type: ignore[override]  # noqa: ANN401
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # noqa: ANN401
         t, path, *params = ctx.saved_tensors
         grad = grads[1] if ctx.event else grads[0]
         setup: Setup = ctx.setup
@@ -242,12 +238,9 @@ class _System:
             x = y.detach().requires_grad_()
             value = self._slope(at, x)
             wanted = [x, *self._params, *([at] if self._timed else [])]
+            grads = [torch.zeros_like(w) for w in wanted]
             if value.requires_grad:
                 found = torch.autograd.grad(value, wanted, -adjoint, allow_unused=True)
-            else:
-                found = (None,) * len(wanted)
-        grads = [
-            torch.zeros_like(w) if g is None else g for w, g in zip(wanted, found, strict=True)
-        ]
+                grads = [z if g is None else g for z, g in zip(grads, found, strict=True)]
         by_t = grads.pop() if self._timed else torch.zeros_like(t)
         return (by_t, value.detach(), *grads)

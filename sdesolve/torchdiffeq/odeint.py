@@ -142,8 +142,9 @@ class Setup:
         if name in methods.ADAPTIVE:
             names |= {"callback_accept_step", "callback_reject_step"}
         call.known(names, name)
-        tolerances = [state.tolerance(v, flat, n) for v, n in ((rtol, "rtol"), (atol, "atol"))]
-        return cls(call, state, t, *tolerances, name, given), flat
+        relative = state.tolerance(rtol, flat, "rtol")
+        absolute = state.tolerance(atol, flat, "atol")
+        return cls(call, state, t, relative, absolute, name, given), flat
 
     @property
     def times(self) -> Tensor:
@@ -204,8 +205,8 @@ class Setup:
         if step is not None and build is not None:
             raise ValueError("step_size and grid_constructor both say the grid: give one")
         if build is not None:
-            grid = build(self.call.func, self.state.out(start[0].detach()), self.t)
-            grid = grid.detach().to("cpu").double()
+            laid = build(self.call.func, self.state.out(start[0].detach()), self.t)
+            grid: Tensor = laid.detach().to("cpu").double()
             if grid[0] != times[0] or grid[-1] != times[-1]:
                 raise ValueError("grid_constructor gives a grid from the first of t to the last")
             return grid
@@ -251,17 +252,15 @@ class Setup:
         after = torch.searchsorted(sign * grid, sign * times).clamp(max=len(grid) - 1)
         near = (grid[after] - times).abs() <= 1e-9 * (times[-1] - times[0]).abs()
         before = torch.where(near, after, after - 1)
-        kept = torch.cat([before, after]).unique()
+        kept = torch.cat([before, after]).unique()  # type: ignore[no-untyped-call]
         solution = self._solve_on(start, grid, save_at=grid[kept])
         assert solution.path is not None
         states = dict(zip(kept.tolist(), solution.path[:, 0], strict=True))
         out = [start[0]]
-        for t, a, b in zip(
-            times[1:].tolist(), *(v[1:].tolist() for v in (before, after)), strict=True
-        ):
-            out.append(
-                states[b] if a == b else self._between(t, grid[[a, b]], states[a], states[b])
-            )
+        columns = (v[1:].tolist() for v in (times, before, after))
+        for t, a, b in zip(*columns, strict=True):
+            ends = grid[[a, b]]
+            out.append(states[b] if a == b else self._between(t, ends, states[a], states[b]))
         return torch.stack(out)
 
     def _between(self, t: float, ends: Tensor, one: Tensor, two: Tensor) -> Tensor:
@@ -274,7 +273,7 @@ class Setup:
         if kind != "cubic":
             raise ValueError(f'interp is "linear" or "cubic", got {kind!r}')
         slopes = [self.call(x[None], x.new_tensor(s))[0] for x, s in ((one, t0), (two, t1))]
-        bend = u * (1 - u) * (t1 - t0) * ((1 - u) * slopes[0] - u * slopes[1])
+        bend: Tensor = u * (1 - u) * (t1 - t0) * ((1 - u) * slopes[0] - u * slopes[1])
         return one + u**2 * (3 - 2 * u) * (two - one) + bend
 
     def until(self, flat: Tensor, event_fn: Callable[..., Any]) -> tuple[Tensor, Tensor]:

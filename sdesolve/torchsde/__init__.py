@@ -3,9 +3,9 @@
     from sdesolve.torchsde import sdeint, sdeint_adjoint, BrownianInterval, SDEIto, SDEStratonovich
 
 The same arguments, names and shapes. What differs: steps end at the wanted times, without linear
-interpolation; a Brownian motion is the same whatever is asked in which order; ``srk`` evaluates each
-stage once; ``sdeint_adjoint`` gives the exact gradients of the discrete solution, in memory that
-grows with the square root of the steps (with reversible Heun not at all).
+interpolation; a Brownian motion is the same whatever is asked in which order; ``srk`` evaluates
+each stage once; ``sdeint_adjoint`` gives the exact gradients of the discrete solution, in memory
+that grows with the square root of the steps (with reversible Heun not at all).
 
 May import from every room below. Read ``sdeint.py``, ``methods.py``, ``objects.py`` (what an object
 may define, and the KL), ``interval.py`` (Brownian motions), ``adjoint.py``.

@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Iterable
@@ -108,7 +109,7 @@ def sdeint_adjoint(
         path, state = run.fixed(extra_solver_state)
     elif reversible:
         carried = tuple(extra_solver_state or ())
-        path, *rest = _Undone.apply(run, carried, run.y0, *params)
+        path, *rest = _Undone.apply(run, carried, run.y0, *params)  # type: ignore[no-untyped-call]
         state = tuple(rest)
     else:
         path = _checkpointed(run)
@@ -129,7 +130,7 @@ def _checkpointed(run: Run) -> Tensor:
         return x
 
     x, out, wanted = run.y0, [run.y0], set(run.wanted)
-    for low, high in zip(cuts, cuts[1:], strict=False):
+    for low, high in itertools.pairwise(cuts):
         x = checkpoint(walk, x, low, high, use_reentrant=False, preserve_rng_state=False)
         if high in wanted:
             out.append(x)
@@ -141,8 +142,12 @@ class _Undone(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, run: Run, carried: tuple[Tensor, ...], y0: Tensor, *params: Tensor
-    ) -> Any:  # type: ignore[override]  # noqa: ANN401
+        ctx: Any,  # noqa: ANN401
+        run: Run,
+        carried: tuple[Tensor, ...],
+        y0: Tensor,
+        *params: Tensor,
+    ) -> Any:  # noqa: ANN401
         with torch.no_grad():
             path, state = run.fixed(carried)
         ctx.run, ctx.started = run, bool(carried)
@@ -152,7 +157,7 @@ class _Undone(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # type: ignore[override]  # noqa: ANN401
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # noqa: ANN401
         run: Run = ctx.run
         y, z, *params = ctx.saved_tensors
         solver, problem = run.solver, run.problem

@@ -125,10 +125,13 @@ class BrownianInterval(BaseBrownian):
         z = self._normals(1, 2, "interval")
         root = math.sqrt(h)
         w = z[0] * root if W is None else W.detach().to("cpu", self._draw_dtype)
-        area = (
-            z[1] * (root / math.sqrt(12)) if H is None else H.detach().to("cpu", self._draw_dtype)
-        )
+        area = z[1] * (root / math.sqrt(12))
+        if H is not None:
+            area = H.detach().to("cpu", self._draw_dtype)
         self._whole = (w, area)
+        # A generator costs as much as thousands of values: small motions draw more at once.
+        self._levels = 5 if math.prod(self.shape) <= 1024 else 1
+        self._blocks: OrderedDict[int, Tensor] = OrderedDict()
         self._most = max(16, _KEPT // (2 * max(1, math.prod(self.shape))))
         self._pieces: OrderedDict[int, tuple[Tensor, ...]] = OrderedDict()
         self._asked: OrderedDict[tuple[int, int], tuple[Tensor, Tensor]] = OrderedDict()
@@ -215,7 +218,7 @@ class BrownianInterval(BaseBrownian):
             self._pieces.move_to_end(name)
             return found
         w, area = whole
-        z = self._normals(name, 2, "interval halves")
+        z = self._draws(name, _DEPTH - level)
         root = math.sqrt((self._t1 - self._t0) * 0.5 ** (_DEPTH - level))
         w1 = 0.5 * w + 1.5 * area + (0.25 * root) * z[0]
         middle = 0.25 * area - (0.125 * root) * z[0]
@@ -226,8 +229,21 @@ class BrownianInterval(BaseBrownian):
             self._pieces.popitem(last=False)
         return found
 
+    def _draws(self, name: int, depth: int) -> Tensor:
+        """Two normal values for each value of a piece, drawn for several levels at once."""
+        below = depth % self._levels
+        block = name >> below
+        found = self._blocks.get(block)
+        if found is None:
+            found = self._normals(block, 2 * ((1 << self._levels) - 1), "interval halves")
+            found = found.reshape(-1, 2, *self.shape)
+            self._blocks[block] = found
+            if len(self._blocks) > max(8, self._most >> self._levels):
+                self._blocks.popitem(last=False)
+        return found[(1 << below) - 1 + (name - (block << below))]
+
     def _area(self, w: Tensor, area: Tensor, h: float, a: int, b: int) -> Tensor:
-        """Approximation of the Levy area, ``(*shape, channels)``; zero where there is one channel."""
+        """The Levy area, approximated, ``(*shape, channels)``; zero where there is one channel."""
         if self.levy_area_approximation not in ("davie", "foster"):
             raise ValueError(
                 'the Levy area is not known: write levy_area_approximation="foster" (or "davie")'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import secrets
 import warnings
@@ -81,8 +82,9 @@ def sdeint(
     """
     warn_of(unused_kwargs)
     run = Run.of(sde, y0, ts, bm, method, dt, adaptive, options, names, logqp)
+    state: tuple[Tensor, ...] = ()
     if adaptive:
-        path, state = run.adaptively(rtol, atol, dt_min), ()
+        path = run.adaptively(rtol, atol, dt_min)
     else:
         path, state = run.fixed(extra_solver_state)
     return run.result(path, state, logqp, extra)
@@ -108,7 +110,7 @@ class _Fresh(BaseBrownian):
         ta: Any,
         tb: Any = None,
         return_U: bool = False,
-        return_A: bool = False,
+        return_A: bool = False,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         """W, and U if wanted, of one step."""
         s, t = float(ta), float(tb)
@@ -230,7 +232,7 @@ class Run:
         x, out = self.y0, [self.y0]
         h = (self.grid[1] - self.grid[0]).item()
         last, warned = 1.0, False
-        for start, end in zip(self.ts, self.ts[1:], strict=False):
+        for start, end in itertools.pairwise(self.ts):
             t = start
             while t < end:
                 step = min(h, end - t)
@@ -288,7 +290,7 @@ def _times(ts: Any) -> list[float]:  # noqa: ANN401
         times = [float(t) for t in ts]
     else:
         raise ValueError("ts is a 1-d tensor, or a list or tuple of numbers")
-    if len(times) < 2 or any(b <= a for a, b in zip(times, times[1:], strict=False)):
+    if len(times) < 2 or any(b <= a for a, b in itertools.pairwise(times)):
         raise ValueError(f"ts holds two times or more, strictly increasing; got {times[:5]}")
     return times
 
@@ -296,7 +298,7 @@ def _times(ts: Any) -> list[float]:  # noqa: ANN401
 def _grid(times: list[float], dt: float) -> tuple[Tensor, list[int]]:
     """Equal steps of at most dt between wanted times, and where those are."""
     points, wanted = [times[0]], [0]
-    for a, b in zip(times, times[1:], strict=False):
+    for a, b in itertools.pairwise(times):
         n = max(1, math.ceil((b - a) / dt - 1e-6))
         points += [a + (b - a) * k / n for k in range(1, n)] + [b]
         wanted.append(len(points) - 1)
