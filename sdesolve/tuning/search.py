@@ -2,8 +2,8 @@ r"""Grids, starting points and coefficients fitted to a score, selected on held-
 
 Without noise, the distance that matters to a user is the one to the end point of the same score's
 probability-flow ODE from the same noise; it can be measured, for any score, by solving some
-trajectories finely (``tune_paths.py``). With noise there are no end points, and the distance is one
-of laws (``tune_laws.py``). Either way:
+trajectories finely (``paths.py``). With noise there are no end points, and the distance is one
+of laws (``laws.py``). Either way:
 
 1. every method, the published ones among them, runs on every usual grid;
 2. for the best few, the density of steps in log-SNR is searched, with and without a first step that
@@ -212,9 +212,21 @@ class Tuner:
             label = f"{tuned.choice}, on a {self._surrogate} surrogate"
             report = {label if k == tuned.choice else k: v for k, v in tuned.report.items()}
             tuned = replace(tuned, choice=label, report=report)
+        tuned = replace(tuned, fitted_on=self._fitted_on())
         if file is not None:
             keep(tuned, file)
         return tuned
+
+    def _fitted_on(self) -> dict[str, object]:
+        """What a result came from, for its readers."""
+        return {
+            "score": f"a {self._surrogate} surrogate" if self._surrogate else "the score",
+            "event": list(self._event),
+            "trajectories": self._trajectories,
+            "seed": self._seed,
+            "conditions": sorted(self._cond),
+            "quick": self._quick,
+        }
 
     def _file(self, nfe: int, folder: Path) -> Path:
         settings = {

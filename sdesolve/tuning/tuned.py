@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,10 @@ from ..equations.problem import Problem
 from ..equations.process import Process
 from ..equations.sde import Noise
 from ..grids import Grid
-from ..references import GaussianReference, Isotropic, Reference
-from ..references.measured import MeasuredReference
-from ..references.spectral import SpectralReference
-from ..solvers.linear_multistep import LinearMultistep, Row, Table
+from ..solvers.linear_multistep import LinearMultistep, Table
+from .record import read, write
 
-__all__ = ["Tuned", "pack"]
+__all__ = ["Tuned"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,8 @@ class Tuned(LinearMultistep):
             error, on noise that took no part in search or selection; None in older files.
         gain_interval: 95 % interval of their ratio, by bootstrap over the trajectories; None with
             noise, and in older files.
+        fitted_on: What it was fitted on: kind of score, trajectories, seed, search, loss; empty in
+            older files.
 
     Raises:
         ValueError: When used with another process, grid or stochasticity.
@@ -80,6 +81,7 @@ class Tuned(LinearMultistep):
     tau: float = 0.0
     held_out: tuple[float, float] | None = None
     gain_interval: tuple[float, float] | None = None
+    fitted_on: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def gain(self) -> float:
@@ -140,92 +142,45 @@ class Tuned(LinearMultistep):
 
     def fits(self, process: Process) -> bool:
         """Whether it was tuned for this process."""
-        return repr(process) == self.process
+        return self.process == repr(process)
 
     def _check(self, process: Process) -> None:
         if not self.fits(process):
             raise ValueError(f"this solver was tuned for {self.process}, not for {process!r}")
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a file, atomically."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        content = {
-            "t": self.table.t,
-            "alpha": self.table.alpha,
-            "rows": [row._asdict() for row in self.table.rows],
-            "reference": pack(self.table.reference),
-            "process": self.process,
+        """Write to a JSON file, atomically: times, coefficients, what they were fitted on, gain."""
+        about = {
             "choice": self.choice,
-            "report": self.report,
-            "tau": self.tau,
-            "held_out": self.held_out,
+            "nfe": self.nfe(len(self.table.rows)),
+            "gain": self.gain if self.report else None,
             "gain_interval": self.gain_interval,
+            "held_out": self.held_out,
+            "process": self.process,
+            "tau": self.tau,
+            "fitted_on": dict(self.fitted_on),
+            "report": self.report,
         }
-        torch.save(content, temporary)
-        os.replace(temporary, path)
+        write(Path(path), about, self.table)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Tuned:
-        """Read what :meth:`save` wrote.
+        """Read what :meth:`save` wrote, today or in versions that wrote ``.pt`` files.
 
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If it holds no tuned solver.
         """
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            content["rows"], content["process"]
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            raise ValueError(f"{path} holds no tuned solver that can be read: {error}") from error
-        table = Table(
-            content["t"],
-            content["alpha"],
-            [Row(**row) for row in content["rows"]],
-            _unpack(content["reference"]),
-        )
+        content, table = read(Path(path))
         made = {k: content[k] for k in ("process", "choice", "report")}
-        new = {k: content.get(k) for k in ("held_out", "gain_interval")}
-        return cls(table, **made, tau=content.get("tau", 0.0), **new)
+        pairs = {k: tuple(v) for k in ("held_out", "gain_interval") if (v := content.get(k))}
+        return cls(
+            table,
+            **made,
+            **pairs,
+            tau=content.get("tau", 0.0),
+            fitted_on=content.get("fitted_on", {}),
+        )
 
     def __repr__(self) -> str:
         return f"Tuned({self.choice!r}, nfe={self.nfe(len(self.table.rows))})"
-
-
-def pack(reference: Reference) -> dict[str, Any]:
-    """A reference as plain tensors; directions and spectra in single precision."""
-    if isinstance(reference, Isotropic):
-        return {"variance": reference.variances.item()}
-    if isinstance(reference, SpectralReference):
-        return {"mean": reference.mean, "spectrum": reference.spectrum, "bands": reference.bands}
-    if isinstance(reference, GaussianReference):
-        v = reference.variances[:, 0]
-        return {
-            "mean": reference.mean,
-            "directions": reference.directions,
-            "along": v[:-1].clone(),
-            "rest": v[-1].item(),
-        }
-    if isinstance(reference, MeasuredReference):
-        return {
-            "base": pack(reference.base),
-            "atoms": reference.variances[0].clone(),
-            "weights": reference.weights,
-        }
-    raise TypeError(
-        f"cannot save a {type(reference).__name__}: tune with cache=False, and keep what you need"
-    )
-
-
-def _unpack(content: dict[str, Any]) -> Reference:
-    if "variance" in content:
-        return Isotropic(content["variance"])
-    if "spectrum" in content:
-        return SpectralReference(content["mean"], content["spectrum"], content["bands"])
-    if "base" in content:
-        return MeasuredReference(_unpack(content["base"]), content["atoms"], content["weights"])
-    return GaussianReference(
-        content["mean"], content["directions"], content["along"], content["rest"]
-    )

@@ -120,7 +120,9 @@ def test_a_tuned_model_samples_with_what_lies_beside_it(tmp_path):
         quick=True,
         cache=False,
     )
-    tuned.save(folder / "tuned-3.pt")
+    tuned.save(folder / "tuned-3.json")
+    (folder / "tuned-3.pt").write_bytes(b"what its elder left")
+    (folder / "tuned-3 (1).json").write_bytes(b"a browser's copy")
     model = scorezoo.load(folder)
     assert torch.allclose(model.reference.spectrum, reference.spectrum, rtol=1e-6)
 
