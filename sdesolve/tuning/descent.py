@@ -1,0 +1,395 @@
+r"""All numbers of a table fitted jointly to the end points, by gradients through the sampler.
+
+With few calls the exact path cannot be followed, only its end reached. So what is minimised is the
+distance of end points from the same noise, over everything an explicit linear method has
+(``explicit.py``): the times of the grid, the time the score is told at each call, apart from the
+grid's, the coefficients of the state and of every evaluation so far, and, where the first step is
+free, those of the start.
+
+.. math::
+
+    c(\theta) = c_{\text{theory}}(\lambda(\theta)) + \bar c\,\delta(\theta), \qquad
+    \lambda_{i+1} - \lambda_i \propto e^{w_i}, \qquad
+    \lambda^{\text{told}}_i = \lambda_i + \xi_i (\lambda_{i+1} - \lambda_i).
+
+The theory is the start's own method, planned anew for every grid, so that moving the grid leaves it
+consistent; its derivative by the grid is taken by differences, anew every few steps. c-bar is the
+size at which a coefficient moves the state as much as the whole step does, along each group of
+bands. A penalty on the way from the start keeps the numbers near it, held-out trajectories say when
+to stop, and of all states on the way the best on those is returned.
+
+Memory is that of one call: the backward pass runs each call again.
+
+References:
+    Tong et al. 2025 (LD3): times and told times; Frankel et al. 2025 (S4S): coefficients; the
+    theory plus learned differences: Generalized Solver (2510.17699).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from ..equations.condition import select
+from ..equations.problem import Problem
+from ..equations.process import Process
+from ..references.frames import Frame, Multiplier, Parts, combine
+from ..solvers.linear_multistep import LinearMultistep, Table
+from .ends import Ends
+from .explicit import Explicit, explicit, tabulate
+
+__all__ = ["Loss", "descend", "distance"]
+
+Loss = Literal["rmse", "huber"] | Callable[[Tensor, Tensor], Tensor]
+"""Distance of ``(batch, *event)`` end points to the exact ones: a name, or a function to a number.
+"""
+
+_GROUPS = 6
+_RATE, _PULL = 0.01, 1e-3
+_AGAIN = 20  # steps after which the derivative of the theory is taken anew
+_CHECKS, _PATIENCE = 40, 12
+_DIFFERENCE = 1e-4
+
+
+def distance(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
+    """The function of a loss.
+
+    ``rmse`` is the mean over samples of a value's root mean square error, ``huber`` the same where
+    an error is larger than a hundredth, and the mean square below.
+
+    Raises:
+        ValueError: If there is no loss of that name.
+    """
+    if callable(loss):
+        return loss
+    if loss not in ("rmse", "huber"):
+        raise ValueError(f'loss is "rmse", "huber" or a function of (x, exact), got {loss!r}')
+    floor = 1e-4 if loss == "huber" else 1e-20
+
+    def value(x: Tensor, exact: Tensor) -> Tensor:
+        square = (x - exact).flatten(1).square().mean(1)
+        return (square + floor).sqrt().mean()
+
+    return value
+
+
+@dataclass
+class _Numbers:
+    """What is learned, float64 on the host."""
+
+    steps: Tensor
+    told: Tensor
+    keep: Tensor
+    weights: Tensor
+
+    def list(self) -> list[Tensor]:
+        return [self.steps, self.told, self.keep, self.weights]
+
+
+class _Method:
+    """A table as a function of what is learned."""
+
+    def __init__(
+        self, table: Table, theory: LinearMultistep, process: Process, problem: Problem
+    ) -> None:
+        self.table, self.process = table, process
+        self._solver, self._problem = theory, problem
+        lam = process.log_snr(torch.tensor(table.t, dtype=torch.float64, device="cpu"))
+        self.ends = lam[0].item(), lam[-1].item()
+        self.called = [i for i, row in enumerate(table.rows) if not row.free]
+        bands = len(table.rows[0].keep)
+        groups = min(_GROUPS, bands)
+        self.group = (torch.arange(bands, device="cpu") * groups) // bands
+        self._at: tuple[Tensor, Tensor, Tensor] | None = None
+        self._age = 0
+        start = explicit(table)
+        self.scale_keep, self.scale = torch.ones_like(start.keep), torch.ones_like(start.weights)
+        shift = self._planned(lam[1:-1])
+        # What the start has beside its theory stays, band by band.
+        self.extra = Explicit(
+            torch.zeros_like(start.alpha),
+            start.residual - shift.residual,
+            start.keep - shift.keep,
+            start.weights - shift.weights,
+        )
+        told = [table.rows[i].at for i in self.called]
+        at = torch.tensor(
+            [table.t[i] if u is None else u for i, u in zip(self.called, told, strict=True)],
+            dtype=torch.float64,
+            device="cpu",
+        )
+        h = lam.diff()
+        n, calls = len(table.rows), len(self.called)
+        zeros = torch.zeros(n, calls, groups, dtype=torch.float64, device="cpu")
+        self.seen = torch.tensor(
+            [[j < sum(k <= i for k in self.called) for j in range(calls)] for i in range(n)],
+            device="cpu",
+        )[..., None]
+        self.start = _Numbers(
+            torch.log(h),
+            (process.log_snr(at) - lam[self.called]) / h[self.called],
+            zeros[:, 0].clone(),
+            zeros,
+        )
+
+    def _planned(self, inner: Tensor) -> Explicit:
+        times = self.process.time(torch.cat([torch.tensor([self.ends[0]]).to(inner), inner]))
+        grid = torch.cat([times, torch.tensor([self.table.t[-1]]).to(times)])
+        grid[0] = self.table.t[0]
+        return explicit(self._solver.plan(self._problem, grid))
+
+    def grid(self, numbers: _Numbers) -> Tensor:
+        """Log-SNR at the grid's points."""
+        first, last = self.ends
+        share = torch.softmax(numbers.steps, 0).cumsum(0)
+        return first + (last - first) * torch.cat([share.new_zeros(1), share])
+
+    def told(self, numbers: _Numbers, lam: Tensor) -> Tensor:
+        """Times that the score is told, with the derivative of the log-SNR's inverse."""
+        where = lam[self.called] + numbers.told * lam.diff()[self.called]
+        where = where.clamp(*self.ends)
+        u, d = where.detach(), _DIFFERENCE
+        low, high = (u - d).clamp(min=self.ends[0]), (u + d).clamp(max=self.ends[1])
+        slope = (self.process.time(high) - self.process.time(low)) / (high - low)
+        return self.process.time(u) + slope * (where - u)
+
+    def __call__(self, numbers: _Numbers) -> tuple[Explicit, Tensor, Tensor]:
+        """Coefficients, log-SNR of the grid, told times."""
+        lam = self.grid(numbers)
+        own, shift = self._theory(lam[1:-1])
+        flat = own + (shift @ (lam[1:-1] - lam[1:-1].detach()) if lam.requires_grad else 0.0)
+        theory = self.extra.map(flat)
+        return (
+            Explicit(
+                theory.alpha,
+                theory.residual + self.extra.residual,
+                theory.keep
+                + self.extra.keep
+                + numbers.keep[:, self.group] * self.scale_keep,
+                theory.weights
+                + self.extra.weights
+                + numbers.weights[:, :, self.group] * self.scale * self.seen,
+            ),
+            lam,
+            self.told(numbers, lam),
+        )
+
+    def _theory(self, inner: Tensor) -> tuple[Tensor, Tensor]:
+        """Value at a grid, and derivative at one of the last grids."""
+        inner = inner.detach()
+        value = self._planned(inner).flat()
+        if self._at is None or self._age >= _AGAIN:
+            columns = []
+            for k in range(len(inner)):
+                moved = [inner.clone(), inner.clone()]
+                moved[0][k] += _DIFFERENCE
+                moved[1][k] -= _DIFFERENCE
+                high, low = (self._planned(m).flat() for m in moved)
+                columns.append((high - low) / (2 * _DIFFERENCE))
+            shift = torch.stack(columns, 1) if columns else value.new_zeros(len(value), 0)
+            self._at, self._age = (inner, value, shift), 0
+        self._age += 1
+        return value, self._at[2]
+
+    def tabulated(self, numbers: _Numbers) -> Table:
+        """The table of what was learned."""
+        with torch.no_grad():
+            values, lam, told = self(numbers)
+            times = self.process.time(lam).tolist()
+        times[0], times[-1] = self.table.t[0], self.table.t[-1]
+        return tabulate(values, self.table, times, told.tolist())
+
+
+class _Sampler:
+    """The steps of :class:`LinearMultistep`, with numbers that have a derivative."""
+
+    def __init__(self, method: _Method, problem: Problem, x: Tensor) -> None:
+        self.method, self.problem = method, problem
+        reference = method.table.reference
+        self.frame: Frame = reference.frame(x)
+        mean = reference.mean
+        self.mean = None if mean is None else mean.to(x.dtype).to(x.device)
+
+    def _score(self, x: Tensor, t: Tensor) -> Tensor:
+        equation = self.problem.equation
+        shape = (x.shape[0], *[1] * (x.ndim - 1)) if equation.columns else x.shape[:1]
+        return equation.term(x, t.expand(shape), **self.problem.cond)
+
+    def __call__(
+        self, values: Explicit, told: Tensor, x: Tensor, terms: list[list[Parts]] | None = None
+    ) -> Tensor:
+        """End points; ``terms`` gathers the state and all residuals of each step."""
+        told = told.to(x.dtype).to(x.device)
+        alpha = values.alpha.to(x.dtype).to(x.device)
+
+        def factor(row: Tensor) -> Multiplier:
+            return self.frame.multipliers(row[None], x)
+
+        z = self.frame.split(x if self.mean is None else x - alpha[0] * self.mean)
+        residuals: list[Parts] = []
+        for i, row in enumerate(self.method.table.rows):
+            if not row.free:
+                t = told[len(residuals)]
+                if torch.is_grad_enabled():
+                    score = checkpoint(self._score, x, t, use_reentrant=False)
+                else:
+                    score = self._score(x, t)
+                residuals.append(
+                    combine([self.frame.split(score), z], [None, factor(values.residual[i])])
+                )
+            if terms is not None:
+                terms.append([z, *residuals])
+            used = [factor(values.weights[i, j]) for j in range(len(residuals))]
+            z = combine([z, *residuals], [factor(values.keep[i]), *used])
+            x = self.frame.join(z)
+            if self.mean is not None:
+                x = x + alpha[i + 1] * self.mean
+        return x
+
+
+def descend(
+    table: Table,
+    theory: LinearMultistep,
+    ends: Ends,
+    held_out: Callable[[Table], float],
+    *,
+    loss: Loss = "rmse",
+    iterations: int = 1000,
+    seconds: float | None = None,
+    batch: int = 64,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> Table:
+    """Fit all numbers of a table to end points.
+
+    Args:
+        table: Where to start.
+        theory: The method whose plan moves with the grid; its steps are free where the table's are.
+        ends: Noises and exact end points to fit on.
+        held_out: Error of a table on other trajectories, by which it stops.
+        loss: What is minimised.
+        iterations: Steps of Adam, under a cosine.
+        seconds: As many iterations as fit, instead of ``iterations``.
+        batch: Trajectories in a step.
+        seed: Seed of their order.
+        progress: Called with the share that is done.
+
+    Returns:
+        The best table on the way by ``held_out``; at worst the start.
+
+    Raises:
+        ValueError: If the score keeps no autograd graph.
+    """
+    begin = time.monotonic()
+    process = ends.process
+    problem = Problem(process.reverse(ends.score, 0.0))
+    method = _Method(table, theory, process, problem)
+    measure = distance(loss)
+    best, value = table, held_out(table)
+    _scale(method, ends, batch)
+    numbers = _Numbers(*(v.clone().requires_grad_() for v in method.start.list()))
+    optimiser = torch.optim.Adam(numbers.list(), lr=_RATE, betas=(0.9, 0.99))
+    order = _Order(len(ends.x), batch, seed)
+    start = [v.clone() for v in method.start.list()]
+    first, check, since = math.nan, max(iterations // _CHECKS, 1), 0
+    step, done = 0, 0.0
+    while done < 1:
+        for group in optimiser.param_groups:
+            group["lr"] = _RATE * 0.5 * (1 + math.cos(math.pi * done))
+        rows = next(order)
+        with torch.enable_grad():
+            values, _, told = method(numbers)
+            x, exact, cond = ends.take(rows)
+            sampler = _Sampler(method, Problem(problem.equation, cond), x)
+            error = measure(sampler(values, told, x), exact)
+            if step == 0:
+                first = error.item()
+                _check_graph(error, numbers)
+            way = torch.stack(
+                [(v - s).square().sum() for v, s in zip(numbers.list(), start, strict=True)]
+            )
+            total = error.cpu().double() + _PULL * first * way.sum()
+            optimiser.zero_grad()
+            total.backward()
+        finite = all(bool(torch.isfinite(v.grad).all()) for v in numbers.list() if v.grad is not None)
+        if finite:
+            optimiser.step()
+        step += 1
+        if seconds is None:
+            done = step / iterations
+        else:
+            done = (time.monotonic() - begin) / seconds
+            if step == 10:
+                check = max(round(10 / max(done, 1e-9) / _CHECKS), 1)
+        if progress is not None:
+            progress(min(done, 1.0))
+        if step % check == 0 or done >= 1:
+            trial = method.tabulated(numbers)
+            now = held_out(trial)
+            since += 1
+            if now < value:
+                best, value, since = trial, now, 0
+            if since >= _PATIENCE and done > 0.5:
+                break
+    return best
+
+
+def _check_graph(error: Tensor, numbers: _Numbers) -> None:
+    if not error.requires_grad:
+        raise ValueError(
+            "the score keeps no autograd graph, through which a fit by gradients goes: leave "
+            'torch.no_grad() out of it, or write method="search"'
+        )
+
+
+class _Order:
+    """Rows of minibatches: every row once, then again in another order."""
+
+    def __init__(self, count: int, batch: int, seed: int) -> None:
+        self._generator = torch.Generator("cpu").manual_seed(seed)
+        self._count, self._batch = count, min(batch, count)
+        self._left = torch.empty(0, dtype=torch.int64, device="cpu")
+
+    def __next__(self) -> Tensor:
+        while len(self._left) < self._batch:
+            fresh = torch.randperm(self._count, generator=self._generator, device="cpu")
+            self._left = torch.cat([self._left, fresh])
+        rows, self._left = self._left[: self._batch], self._left[self._batch :]
+        return rows
+
+
+def _scale(method: _Method, ends: Ends, batch: int) -> None:
+    """Set the units of all differences: what a whole step moves, along each group."""
+    with torch.no_grad():
+        values, _, told = method(method.start)
+        x, _, cond = ends.take(torch.arange(min(2 * batch, len(ends.x)), device="cpu"))
+        sampler = _Sampler(method, Problem(method._problem.equation, cond), x)
+        terms: list[list[Parts]] = []
+        sampler(values, told, x, terms)
+        groups = int(method.group.max()) + 1
+
+        def size(own: Tensor) -> Tensor:
+            """Root of what falls to each group, back at its bands."""
+            total = own.new_zeros(groups).index_add_(0, method.group, own.clamp(min=0))
+            return total.sqrt()[method.group]
+
+        for i, parts in enumerate(terms):
+            squares = sampler.frame.gram(parts).diagonal(dim1=1, dim2=2)
+            state = size(squares[:, 0])
+            newest = len(parts) - 2
+            if newest < 0:
+                method.scale_keep[i] = values.keep[i].abs()
+                method.scale[i] = 0
+                continue
+            weight = values.weights[i, newest].abs()
+            rms = [size(squares[:, 1 + j]) for j in range(newest + 1)]
+            method.scale_keep[i] = weight * rms[newest] / state.clamp(min=1e-30)
+            for j in range(newest + 1):
+                method.scale[i, j] = weight * rms[newest] / rms[j].clamp(min=1e-30)
