@@ -15,8 +15,8 @@ free, those of the start.
 The theory is the start's own method, planned anew for every grid, so that moving the grid leaves it
 consistent; its derivative by the grid is taken by differences, anew every few steps. c-bar is the
 size at which a coefficient moves the state as much as the whole step does, along each group of
-bands. A penalty on the way from the start keeps the numbers near it, held-out trajectories say when
-to stop, and of all states on the way the best on those is returned.
+bands. A penalty on the way from the start keeps the numbers near it, and of all states on
+the way the best on held-out trajectories is returned.
 
 Memory is that of one call: the backward pass runs each call again.
 
@@ -31,13 +31,11 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from ..equations.condition import select
 from ..equations.problem import Problem
 from ..equations.process import Process
 from ..references.frames import Frame, Multiplier, Parts, combine
@@ -52,10 +50,11 @@ Loss = Literal["rmse", "huber"] | Callable[[Tensor, Tensor], Tensor]
 """
 
 _GROUPS = 6
-_RATE, _PULL = 0.01, 1e-3
-_AGAIN = 20  # steps after which the derivative of the theory is taken anew
-_CHECKS, _PATIENCE = 40, 12
+_RATES, _PULL, _WARM = [0.02 / 2**k for k in range(9)], 1e-3, 0.03
+_PLANNED, _AGAIN = 4, 20  # steps after which the theory, and its derivative, are taken anew
+_CHECKS = 40
 _DIFFERENCE = 1e-4
+_BETAS, _TINY = (0.9, 0.99), 1e-12
 
 
 def distance(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
@@ -107,7 +106,6 @@ class _Method:
         bands = len(table.rows[0].keep)
         groups = min(_GROUPS, bands)
         self.group = (torch.arange(bands, device="cpu") * groups) // bands
-        self._at: tuple[Tensor, Tensor, Tensor] | None = None
         self._age = 0
         start = explicit(table)
         self.scale_keep, self.scale = torch.ones_like(start.keep), torch.ones_like(start.weights)
@@ -143,7 +141,14 @@ class _Method:
         times = self.process.time(torch.cat([torch.tensor([self.ends[0]]).to(inner), inner]))
         grid = torch.cat([times, torch.tensor([self.table.t[-1]]).to(times)])
         grid[0] = self.table.t[0]
-        return explicit(self._solver.plan(self._problem, grid))
+        plan = explicit(self._solver.plan(self._problem, grid))
+        bands = len(self.group)
+        return Explicit(
+            plan.alpha,
+            plan.residual.expand(-1, bands),
+            plan.keep.expand(-1, bands),
+            plan.weights.expand(-1, -1, bands),
+        )
 
     def grid(self, numbers: _Numbers) -> Tensor:
         """Log-SNR at the grid's points."""
@@ -165,46 +170,99 @@ class _Method:
         lam = self.grid(numbers)
         own, shift = self._theory(lam[1:-1])
         flat = own + (shift @ (lam[1:-1] - lam[1:-1].detach()) if lam.requires_grad else 0.0)
-        theory = self.extra.map(flat)
-        return (
-            Explicit(
-                theory.alpha,
-                theory.residual + self.extra.residual,
-                theory.keep
-                + self.extra.keep
-                + numbers.keep[:, self.group] * self.scale_keep,
-                theory.weights
-                + self.extra.weights
-                + numbers.weights[:, :, self.group] * self.scale * self.seen,
-            ),
-            lam,
-            self.told(numbers, lam),
+        return self._with(self.extra.map(flat), numbers), lam, self.told(numbers, lam)
+
+    def _with(self, theory: Explicit, numbers: _Numbers) -> Explicit:
+        """The theory, what the start had beside it, and what was learned."""
+        keep = numbers.keep[:, self.group] * self.scale_keep
+        weights = numbers.weights[:, :, self.group] * self.scale * self.seen
+        return Explicit(
+            theory.alpha,
+            theory.residual + self.extra.residual,
+            theory.keep + self.extra.keep + keep,
+            theory.weights + self.extra.weights + weights,
         )
 
     def _theory(self, inner: Tensor) -> tuple[Tensor, Tensor]:
-        """Value at a grid, and derivative at one of the last grids."""
+        """Value at a grid, from one of the last few grids, and its derivative there."""
         inner = inner.detach()
-        value = self._planned(inner).flat()
-        if self._at is None or self._age >= _AGAIN:
-            columns = []
-            for k in range(len(inner)):
-                moved = [inner.clone(), inner.clone()]
-                moved[0][k] += _DIFFERENCE
-                moved[1][k] -= _DIFFERENCE
-                high, low = (self._planned(m).flat() for m in moved)
-                columns.append((high - low) / (2 * _DIFFERENCE))
-            shift = torch.stack(columns, 1) if columns else value.new_zeros(len(value), 0)
-            self._at, self._age = (inner, value, shift), 0
+        if self._age % _PLANNED == 0:
+            value = self._planned(inner).flat()
+            if self._age % _AGAIN == 0:
+                self._shift = self._derivative(inner, value)
+            self._near = inner, value
         self._age += 1
-        return value, self._at[2]
+        near, value = self._near
+        return value + self._shift @ (inner - near), self._shift
+
+    def _derivative(self, inner: Tensor, value: Tensor) -> Tensor:
+        columns = []
+        for k in range(len(inner)):
+            moved = [inner.clone(), inner.clone()]
+            moved[0][k] += _DIFFERENCE
+            moved[1][k] -= _DIFFERENCE
+            high, low = (self._planned(m).flat() for m in moved)
+            columns.append((high - low) / (2 * _DIFFERENCE))
+        return torch.stack(columns, 1) if columns else value.new_zeros(len(value), 0)
 
     def tabulated(self, numbers: _Numbers) -> Table:
         """The table of what was learned."""
         with torch.no_grad():
-            values, lam, told = self(numbers)
+            lam = self.grid(numbers)
+            values, told = self._with(self._planned(lam[1:-1]), numbers), self.told(numbers, lam)
             times = self.process.time(lam).tolist()
         times[0], times[-1] = self.table.t[0], self.table.t[-1]
         return tabulate(values, self.table, times, told.tolist())
+
+
+class _Recomputed(torch.autograd.Function):
+    """A function of a state and a time that keeps neither graph nor random state, but runs again.
+
+    As ``torch.utils.checkpoint`` does, which reads the global random state and takes seconds to
+    import.
+    """
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,  # noqa: ANN401
+        function: Callable[[Tensor, Tensor], Tensor],
+        x: Tensor,
+        t: Tensor,
+    ) -> Tensor:
+        ctx.function = function
+        ctx.save_for_backward(x, t)
+        return function(x, t)
+
+    @staticmethod
+    def backward(  # type: ignore[override]
+        ctx: Any,  # noqa: ANN401
+        gradient: Tensor,
+    ) -> tuple[None, Tensor | None, Tensor | None]:
+        with torch.enable_grad():
+            x, t = (v.detach().requires_grad_() for v in ctx.saved_tensors)
+            out = ctx.function(x, t)
+            wanted = torch.autograd.grad(out, (x, t), gradient, allow_unused=True)
+        return None, *wanted
+
+
+class _Adam:
+    """Kingma & Ba 2015; the one of torch imports a compiler, for seconds."""
+
+    def __init__(self, values: Sequence[Tensor]) -> None:
+        self._values = values
+        self._mean = [torch.zeros_like(v) for v in values]
+        self._square = [torch.zeros_like(v) for v in values]
+        self._steps = 0
+
+    def step(self, gradients: Sequence[Tensor], rate: float) -> None:
+        """One step."""
+        self._steps += 1
+        a, b = _BETAS
+        for v, g, m, q in zip(self._values, gradients, self._mean, self._square, strict=True):
+            m.mul_(a).add_(g, alpha=1 - a)
+            q.mul_(b).addcmul_(g, g, value=1 - b)
+            size = (q / (1 - b**self._steps)).sqrt_().add_(_TINY)
+            v.addcdiv_(m / (1 - a**self._steps), size, value=-rate)
 
 
 class _Sampler:
@@ -217,7 +275,7 @@ class _Sampler:
         mean = reference.mean
         self.mean = None if mean is None else mean.to(x.dtype).to(x.device)
 
-    def _score(self, x: Tensor, t: Tensor) -> Tensor:
+    def score(self, x: Tensor, t: Tensor) -> Tensor:
         equation = self.problem.equation
         shape = (x.shape[0], *[1] * (x.ndim - 1)) if equation.columns else x.shape[:1]
         return equation.term(x, t.expand(shape), **self.problem.cond)
@@ -238,9 +296,9 @@ class _Sampler:
             if not row.free:
                 t = told[len(residuals)]
                 if torch.is_grad_enabled():
-                    score = checkpoint(self._score, x, t, use_reentrant=False)
+                    score = _Recomputed.apply(self.score, x, t)
                 else:
-                    score = self._score(x, t)
+                    score = self.score(x, t)
                 residuals.append(
                     combine([self.frame.split(score), z], [None, factor(values.residual[i])])
                 )
@@ -295,32 +353,36 @@ def descend(
     best, value = table, held_out(table)
     _scale(method, ends, batch)
     numbers = _Numbers(*(v.clone().requires_grad_() for v in method.start.list()))
-    optimiser = torch.optim.Adam(numbers.list(), lr=_RATE, betas=(0.9, 0.99))
+    learned = [v.detach() for v in numbers.list()]
+    optimiser = _Adam(learned)
     order = _Order(len(ends.x), batch, seed)
     start = [v.clone() for v in method.start.list()]
-    first, check, since = math.nan, max(iterations // _CHECKS, 1), 0
-    step, done = 0, 0.0
+    first, check = math.nan, max(iterations // _CHECKS, 1)
+    step, done, rate = 0, 0.0, _RATES[-1]
     while done < 1:
-        for group in optimiser.param_groups:
-            group["lr"] = _RATE * 0.5 * (1 + math.cos(math.pi * done))
         rows = next(order)
-        with torch.enable_grad():
+        x, exact, cond = ends.take(rows)
+        sampler = _Sampler(method, Problem(problem.equation, cond), x)
+
+        def error_of(numbers: _Numbers) -> Tensor:
             values, _, told = method(numbers)
-            x, exact, cond = ends.take(rows)
-            sampler = _Sampler(method, Problem(problem.equation, cond), x)
-            error = measure(sampler(values, told, x), exact)
+            return measure(sampler(values, told, x), exact)  # noqa: B023
+
+        if step == 0:
+            _check_graph(sampler, x, method.told(numbers, method.grid(numbers))[0])
+        with torch.enable_grad():
+            error = error_of(numbers)
             if step == 0:
                 first = error.item()
-                _check_graph(error, numbers)
             way = torch.stack(
                 [(v - s).square().sum() for v, s in zip(numbers.list(), start, strict=True)]
             )
             total = error.cpu().double() + _PULL * first * way.sum()
-            optimiser.zero_grad()
-            total.backward()
-        finite = all(bool(torch.isfinite(v.grad).all()) for v in numbers.list() if v.grad is not None)
-        if finite:
-            optimiser.step()
+            gradients = torch.autograd.grad(total, numbers.list())
+        if all(bool(torch.isfinite(g).all()) for g in gradients):
+            if step == 0:
+                rate = _best_rate(error_of, numbers, gradients)
+            optimiser.step(gradients, rate * _schedule(done))
         step += 1
         if seconds is None:
             done = step / iterations
@@ -333,16 +395,35 @@ def descend(
         if step % check == 0 or done >= 1:
             trial = method.tabulated(numbers)
             now = held_out(trial)
-            since += 1
             if now < value:
-                best, value, since = trial, now, 0
-            if since >= _PATIENCE and done > 0.5:
-                break
+                best, value = trial, now
     return best
 
 
-def _check_graph(error: Tensor, numbers: _Numbers) -> None:
-    if not error.requires_grad:
+def _schedule(done: float) -> float:
+    """Share of the rate: up in the beginning, then down a cosine to nothing."""
+    return min(done / _WARM + 0.1, 1.0) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def _best_rate(
+    error_of: Callable[[_Numbers], Tensor], numbers: _Numbers, gradients: Sequence[Tensor]
+) -> float:
+    """How far to go in one step: as a first one of all numbers at once helps most.
+
+    With more calls the start is nearer, and the same change does more harm.
+    """
+    errors = []
+    with torch.no_grad():
+        for rate in _RATES:
+            moved = [v - rate * g.sign() for v, g in zip(numbers.list(), gradients, strict=True)]
+            errors.append(error_of(_Numbers(*moved)).item())
+    finite = [e if math.isfinite(e) else math.inf for e in errors]
+    return _RATES[finite.index(min(finite))]
+
+
+def _check_graph(sampler: _Sampler, x: Tensor, t: Tensor) -> None:
+    value = sampler.score(x[:1].clone().requires_grad_(), t.detach().to(x.dtype).to(x.device))
+    if not value.requires_grad:
         raise ValueError(
             "the score keeps no autograd graph, through which a fit by gradients goes: leave "
             'torch.no_grad() out of it, or write method="search"'
