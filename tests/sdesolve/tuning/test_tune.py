@@ -151,9 +151,7 @@ def test_files_of_versions_that_pickled_are_read(tuned, tmp_path):
     content = {
         "t": tuned.table.t,
         "alpha": tuned.table.alpha,
-        "rows": [
-            {k: v for k, v in row._asdict().items() if k != "at"} for row in tuned.table.rows
-        ],
+        "rows": [{k: v for k, v in row._asdict().items() if k != "at"} for row in tuned.table.rows],
         "reference": pack(tuned.table.reference),
         "process": tuned.process,
         "choice": tuned.choice,
