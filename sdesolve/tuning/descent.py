@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,7 +49,6 @@ Loss = Literal["rmse", "huber"] | Callable[[Tensor, Tensor], Tensor]
 """Distance of ``(batch, *event)`` end points to the exact ones: a name, or a function to a number.
 """
 
-_GROUPS = 6
 _RATES, _PULL, _WARM = [0.02 / 2**k for k in range(9)], 1e-3, 0.03
 _PLANNED, _AGAIN = 4, 20  # steps after which the theory, and its derivative, are taken anew
 _CHECKS = 40
@@ -96,7 +95,12 @@ class _Method:
     """A table as a function of what is learned."""
 
     def __init__(
-        self, table: Table, theory: LinearMultistep, process: Process, problem: Problem
+        self,
+        table: Table,
+        theory: LinearMultistep,
+        process: Process,
+        problem: Problem,
+        groups: int,
     ) -> None:
         self.table, self.process = table, process
         self._solver, self._problem = theory, problem
@@ -104,7 +108,7 @@ class _Method:
         self.ends = lam[0].item(), lam[-1].item()
         self.called = [i for i, row in enumerate(table.rows) if not row.free]
         bands = len(table.rows[0].keep)
-        groups = min(_GROUPS, bands)
+        groups = min(groups, bands)
         self.group = (torch.arange(bands, device="cpu") * groups) // bands
         self._age = 0
         start = explicit(table)
@@ -223,7 +227,7 @@ class _Recomputed(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,  # noqa: ANN401
         function: Callable[[Tensor, Tensor], Tensor],
         x: Tensor,
@@ -234,7 +238,7 @@ class _Recomputed(torch.autograd.Function):
         return function(x, t)
 
     @staticmethod
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: Any,  # noqa: ANN401
         gradient: Tensor,
     ) -> tuple[None, Tensor | None, Tensor | None]:
@@ -242,7 +246,7 @@ class _Recomputed(torch.autograd.Function):
             x, t = (v.detach().requires_grad_() for v in ctx.saved_tensors)
             out = ctx.function(x, t)
             wanted = torch.autograd.grad(out, (x, t), gradient, allow_unused=True)
-        return None, *wanted
+        return None, wanted[0], wanted[1]
 
 
 class _Adam:
@@ -296,7 +300,7 @@ class _Sampler:
             if not row.free:
                 t = told[len(residuals)]
                 if torch.is_grad_enabled():
-                    score = _Recomputed.apply(self.score, x, t)
+                    score: Tensor = _Recomputed.apply(self.score, x, t)  # type: ignore[no-untyped-call]
                 else:
                     score = self.score(x, t)
                 residuals.append(
@@ -322,6 +326,8 @@ def descend(
     iterations: int = 1000,
     seconds: float | None = None,
     batch: int = 64,
+    groups: int = 6,
+    fixed: Collection[str] = (),
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> Table:
@@ -336,6 +342,8 @@ def descend(
         iterations: Steps of Adam, under a cosine.
         seconds: As many iterations as fit, instead of ``iterations``.
         batch: Trajectories in a step.
+        groups: Groups of neighbouring bands with coefficients of their own.
+        fixed: What stays as it is, of "steps", "told", "keep", "weights".
         seed: Seed of their order.
         progress: Called with the share that is done.
 
@@ -348,7 +356,7 @@ def descend(
     begin = time.monotonic()
     process = ends.process
     problem = Problem(process.reverse(ends.score, 0.0))
-    method = _Method(table, theory, process, problem)
+    method = _Method(table, theory, process, problem, groups)
     measure = distance(loss)
     best, value = table, held_out(table)
     _scale(method, ends, batch)
@@ -378,7 +386,14 @@ def descend(
                 [(v - s).square().sum() for v, s in zip(numbers.list(), start, strict=True)]
             )
             total = error.cpu().double() + _PULL * first * way.sum()
-            gradients = torch.autograd.grad(total, numbers.list())
+            gradients = [
+                torch.zeros_like(g) if name in fixed else g
+                for name, g in zip(
+                    _Numbers.__annotations__,
+                    torch.autograd.grad(total, numbers.list()),
+                    strict=True,
+                )
+            ]
         if all(bool(torch.isfinite(g).all()) for g in gradients):
             if step == 0:
                 rate = _best_rate(error_of, numbers, gradients)
@@ -416,9 +431,10 @@ def _best_rate(
     with torch.no_grad():
         for rate in _RATES:
             moved = [v - rate * g.sign() for v, g in zip(numbers.list(), gradients, strict=True)]
-            errors.append(error_of(_Numbers(*moved)).item())
+            errors.append(float(error_of(_Numbers(*moved))))
     finite = [e if math.isfinite(e) else math.inf for e in errors]
-    return _RATES[finite.index(min(finite))]
+    best = finite.index(min(finite))
+    return float(_RATES[best])
 
 
 def _check_graph(sampler: _Sampler, x: Tensor, t: Tensor) -> None:

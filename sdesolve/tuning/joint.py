@@ -68,15 +68,13 @@ def in_bands(table: Table, reference: Reference) -> Table:
     wide = MeasuredReference(base, own.variances[0], ones)
 
     def spread(row: Row) -> Row:
-        values = {
-            name: [v.expand(bands) for v in value]
-            if isinstance(value, list)
-            else value.expand(bands)
-            if isinstance(value, torch.Tensor)
-            else value
-            for name, value in row._asdict().items()
-        }
-        return Row(**values)
+        return row._replace(
+            residual=row.residual.expand(bands),
+            keep=row.keep.expand(bands),
+            predict=[v.expand(bands) for v in row.predict],
+            correct=[v.expand(bands) for v in row.correct],
+            base=None if row.base is None else row.base.expand(bands),
+        )
 
     return replace(table, rows=[spread(row) for row in table.rows], reference=wide)
 

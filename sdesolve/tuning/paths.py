@@ -35,7 +35,15 @@ from .grids import Steps, pattern_search, usual_grids
 from .joint import Fit, Start, fit_jointly
 from .tuned import Tuned
 
-__all__ = ["PUBLISHED", "Trajectories", "mean_error", "solve_finely", "tune_paths"]
+__all__ = [
+    "PUBLISHED",
+    "Trajectories",
+    "interval",
+    "mean_error",
+    "rms_error",
+    "solve_finely",
+    "tune_paths",
+]
 
 _FINE = 192
 _RESAMPLES = 2000
@@ -137,7 +145,8 @@ def mean_error(errors: Tensor) -> float:
     return value if math.isfinite(value) else math.inf
 
 
-def _rms(errors: Tensor) -> float:
+def rms_error(errors: Tensor) -> float:
+    """Root mean square error, which the gain is told in."""
     value = errors.pow(2).mean().sqrt().item()
     return value if math.isfinite(value) else math.inf
 
@@ -250,8 +259,9 @@ def tune_paths(
         repr(process),
         best.label,
         report,
-        held_out=(_rms(pair[0]), _rms(pair[1])),
-        gain_interval=_interval(*pair),
+        held_out=(rms_error(pair[0]), rms_error(pair[1])),
+        gain_interval=interval(*pair),
+        key=process.key,
     )
 
 
@@ -271,7 +281,7 @@ def _joint(
     return _Trial(label, best.solver, reference.grid, best.table, errors)
 
 
-def _interval(mine: Tensor, theirs: Tensor) -> tuple[float, float]:
+def interval(mine: Tensor, theirs: Tensor) -> tuple[float, float]:
     """95 % of the ratios of RMS errors over resampled trajectories, the same for both."""
     generator = torch.Generator("cpu").manual_seed(0)
     n = len(mine)

@@ -21,6 +21,8 @@ from .record import read, write
 
 __all__ = ["Tuned"]
 
+_TUPLES = "held_out", "gain_interval", "key"
+
 
 @dataclass(frozen=True)
 class _Given(Grid):
@@ -69,6 +71,8 @@ class Tuned(LinearMultistep):
             noise, and in older files.
         fitted_on: What it was fitted on: kind of score, trajectories, seed, search, loss; empty in
             older files.
+        key: ``Process.key`` of that process, by which it is known whatever its name; None in older
+            files, which go by the text.
 
     Raises:
         ValueError: When used with another process, grid or stochasticity.
@@ -82,6 +86,7 @@ class Tuned(LinearMultistep):
     held_out: tuple[float, float] | None = None
     gain_interval: tuple[float, float] | None = None
     fitted_on: Mapping[str, Any] = field(default_factory=dict)
+    key: tuple[object, ...] | None = None
 
     @property
     def gain(self) -> float:
@@ -142,7 +147,7 @@ class Tuned(LinearMultistep):
 
     def fits(self, process: Process) -> bool:
         """Whether it was tuned for this process."""
-        return self.process == repr(process)
+        return repr(process) == self.process if self.key is None else process.key == self.key
 
     def _check(self, process: Process) -> None:
         if not self.fits(process):
@@ -157,6 +162,7 @@ class Tuned(LinearMultistep):
             "gain_interval": self.gain_interval,
             "held_out": self.held_out,
             "process": self.process,
+            "key": self.key,
             "tau": self.tau,
             "fitted_on": dict(self.fitted_on),
             "report": self.report,
@@ -172,14 +178,17 @@ class Tuned(LinearMultistep):
             ValueError: If it holds no tuned solver.
         """
         content, table = read(Path(path))
-        made = {k: content[k] for k in ("process", "choice", "report")}
-        pairs = {k: tuple(v) for k in ("held_out", "gain_interval") if (v := content.get(k))}
+        made = {k: tuple(content[k]) if content.get(k) else None for k in _TUPLES}
         return cls(
             table,
-            **made,
-            **pairs,
-            tau=content.get("tau", 0.0),
-            fitted_on=content.get("fitted_on", {}),
+            content["process"],
+            content["choice"],
+            content["report"],
+            content.get("tau", 0.0),
+            made["held_out"],
+            made["gain_interval"],
+            content.get("fitted_on", {}),
+            made["key"],
         )
 
     def __repr__(self) -> str:

@@ -46,7 +46,7 @@ def test_more_calls_are_never_worse(divergences, name, directions):
 
 
 def test_a_few_narrow_directions_are_known_at_fifteen_calls(divergences):
-    """Deviations from 1 down to .01 had a divergence of .08 here, in EDM, when 12 calls had .006."""
+    """Deviations from 1 down to .01 had a divergence of .08 here, in EDM, 12 calls .006."""
     fifteen = BUDGETS.index(15)
     assert divergences["edm"][fifteen, :7].sum() < 0.004
     assert all(table[fifteen, :7].sum() < 0.015 for table in divergences.values())

@@ -10,7 +10,7 @@ import sdesolve as ss
 from sdesolve.equations.problem import Problem
 from sdesolve.tuning.calibrate import calibrate
 from sdesolve.tuning.grids import usual_grids
-from sdesolve.tuning.paths import PUBLISHED, _interval
+from sdesolve.tuning.paths import PUBLISHED, interval
 from sdesolve.tuning.record import pack
 
 PROCESS = ss.EDM(sigma_max=20.0, sigma_min=0.01)
@@ -107,10 +107,10 @@ def test_interval_covers_the_true_ratio_as_often_as_it_says():
     for _ in range(200):
         common = torch.randn(100, generator=generator, dtype=torch.float64).exp()
         a, b = common * torch.rand(2, 100, generator=generator, dtype=torch.float64)
-        low, high = _interval(0.5 * a, b)
+        low, high = interval(0.5 * a, b)
         covered += low < 0.5 < high
     assert 180 <= covered <= 200
-    assert _interval(a, a) == (1.0, 1.0)
+    assert interval(a, a) == (1.0, 1.0)
 
 
 def test_files_without_held_out_errors_have_the_gain_of_the_selection(tuned, tmp_path):
