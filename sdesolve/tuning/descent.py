@@ -53,6 +53,7 @@ _RATES, _PULL, _WARM = [0.02 / 2**k for k in range(9)], 1e-3, 0.03
 _PLANNED, _AGAIN = 4, 20  # steps after which the theory, and its derivative, are taken anew
 _CHECKS = 40
 _DIFFERENCE = 1e-4
+_EMPTY = 1e-20  # share of a group in which no sample has anything
 _BETAS, _TINY = (0.9, 0.99), 1e-12
 
 
@@ -473,8 +474,9 @@ def _scale(method: _Method, ends: Ends, batch: int) -> None:
         groups = int(method.group.max()) + 1
 
         def size(own: Tensor) -> Tensor:
-            """Root of what falls to each group, back at its bands."""
+            """Root of what falls to each group, back at its bands; infinite for rounding errors."""
             total = own.new_zeros(groups).index_add_(0, method.group, own.clamp(min=0))
+            total = torch.where(total > _EMPTY * total.sum(), total, math.inf)
             return total.sqrt()[method.group]
 
         for i, parts in enumerate(terms):
@@ -487,6 +489,7 @@ def _scale(method: _Method, ends: Ends, batch: int) -> None:
                 continue
             weight = values.weights[i, newest].abs()
             rms = [size(squares[:, 1 + j]) for j in range(newest + 1)]
-            method.scale_keep[i] = weight * rms[newest] / state.clamp(min=1e-30)
+            moved = torch.where(rms[newest].isinf(), 0.0, weight * rms[newest])
+            method.scale_keep[i] = moved / state
             for j in range(newest + 1):
-                method.scale[i, j] = weight * rms[newest] / rms[j].clamp(min=1e-30)
+                method.scale[i, j] = moved / rms[j]
