@@ -439,7 +439,9 @@ def _best_rate(
 
 
 def _check_graph(sampler: _Sampler, x: Tensor, t: Tensor) -> None:
-    value = sampler.score(x[:1].clone().requires_grad_(), t.detach().to(x.dtype).to(x.device))
+    with torch.enable_grad():
+        start = x.clone().requires_grad_()
+        value = sampler.score(start, t.detach().to(x.dtype).to(x.device))
     if not value.requires_grad:
         raise ValueError(
             "the score keeps no autograd graph, through which a fit by gradients goes: leave "
