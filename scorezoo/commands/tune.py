@@ -41,6 +41,14 @@ def tune(
         ),
     ] = None,
     quick: Annotated[bool, typer.Option(help="A fifth of the search.")] = False,
+    minutes: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            min=0.1,
+            help="Time for a joint fit by gradients at each budget, after a short search.",
+            show_default="the search alone",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the trajectories.")] = 0,
     skip_corrupt: SkipCorrupt = False,
     device: Device = "cpu",
@@ -97,6 +105,7 @@ def tune(
         trajectories=trajectories,
         seed=seed,
         quick=quick,
+        minutes=minutes,
         cond=cond,
         progress=True,
     )
