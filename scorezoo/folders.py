@@ -33,9 +33,10 @@ MODEL_FILES = (
     "model.safetensors",
     "reference.safetensors",
     "recipe.toml",
+    "tuned-*.json",
     "tuned-*.pt",
 )
-_TUNED = re.compile(r"tuned-(\d+)\.pt")
+_TUNED = re.compile(r"tuned-(\d+)\.(?:json|pt)")
 
 
 def pretrained_folder() -> Path:
@@ -125,9 +126,12 @@ def recipe_of(name: str) -> dict[str, Any] | None:
 
 
 def tuned_budgets(folder: Path) -> dict[int, Path]:
-    """Files ``tuned-NFE.pt`` by their budget; other names, such as a browser's copies, are not."""
+    """Files ``tuned-NFE.json`` by their budget; other names, such as a browser's copies, are not.
+
+    A ``.pt`` file, as older versions wrote, counts where there is no newer one.
+    """
     found = {}
-    for path in folder.glob("tuned-*.pt"):
+    for path in sorted(folder.glob("tuned-*"), key=lambda path: path.suffix, reverse=True):
         if match := _TUNED.fullmatch(path.name):
             found[int(match[1])] = path
     return dict(sorted(found.items()))

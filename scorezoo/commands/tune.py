@@ -41,6 +41,14 @@ def tune(
         ),
     ] = None,
     quick: Annotated[bool, typer.Option(help="A fifth of the search.")] = False,
+    minutes: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            min=0.1,
+            help="Time for a joint fit by gradients at each budget, after a short search.",
+            show_default="the search alone",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the trajectories.")] = 0,
     skip_corrupt: SkipCorrupt = False,
     device: Device = "cpu",
@@ -51,8 +59,8 @@ def tune(
 
     A network with classes is tuned on all labels and on unconditional sampling equally.
 
-    Writes what is known of the data (reference.safetensors) and tuned-NFE.pt; with noise instead
-    stochastic-TAU-NFE.pt, for ``ss.Tuned.load``.
+    Writes what is known of the data (reference.safetensors) and tuned-NFE.json; with noise
+    instead stochastic-TAU-NFE.json, for ``ss.Tuned.load``.
     """
     from ..files import check_output
     from ..folders import find_model
@@ -97,6 +105,7 @@ def tune(
         trajectories=trajectories,
         seed=seed,
         quick=quick,
+        minutes=minutes,
         cond=cond,
         progress=True,
     )
@@ -105,7 +114,7 @@ def tune(
             tuned = tuner.tune(budget)
         save_reference(output / "reference.safetensors", reference)
         name = f"stochastic-{stochasticity:g}" if stochasticity else "tuned"
-        write_atomically(output / f"{name}-{budget}.pt", tuned.save)
+        write_atomically(output / f"{name}-{budget}.json", tuned.save)
         typer.echo(
             f"NFE {budget}: {tuned.choice}; error {tuned.gain:.3g} of the best published method's "
             "on held-out noise"

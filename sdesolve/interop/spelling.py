@@ -17,7 +17,8 @@ from torch import Tensor
 from ..grids import Grid
 from ..references import Reference
 from ..solvers import Solver
-from ..tuning.tuned import Tuned, pack, unpack
+from ..tuning.record import pack, unpack
+from ..tuning.tuned import Tuned
 
 __all__ = ["read", "spell"]
 
@@ -66,7 +67,7 @@ def _spell(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, Reference):
         return {_KIND: "Reference", "of": _spell(pack(value))}
     if isinstance(value, Tuned):
-        return {_KIND: "Tuned", "of": _spell(value.contents())}
+        return {_KIND: "Tuned", "of": value.dumps()}
     name = type(value).__name__
     if _classes().get(name) is not type(value):
         raise TypeError(
@@ -92,7 +93,7 @@ def _read(data: Any) -> Any:  # noqa: ANN401
     if kind == "Reference":
         return unpack(_read(data["of"]))
     if kind == "Tuned":
-        return Tuned.of(_read(data["of"]))
+        return Tuned.loads(data["of"])
     known = _classes()
     if kind not in known:
         raise ValueError(f"no class {kind!r} of this package; the file is of another version")

@@ -61,7 +61,8 @@ class GaussianReference(Reference):
         if not torch.allclose(basis @ basis.mT, torch.eye(rank, device="cpu").to(basis), atol=1e-6):
             raise ValueError("directions must be orthonormal; take the rows of torch.linalg.svd")
         self.mean = mean
-        self.directions = directions
+        # One layout, whoever made it: products with it round alike after it was kept on disk.
+        self.directions = directions.contiguous()
         self.variances = every[:, None]
         self.weights = torch.ones_like(self.variances)
 

@@ -67,6 +67,8 @@ class Row(NamedTuple):
     """Coefficient of b_n in the correction; one unless given."""
     free: bool = False
     """Whether the step costs no call: the score is taken to be the reference's."""
+    at: float | None = None
+    """Time that the score is told, where it is not the grid's."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,8 @@ class LinearMultistep(Solver):
             moved = [frame.split(x - state.x)]
             z = combine([z, *moved], [None, None])
         if not plan.rows[i].free:
-            score = frame.split(problem.term(x, plan.t[i]))
+            at = plan.rows[i].at
+            score = frame.split(problem.term(x, plan.t[i] if at is None else at))
             residuals = [combine([score, z], [None, row.residual]), *residuals]
         if row.correct:
             used = residuals[: len(row.correct)]

@@ -110,7 +110,7 @@ class _Fresh(BaseBrownian):
         ta: Any,
         tb: Any = None,
         return_U: bool = False,
-        return_A: bool = False,  # noqa: ANN401
+        return_A: bool = False,
     ) -> Any:  # noqa: ANN401
         """W, and U if wanted, of one step."""
         s, t = float(ta), float(tb)

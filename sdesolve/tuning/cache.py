@@ -24,12 +24,13 @@ from ..equations.process import Process
 from ..equations.score import Score
 from ..references.base import Reference
 from ..shapes import expand_like
-from .tuned import Tuned, pack
+from .record import pack
+from .tuned import Tuned
 
 __all__ = ["cache_folder", "cache_name", "keep"]
 
 # Raise it with every change of what is kept or of what tuning does.
-_FORMAT = 2
+_FORMAT = 3
 _LEVELS, _PROJECTIONS = 8, 8
 
 
@@ -79,7 +80,7 @@ def cache_name(
         largest, values = _probe(process, score, x, data, reference, cond)
         add("size", [f"{v:.2e}" for v in largest])
         add("score", values)
-    return f"tuned-{digest.hexdigest()[:24]}.pt"
+    return f"tuned-{digest.hexdigest()[:24]}.json"
 
 
 def cache_folder(cache: bool | str | os.PathLike[str]) -> Path | None:

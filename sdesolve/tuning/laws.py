@@ -236,7 +236,9 @@ def tune_laws(
         (t for t in trials if t.label.startswith("published")), key=lambda t: squares[t.label]
     )
     a, b = (distance(law(runs(t.table, "held out"))) for t in (best, rival))
-    return Tuned(best.table, repr(process), best.label, report, runs.stochasticity, (a, b))
+    return Tuned(
+        best.table, repr(process), best.label, report, runs.stochasticity, (a, b), key=process.key
+    )
 
 
 def _published() -> dict[str, LinearMultistep]:

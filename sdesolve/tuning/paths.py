@@ -32,9 +32,18 @@ from ..solvers.linear_multistep import LinearMultistep, Table
 from ..solvers.registry import solver as preset
 from .calibrate import calibrate
 from .grids import Steps, pattern_search, usual_grids
+from .joint import Fit, Start, fit_jointly
 from .tuned import Tuned
 
-__all__ = ["PUBLISHED", "Trajectories", "solve_finely", "tune_paths"]
+__all__ = [
+    "PUBLISHED",
+    "Trajectories",
+    "interval",
+    "mean_error",
+    "rms_error",
+    "solve_finely",
+    "tune_paths",
+]
 
 _FINE = 192
 _RESAMPLES = 2000
@@ -125,7 +134,7 @@ class Trajectories:
         return (sol.x - self.path[-1, part]).cpu().double().flatten(1).pow(2).mean(1).sqrt()
 
 
-def _mean(errors: Tensor) -> float:
+def mean_error(errors: Tensor) -> float:
     """Mean error, which search and selection go by.
 
     A few trajectories at the borders of modes carry most of the mean square, and how many of them
@@ -136,7 +145,8 @@ def _mean(errors: Tensor) -> float:
     return value if math.isfinite(value) else math.inf
 
 
-def _rms(errors: Tensor) -> float:
+def rms_error(errors: Tensor) -> float:
+    """Root mean square error, which the gain is told in."""
     value = errors.pow(2).mean().sqrt().item()
     return value if math.isfinite(value) else math.inf
 
@@ -150,7 +160,13 @@ class _Trial(NamedTuple):
 
 
 def solve_finely(
-    process: Process, score: Score, x: Tensor, cond: Mapping[str, Tensor], *, path: bool = True
+    process: Process,
+    score: Score,
+    x: Tensor,
+    cond: Mapping[str, Tensor],
+    *,
+    path: bool = True,
+    steps: int = _FINE,
 ) -> Trajectories:
     """Follow the probability flow from given noise.
 
@@ -160,12 +176,13 @@ def solve_finely(
         x: Noise, ``(batch, *event)``.
         cond: Passed to the score.
         path: Keep the states in between; otherwise the first and the last.
+        steps: How finely.
 
     Raises:
         ValueError: If the score is not finite along the way.
     """
     solver = ExponentialAdams(3, 4, length=math.inf)
-    times = LogSNR()(process, process.T, process.eps, _FINE)
+    times = LogSNR()(process, process.T, process.eps, steps)
     sol = solve(
         process.reverse(score, 0.0),
         x,
@@ -189,13 +206,18 @@ def tune_paths(
     data: Tensor,
     quick: bool,
     progress: bool,
+    fit: Fit | None = None,
 ) -> Tuned:
-    """Search, select on trajectories that the search has not seen, and measure on fresh ones."""
+    """Search, select on trajectories that the search has not seen, and measure on fresh ones.
+
+    With a ``fit`` the search is short, and its best trials are fitted jointly.
+    """
     process = known.process
-    evaluations, keep = (15, 2) if quick else (75, 3)
+    evaluations, keep = (15, 2) if quick or fit else (75, 3)
     methods = _methods(known, reference, data)
     grids = usual_grids(reference.scale)
     total = (len(methods) + len(PUBLISHED)) * len(grids) + 2 * keep * evaluations
+    total += fit.iterations if fit else 0
     with tqdm(total=total, desc="tune", unit="trial", disable=not progress) as bar:
         first = []
         for name, solver in [*((f"published {p}", preset(p)) for p in PUBLISHED), *methods.items()]:
@@ -210,7 +232,7 @@ def tune_paths(
                 errors = known.errors(table, known.unseen)
                 first.append(_Trial(f"{name} on {where}", solver, grid, table, errors))
         half = len(first[0].errors) // 2
-        first.sort(key=lambda trial: _mean(trial.errors[:half]))
+        first.sort(key=lambda trial: mean_error(trial.errors[:half]))
         trials = [t._replace(errors=t.errors[half:]) for t in first]
         chosen: dict[ExponentialAdams, _Trial] = {}
         for trial in first:
@@ -220,7 +242,9 @@ def tune_paths(
             for teleport in (False, True):
                 moved = replace(solver, teleport=teleport)
                 trials.append(_refine(known, trial, moved, nfe, evaluations, bar))
-    report = {trial.label: _mean(trial.errors) for trial in trials}
+        if fit:
+            trials.append(_joint(known, trials, reference, fit, bar))
+    report = {trial.label: mean_error(trial.errors) for trial in trials}
     best = min(trials, key=lambda trial: report[trial.label])
     rival = min(
         (trial for trial in trials if trial.label.startswith("published")),
@@ -235,12 +259,29 @@ def tune_paths(
         repr(process),
         best.label,
         report,
-        held_out=(_rms(pair[0]), _rms(pair[1])),
-        gain_interval=_interval(*pair),
+        held_out=(rms_error(pair[0]), rms_error(pair[1])),
+        gain_interval=interval(*pair),
+        key=process.key,
     )
 
 
-def _interval(mine: Tensor, theirs: Tensor) -> tuple[float, float]:
+def _joint(
+    known: Trajectories, trials: Sequence[_Trial], reference: Reference, fit: Fit, bar: tqdm[None]
+) -> _Trial:
+    """The best trial of ours and the best published one, by the search's trajectories, refitted."""
+    starts: dict[bool, tuple[float, Start]] = {}
+    for trial in trials:
+        error = mean_error(known.errors(trial.table, known.search))
+        kind = trial.label.startswith("published")
+        if error < starts.get(kind, (math.inf,))[0]:
+            starts[kind] = error, Start(trial.label, trial.solver, trial.table)
+    best = fit_jointly([start for _, start in starts.values()], reference, fit, bar)
+    errors = known.errors(best.table, known.select)
+    label = f"joint fit from {best.label.removeprefix('published ')}"
+    return _Trial(label, best.solver, reference.grid, best.table, errors)
+
+
+def interval(mine: Tensor, theirs: Tensor) -> tuple[float, float]:
     """95 % of the ratios of RMS errors over resampled trajectories, the same for both."""
     generator = torch.Generator("cpu").manual_seed(0)
     n = len(mine)
@@ -291,11 +332,11 @@ def _refine(
 
     def objective(values: Tensor) -> float:
         bar.update()
-        return _mean(known.errors(table(values, 1), known.search))
+        return mean_error(known.errors(table(values, 1), known.search))
 
     values = pattern_search(objective, steps.near(trial.grid), evaluations - 2)
     tables = [table(values, groups) for groups in (1, 8)]
     bar.update(2)
-    final = min(tables, key=lambda t: _mean(known.errors(t, known.search)))
+    final = min(tables, key=lambda t: mean_error(known.errors(t, known.search)))
     label = steps.label("fitted", trial.label)
     return _Trial(label, solver, trial.grid, final, known.errors(final, known.select))

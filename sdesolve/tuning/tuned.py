@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from ..equations.problem import Problem
 from ..equations.process import Process
 from ..equations.sde import Noise
 from ..grids import Grid
-from ..references import GaussianReference, Isotropic, Reference
-from ..references.measured import MeasuredReference
-from ..references.spectral import SpectralReference
-from ..solvers.linear_multistep import LinearMultistep, Row, Table
+from ..solvers.linear_multistep import LinearMultistep, Table
+from .record import dumps, loads, read, write
 
-__all__ = ["Tuned", "pack", "unpack"]
+__all__ = ["Tuned"]
+
+_TUPLES = "held_out", "gain_interval", "key"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,10 @@ class Tuned(LinearMultistep):
             error, on noise that took no part in search or selection; None in older files.
         gain_interval: 95 % interval of their ratio, by bootstrap over the trajectories; None with
             noise, and in older files.
+        fitted_on: What it was fitted on: kind of score, trajectories, seed, search, loss; empty in
+            older files.
+        key: ``Process.key`` of that process, by which it is known whatever its name; None in older
+            files, which go by the text.
 
     Raises:
         ValueError: When used with another process, grid or stochasticity.
@@ -80,6 +85,8 @@ class Tuned(LinearMultistep):
     tau: float = 0.0
     held_out: tuple[float, float] | None = None
     gain_interval: tuple[float, float] | None = None
+    fitted_on: Mapping[str, Any] = field(default_factory=dict)
+    key: tuple[object, ...] | None = None
 
     @property
     def gain(self) -> float:
@@ -140,101 +147,68 @@ class Tuned(LinearMultistep):
 
     def fits(self, process: Process) -> bool:
         """Whether it was tuned for this process."""
-        return repr(process) == self.process
+        return repr(process) == self.process if self.key is None else process.key == self.key
 
     def _check(self, process: Process) -> None:
         if not self.fits(process):
             raise ValueError(f"this solver was tuned for {self.process}, not for {process!r}")
 
-    def contents(self) -> dict[str, Any]:
-        """All of it, as tensors, numbers, text, lists and dictionaries."""
+    def dumps(self) -> str:
+        """All of it as JSON: times, coefficients, what they were fitted on, gain."""
+        return dumps(self._about(), self.table)
+
+    @classmethod
+    def loads(cls, text: str | bytes) -> Tuned:
+        """The solver that :meth:`dumps` wrote.
+
+        Raises:
+            ValueError: If it is of another format.
+            KeyError: If something is missing.
+        """
+        return cls._of(*loads(text))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`dumps` to a file, atomically."""
+        write(Path(path), self._about(), self.table)
+
+    def _about(self) -> dict[str, Any]:
         return {
-            "t": self.table.t,
-            "alpha": self.table.alpha,
-            "rows": [row._asdict() for row in self.table.rows],
-            "reference": pack(self.table.reference),
-            "process": self.process,
             "choice": self.choice,
-            "report": self.report,
-            "tau": self.tau,
-            "held_out": self.held_out,
+            "nfe": self.nfe(len(self.table.rows)),
+            "gain": self.gain if self.report else None,
             "gain_interval": self.gain_interval,
+            "held_out": self.held_out,
+            "process": self.process,
+            "key": self.key,
+            "tau": self.tau,
+            "fitted_on": dict(self.fitted_on),
+            "report": self.report,
         }
 
     @classmethod
-    def of(cls, content: dict[str, Any]) -> Tuned:
-        """The solver that had these contents."""
-        table = Table(
-            content["t"],
-            content["alpha"],
-            [Row(**row) for row in content["rows"]],
-            unpack(content["reference"]),
-        )
-        made = {k: content[k] for k in ("process", "choice", "report")}
-        new: dict[str, Any] = {k: content.get(k) for k in ("held_out", "gain_interval")}
-        return cls(table, **made, tau=content.get("tau", 0.0), **new)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a file, atomically."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        torch.save(self.contents(), temporary)
-        os.replace(temporary, path)
-
-    @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Tuned:
-        """Read what :meth:`save` wrote.
+        """Read what :meth:`save` wrote, today or in versions that wrote ``.pt`` files.
 
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If it holds no tuned solver.
         """
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            content["rows"], content["process"]
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            raise ValueError(f"{path} holds no tuned solver that can be read: {error}") from error
-        return cls.of(content)
+        return cls._of(*read(Path(path)))
+
+    @classmethod
+    def _of(cls, content: dict[str, Any], table: Table) -> Tuned:
+        made = {k: tuple(content[k]) if content.get(k) else None for k in _TUPLES}
+        return cls(
+            table,
+            content["process"],
+            content["choice"],
+            content["report"],
+            content.get("tau", 0.0),
+            made["held_out"],
+            made["gain_interval"],
+            content.get("fitted_on", {}),
+            made["key"],
+        )
 
     def __repr__(self) -> str:
         return f"Tuned({self.choice!r}, nfe={self.nfe(len(self.table.rows))})"
-
-
-def pack(reference: Reference) -> dict[str, Any]:
-    """A reference as plain tensors; directions and spectra in single precision."""
-    if isinstance(reference, Isotropic):
-        return {"variance": reference.variances.item()}
-    if isinstance(reference, SpectralReference):
-        return {"mean": reference.mean, "spectrum": reference.spectrum, "bands": reference.bands}
-    if isinstance(reference, GaussianReference):
-        v = reference.variances[:, 0]
-        return {
-            "mean": reference.mean,
-            "directions": reference.directions,
-            "along": v[:-1].clone(),
-            "rest": v[-1].item(),
-        }
-    if isinstance(reference, MeasuredReference):
-        return {
-            "base": pack(reference.base),
-            "atoms": reference.variances[0].clone(),
-            "weights": reference.weights,
-        }
-    raise TypeError(
-        f"cannot save a {type(reference).__name__}: tune with cache=False, and keep what you need"
-    )
-
-
-def unpack(content: dict[str, Any]) -> Reference:
-    """The reference that was packed."""
-    if "variance" in content:
-        return Isotropic(content["variance"])
-    if "spectrum" in content:
-        return SpectralReference(content["mean"], content["spectrum"], content["bands"])
-    if "base" in content:
-        return MeasuredReference(unpack(content["base"]), content["atoms"], content["weights"])
-    return GaussianReference(
-        content["mean"], content["directions"], content["along"], content["rest"]
-    )

@@ -120,7 +120,9 @@ def test_a_tuned_model_samples_with_what_lies_beside_it(tmp_path):
         quick=True,
         cache=False,
     )
-    tuned.save(folder / "tuned-3.pt")
+    tuned.save(folder / "tuned-3.json")
+    (folder / "tuned-3.pt").write_bytes(b"what its elder left")
+    (folder / "tuned-3 (1).json").write_bytes(b"a browser's copy")
     model = scorezoo.load(folder)
     assert torch.allclose(model.reference.spectrum, reference.spectrum, rtol=1e-6)
 
@@ -131,5 +133,7 @@ def test_a_tuned_model_samples_with_what_lies_beside_it(tmp_path):
     assert torch.equal(chosen.x, run(plain.score, 3, solver=tuned).x)
     assert chosen.nfe.tolist() == [3, 3]
     spectral = ss.ExponentialAdams(3, 4, reference=model.reference)
-    assert torch.equal(run(model.score, 6).x, run(plain.score, 6, solver=spectral).x)
+    wide = ss.Sech(2 * model.reference.scale, 2.5, 0.2)
+    assert torch.equal(run(model.score, 6).x, run(plain.score, 6, solver=spectral, grid=wide).x)
+    assert torch.equal(run(model.score, 9).x, run(plain.score, 9, solver=spectral).x)
     assert not torch.equal(run(model.score, 6).x, run(plain.score, 6).x)

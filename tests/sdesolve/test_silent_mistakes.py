@@ -145,7 +145,7 @@ def test_a_broken_cache_is_written_anew(monkeypatch, tmp_path):
         return ss.tune(PROCESS, SCORE, 2, X, trajectories=16, quick=True, cache=tmp_path)
 
     first = tune()
-    (file,) = [f for f in tmp_path.rglob("*.pt") if f.is_file()]
+    (file,) = [f for f in tmp_path.rglob("*.json") if f.is_file()]
     file.write_bytes(b"torn")
     with pytest.raises(ValueError, match="holds no tuned solver"):
         ss.Tuned.load(file)

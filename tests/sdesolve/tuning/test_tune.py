@@ -1,5 +1,6 @@
 """Calibration and tuning: never behind on held-out noise, saved and found again."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,8 @@ import sdesolve as ss
 from sdesolve.equations.problem import Problem
 from sdesolve.tuning.calibrate import calibrate
 from sdesolve.tuning.grids import usual_grids
-from sdesolve.tuning.paths import PUBLISHED, _interval
+from sdesolve.tuning.paths import PUBLISHED, interval
+from sdesolve.tuning.record import pack
 
 PROCESS = ss.EDM(sigma_max=20.0, sigma_min=0.01)
 MIX = ss.GaussianMixture([0.3, 0.7], [[-1.0, 0.5], [1.0, 0.0]], 0.02)
@@ -105,15 +107,15 @@ def test_interval_covers_the_true_ratio_as_often_as_it_says():
     for _ in range(200):
         common = torch.randn(100, generator=generator, dtype=torch.float64).exp()
         a, b = common * torch.rand(2, 100, generator=generator, dtype=torch.float64)
-        low, high = _interval(0.5 * a, b)
+        low, high = interval(0.5 * a, b)
         covered += low < 0.5 < high
     assert 180 <= covered <= 200
-    assert _interval(a, a) == (1.0, 1.0)
+    assert interval(a, a) == (1.0, 1.0)
 
 
 def test_files_without_held_out_errors_have_the_gain_of_the_selection(tuned, tmp_path):
-    replace(tuned, held_out=None, gain_interval=None).save(tmp_path / "older.pt")
-    tuned = ss.Tuned.load(tmp_path / "older.pt")
+    replace(tuned, held_out=None, gain_interval=None).save(tmp_path / "older.json")
+    tuned = ss.Tuned.load(tmp_path / "older.json")
     published = min(v for k, v in tuned.report.items() if k.startswith("published"))
     assert tuned.held_out is None and tuned.gain_interval is None
     assert tuned.gain == tuned.report[tuned.choice] / published
@@ -122,8 +124,8 @@ def test_files_without_held_out_errors_have_the_gain_of_the_selection(tuned, tmp
 
 
 def test_saved_and_loaded_it_gives_the_same_samples(tuned, tmp_path):
-    tuned.save(tmp_path / "five.pt")
-    again = ss.Tuned.load(tmp_path / "five.pt")
+    tuned.save(tmp_path / "five.json")
+    again = ss.Tuned.load(tmp_path / "five.json")
     a, b = (
         ss.sample(PROCESS, MIX.score(PROCESS), (8, 2), solver=s, nfe=NFE, dtype=torch.float64).x
         for s in (tuned, again)
@@ -131,7 +133,40 @@ def test_saved_and_loaded_it_gives_the_same_samples(tuned, tmp_path):
     assert torch.equal(a, b)
     assert repr(again) == repr(tuned)
     assert (again.held_out, again.gain_interval) == (tuned.held_out, tuned.gain_interval)
-    assert [p.name for p in tmp_path.iterdir()] == ["five.pt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["five.json"]
+
+
+def test_a_file_is_read_by_people_and_by_any_language(tuned, tmp_path):
+    path = tmp_path / "five.json"
+    tuned.save(path)
+    content = json.loads(path.read_text())
+    assert content["times"] == tuned.table.t
+    assert content["gain"] == tuned.gain
+    assert content["gain_interval"] == list(tuned.gain_interval)
+    assert content["fitted_on"]["trajectories"] == 64
+    assert content["rows"][1]["keep"] == tuned.table.rows[1].keep.tolist()
+
+
+def test_files_of_versions_that_pickled_are_read(tuned, tmp_path):
+    content = {
+        "t": tuned.table.t,
+        "alpha": tuned.table.alpha,
+        "rows": [{k: v for k, v in row._asdict().items() if k != "at"} for row in tuned.table.rows],
+        "reference": pack(tuned.table.reference),
+        "process": tuned.process,
+        "choice": tuned.choice,
+        "report": tuned.report,
+    }
+    torch.save(content, tmp_path / "tuned-5.pt")
+    older = ss.Tuned.load(tmp_path / "tuned-5.pt")
+    older.save(tmp_path / "tuned-5.json")
+    for again in (older, ss.Tuned.load(tmp_path / "tuned-5.json")):
+        assert again.held_out is None and again.tau == 0.0 and again.fitted_on == {}
+        a, b = (
+            ss.sample(PROCESS, MIX.score(PROCESS), (8, 2), solver=s, nfe=NFE, dtype=torch.float64).x
+            for s in (tuned, again)
+        )
+        assert torch.equal(a, b)
 
 
 def test_it_runs_where_it_was_tuned_and_nowhere_else(tuned):

@@ -108,10 +108,13 @@ def test_every_setting_has_a_file_of_its_own(monkeypatch):
         {"trajectories": 32},
         {"seed": 1},
         {"quick": True},
+        {"method": "gradient"},
+        {"minutes": 2},
+        {"minutes": 2, "loss": "huber"},
     ):
         with pytest.raises(InterruptedError):
             ss.tune(PROCESS, SCORE, data=DATA, cache=True, **{**usual, **changed})
-    assert len(set(files)) == 7
+    assert len(set(files)) == 10
 
 
 def test_references_that_cannot_be_saved_are_refused_before_tuning():

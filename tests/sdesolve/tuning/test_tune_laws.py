@@ -111,8 +111,8 @@ def test_tuned_with_noise_is_ahead_on_fresh_noise(noisy):
 def test_the_noise_that_was_asked_for_is_kept(noisy, tmp_path):
     assert noisy.tau == 0.8
     assert all(row.noise is not None and (row.noise > 0).all() for row in noisy.table.rows)
-    noisy.save(tmp_path / "noisy.pt")
-    again = ss.Tuned.load(tmp_path / "noisy.pt")
+    noisy.save(tmp_path / "noisy.json")
+    again = ss.Tuned.load(tmp_path / "noisy.json")
     assert torch.equal(_sample(noisy, 4, None).x, _sample(again, 4, 0.8).x)
     with pytest.raises(ValueError, match=r"stochasticity 0\.8"):
         _sample(noisy, 4, 1.0)
