@@ -48,7 +48,7 @@ def _references(problem: Problem, process: ss.Process, data: Tensor) -> dict[str
 def _ours(problem: Problem, process: ss.Process, reference: ss.Reference) -> dict[str, Any]:
     """Scores of posteriors by name, with their options, as ``cond`` gives them observations."""
     score = problem.prior.score(process)
-    score.reference = reference  # type: ignore[attr-defined]
+    score.reference = reference
     A = ss.inverse.Matrix(problem.matrix)
     options: dict[str, dict[str, Any]] = {
         "moments": {"iterations": min(8, len(problem.matrix))},
@@ -121,7 +121,7 @@ def on_gaussian(draws: int, budgets: tuple[int, ...]) -> dict[str, Any]:
     values, vectors = torch.linalg.eigh(own)
     reference = ss.GaussianReference(problem.prior.means[0], vectors.mT.contiguous(), values, 0.0)
     score = problem.prior.score(process)
-    score.reference = reference  # type: ignore[attr-defined]
+    score.reference = reference
     A = ss.inverse.Matrix(problem.matrix)
     for nfe in budgets:
         for method in ("moments", "reference", "pigdm", "diffpir", "dps"):

@@ -297,8 +297,8 @@ def _short(solver: AnySolver) -> str:
         for field in fields(solver)
         if field.repr and not _usual(field.default, getattr(solver, field.name))
     ]
-    own = repr(solver)
-    return f"{type(solver).__name__}({', '.join(said)})" if "=" in own or not said else own
+    # A class with words of its own says it better.
+    return min(repr(solver), f"{type(solver).__name__}({', '.join(said)})", key=len)
 
 
 def _usual(default: object, value: object) -> bool:

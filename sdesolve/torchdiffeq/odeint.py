@@ -274,7 +274,8 @@ class Setup:
             raise ValueError(f'interp is "linear" or "cubic", got {kind!r}')
         slopes = [self.call(x[None], x.new_tensor(s))[0] for x, s in ((one, t0), (two, t1))]
         bend: Tensor = u * (1 - u) * (t1 - t0) * ((1 - u) * slopes[0] - u * slopes[1])
-        return one + u**2 * (3 - 2 * u) * (two - one) + bend
+        value: Tensor = one + u**2 * (3 - 2 * u) * (two - one) + bend
+        return value
 
     def until(self, flat: Tensor, event_fn: Callable[..., Any]) -> tuple[Tensor, Tensor]:
         """Time of the event, and the states at both ends, ``(2, size)``."""

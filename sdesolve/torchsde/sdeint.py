@@ -107,8 +107,8 @@ class _Fresh(BaseBrownian):
 
     def __call__(
         self,
-        ta: Any,
-        tb: Any = None,
+        ta: Any,  # noqa: ANN401
+        tb: Any = None,  # noqa: ANN401
         return_U: bool = False,
         return_A: bool = False,
     ) -> Any:  # noqa: ANN401

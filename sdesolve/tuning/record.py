@@ -173,6 +173,7 @@ def pack(reference: Reference) -> dict[str, Any]:
 
 
 def unpack(content: Mapping[str, Any]) -> Reference:
+    """The reference that :func:`pack` made these numbers of."""
     if "variance" in content:
         return Isotropic(content["variance"])
     if "spectrum" in content:

@@ -54,7 +54,7 @@ def test_wrong_stops_and_steps_are_refused() -> None:
     sde, x = ss.SDE(until_one), torch.zeros(1, 1)
     with pytest.raises(ValueError, match="raise steps to 8"):
         ss.solve(sde, x, (0.0, 2.0), solver=ss.Heun(), steps=2, max_step=0.25)
-    with pytest.raises(ValueError, match="does not pass t = 0.7"):
+    with pytest.raises(ValueError, match=r"does not pass t = 0\.7"):
         grid = torch.tensor([0.0, 1.0, 2.0])
         ss.solve(sde, x, (0.0, 2.0), solver=ss.Heun(), grid=grid, stops=[0.7])
     with pytest.raises(TypeError, match="stops is a 1-d tensor"):

@@ -176,7 +176,7 @@ def test_a_motion_does_not_depend_on_what_was_asked_and_adds_up() -> None:
     second = [two(*ends) for ends in asked[::-1]][::-1]
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     torch.testing.assert_close(first[0] + first[3], first[4])
-    (w1, u1), (w2, u2), (w, u) = (
+    (w1, u1), (_, u2), (_, u) = (
         one(*ends, return_U=True) for ends in ((0.1, 0.2), (0.2, 0.3), (0.1, 0.3))
     )
     torch.testing.assert_close(u1 + u2 + 0.1 * w1, u)
