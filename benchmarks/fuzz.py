@@ -214,7 +214,7 @@ def _tensors(result: object) -> Iterator[Tensor]:
     if isinstance(result, Tensor):
         yield result
     elif isinstance(result, float):
-        yield torch.tensor(result)
+        yield torch.tensor(result, dtype=torch.float64)
     elif isinstance(result, (list, tuple)):
         for part in result:
             yield from _tensors(part)

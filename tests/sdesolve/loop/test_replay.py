@@ -69,9 +69,9 @@ def test_a_step_cannot_spoil_the_noise_it_is_given_again():
         def step(self, problem, plan, i, x, state, noise):
             z = noise.normal()
             t = GRID[i].item()
-            y = problem.term(x, t) + problem.term(x + z, t)
-            z.mul_(0)
-            return ss.Step(y + z)
+            y = problem.term(x, t)
+            z.mul_(0.5)
+            return ss.Step(y + problem.term(x + z, t) + z)
 
     spoils = Spoils()
     sol = ss.solve(PROCESS.reverse(SCORE, 1.0), X, (1.0, 0.01), solver=spoils, grid=GRID, seed=3)
