@@ -1,7 +1,8 @@
-"""``python -m benchmarks NAME ...`` is ``python -m benchmarks.NAME ...``; without a name, what there is."""
+"""``python -m benchmarks NAME ...`` is ``python -m benchmarks.NAME ...``; without a name, a list."""
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import benchmarks
 
 COMMANDS = sorted(
-    path.stem for path in Path(__file__).parent.glob("*.py") if "\ndef main(" in path.read_text()
+    path.stem
+    for path in Path(__file__).parent.glob("*.py")
+    if re.search(r"^def main\b", path.read_text(), re.MULTILINE)
 )
 
 if __name__ == "__main__":

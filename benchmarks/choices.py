@@ -4,8 +4,8 @@
     python -m benchmarks.choices --write    # into docs/choosing.md
 
 A figure of the first table is the RMSE of a solver over that of the best sampler of another library
-at the same budget, on the problems of `docs/benchmarks.md`: its geometric mean, and its worst. Of the second,
-the same with the sliced Wasserstein distance. The third reads the registry.
+at the same budget, on the problems of `docs/benchmarks.md`: its geometric mean, and its worst. Of
+the second, the same with the sliced Wasserstein distance. The third reads the registry.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tables and figures of the NFE-against-quality suite, from its results alone.
 
     python -m benchmarks.nfe_tables            # look, under runs/benchmarks
-    python -m benchmarks.nfe_tables --write    # docs/nfe_quality.md, figures, and tables of other pages
+    python -m benchmarks.nfe_tables --write    # docs/nfe_quality.md, figures, tables elsewhere
 
 It reads the published results, not those of a trial.
 """

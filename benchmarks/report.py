@@ -3,8 +3,8 @@
     python -m benchmarks report                      # runs/benchmarks/report.html
     python -m benchmarks.report --output build/site  # the same, elsewhere
 
-It reads the published results. The page holds its data and its plotting library (plotly), about 5 MB:
-it opens from a file and needs no network. It is not committed.
+It reads the published results. The page holds its data and its plotting library (plotly), 6 MB: it
+opens from a file and needs no network. It is not committed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _made(made: dict[str, Any]) -> str:
 def _problems() -> dict[str, Any]:
     """Of each problem its cells, floors and machine."""
     found = {}
-    for name in names():
+    for name in sorted(names(), key=lambda name: [*FRONT, name].index(name)):
         about, rows = load(name)
         floors = {
             f"{group} {metric}": about[group][f"floor_{metric}"]
@@ -64,7 +64,11 @@ def _problems() -> dict[str, Any]:
                         [row.solver, _library(row.solver), row.grid, row.cell["nfe"], row.nfe,
                          group, metric, _short(row.cell[metric]), _short(interval)]
                     )  # fmt: skip
-        counts = {group: about[group]["count"] for group in ("deterministic", "stochastic") if group in about}
+        counts = {
+            group: about[group]["count"]
+            for group in ("deterministic", "stochastic")
+            if group in about
+        }
         found[name] = {
             "label": FRONT.get(name, name),
             "floors": floors,
@@ -107,25 +111,29 @@ def _speed() -> list[dict[str, Any]]:
                 "label": f"A call beside the network, on {where}: ratio to diffusers' "
                 "DPMSolverMultistep",
                 "made": _made(result),
-                "bars": [[solver, _short(r), f"{1e3 * times[solver]:.0f} us a call"]
-                         for solver, r in sorted(ratios.items(), key=lambda item: -float(item[1]))],
-            }  # fmt: skip
+                "bars": [
+                    [solver, _short(r), f"{1e3 * times[solver]:.0f} us a call"]
+                    for solver, r in sorted(ratios.items(), key=lambda item: -float(item[1]))
+                ],
+            }
         )
     result = record.read("speed")
     bars = []
     for shape, row in result["euler"].items():
-        bars.append([f"Euler-Maruyama, {shape} / hand-written loop", _short(row["ours_over_by_hand"]),
-                     f"{row['us_per_step']['ours']:.0f} us a step"])  # fmt: skip
+        took = f"{row['us_per_step']['ours']:.0f} us a step"
+        label = f"Euler-Maruyama, {shape} / hand-written loop"
+        bars.append([label, _short(row["ours_over_by_hand"]), took])
     for key in ("100 steps", "200 steps", "1000 steps"):
         steps = result["torchsde"][key]["us_per_step"]
-        for ours, theirs in (("Euler-Maruyama", "euler"), ("SRA1", "srk")):
-            mine = steps[f"ours, {'euler' if theirs == 'euler' else 'SRA1'}"]
-            other = steps[f"torchsde, {theirs}, additive, hint"]
-            bars.append([f"{ours}, {key} / torchsde {theirs} with its dt hint", _short(mine / other),
-                         f"{mine:.0f} us a step, theirs {other:.0f}"])  # fmt: skip
+        for name, ours, theirs in (("Euler-Maruyama", "euler", "euler"), ("SRA1", "SRA1", "srk")):
+            mine, other = steps[f"ours, {ours}"], steps[f"torchsde, {theirs}, additive, hint"]
+            took = f"{mine:.0f} us a step, theirs {other:.0f}"
+            label = f"{name}, {key} / torchsde {theirs} with its dt hint"
+            bars.append([label, _short(mine / other), took])
     row = result["dopri5"]
-    bars.append(["adaptive dopri5, an evaluation / torchdiffeq", _short(row["ours_over_torchdiffeq"]),
-                 f"{row['us_per_evaluation']['ours']:.0f} us an evaluation"])  # fmt: skip
+    took = f"{row['us_per_evaluation']['ours']:.0f} us an evaluation"
+    label = "adaptive dopri5, an evaluation / torchdiffeq"
+    bars.append([label, _short(row["ours_over_torchdiffeq"]), took])
     groups.append({"label": "A step beside other libraries", "made": _made(result), "bars": bars})
     return groups
 

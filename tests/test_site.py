@@ -95,14 +95,17 @@ def test_every_page_opens_without_a_fault(site, page):
 def test_formulas_are_drawn(site, page):
     page.goto((site / "mathematics.html").as_uri())
     sizes = page.eval_on_selector_all(
-        "math", "all => all.map(m => [m.getBoundingClientRect().width, m.querySelectorAll('mi').length])"
+        "math",
+        "all => all.map(m => [m.getBoundingClientRect().width, m.querySelectorAll('mi').length])",
     )
     assert len(sizes) > 50
     assert all(width > 2 and symbols > 0 for width, symbols in sizes)
     for path in _pages(site):
         text = re.sub(r"<(script|pre|code).*?</\1>", "", path.read_text(), flags=re.DOTALL)
         assert "arithmatex" not in text and "merror" not in text, path.name
-        assert not re.search(r"\\(?:alpha|sigma|frac|int)\b", re.sub("<[^>]*>", "", text)), path.name
+        assert not re.search(r"\\(?:alpha|sigma|frac|int)\b", re.sub("<[^>]*>", "", text)), (
+            path.name
+        )
 
 
 def test_the_questionnaire_answers(site, page):
@@ -170,7 +173,9 @@ def test_the_report_filters(tmp_path, page):
     page.select_option("#quality-form select[name=problem]", "fashion-mnist")
     page.select_option("#quality-form select[name=metric]", "deterministic frechet")
     assert page.evaluate("document.getElementById('quality-plot').layout.shapes.length") == 1
-    axes = page.evaluate("['xaxis', 'yaxis'].map(a => document.getElementById('quality-plot').layout[a].type)")
+    axes = page.evaluate(
+        "['xaxis', 'yaxis'].map(a => document.getElementById('quality-plot').layout[a].type)"
+    )
     assert axes == ["log", "log"]
     assert any("declared" in name and "measured" in name for name in curves("convergence-plot"))
     page.select_option("#speed-form select", "1")

@@ -36,4 +36,7 @@ class ReadDocstrings(griffe.Extension):
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:  # noqa: ANN401
         """One module, class, function or attribute."""
         if obj.docstring:
-            obj.docstring.value = markdown(obj.docstring.value)
+            text = obj.docstring.value
+            if obj.is_module:  # what a reader of the source is told of its files
+                text = re.sub(r"\n\n(?:May import|Read ``)(?:.+\n?)+", "\n", text)
+            obj.docstring.value = markdown(text)

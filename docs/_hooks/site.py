@@ -1,20 +1,31 @@
 """What is done to pages while the site is built: formulas become MathML.
 
-Browsers draw MathML themselves, so that a page needs neither a network nor a script for it.
+Browsers draw MathML themselves, so that a page needs neither a network nor a script for it. To
+stretch brackets and roots they need a font of mathematics: STIX Two Math, as ziamath ships it.
 """
 
 from __future__ import annotations
 
 import html
 import re
+from importlib import resources
 from typing import Any
 
 from latex2mathml.converter import convert
+from mkdocs.structure.files import File, Files
 
-__all__ = ["on_page_content"]
+__all__ = ["on_files", "on_page_content"]
 
 _INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 _DISPLAY = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
+_FONT = "STIXTwoMath-Regular.ttf"
+
+
+def on_files(files: Files, config: Any, **_: Any) -> Files:  # noqa: ANN401
+    """Add the font."""
+    font = resources.files("ziamath.fonts").joinpath(_FONT).read_bytes()
+    files.append(File.generated(config, f"assets/{_FONT}", content=font))
+    return files
 
 
 def _mathml(tex: str, display: str) -> str:
