@@ -1,4 +1,4 @@
-"""``python -m benchmarks NAME ...`` is ``python -m benchmarks.NAME ...``; without a name, a list."""
+"""``python -m benchmarks NAME ...`` is ``python -m benchmarks.NAME ...``. Without a name: help."""
 
 from __future__ import annotations
 
