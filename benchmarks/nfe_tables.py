@@ -150,7 +150,7 @@ def _sections() -> Iterator[str]:
     for name in names():
         about, rows = load(name)
         made = about["machine"]
-        yield f"## {name}"
+        yield f"## {FRONT[name]} ({name})" if name in FRONT else f"## {name}"
         high, low = about["ends"]
         versions = ", ".join(f"{k} {v}" for k, v in made["versions"].items())
         yield (
@@ -352,6 +352,7 @@ def front(problems: Sequence[str] = tuple(FRONT)) -> str:
 def write(place: record.Place) -> None:
     """Write ``docs/nfe_quality.md``, its figures, and the tables of other pages."""
     figures = (
+        "\nThe same to filter and hover: `python -m benchmarks report`.\n"
         "\n![RMSE against network calls](nfe_quality.png)\n\n"
         "Where the gain comes from, term by term:\n\n![RMSE at 10 calls](nfe_terms.png)\n\n"
         "Fashion-MNIST by sampler and number of calls: [strips of pictures](nfe_strips.png)."

@@ -83,6 +83,11 @@ def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.5g}")
 
 
+def _pictures() -> dict[str, Any]:
+    result = record.read("nfe_strips")
+    return {"made": _made(result["machine"]), "strips": result["strips"]}
+
+
 def _convergence() -> dict[str, Any]:
     result = record.read("convergence")
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -144,6 +149,7 @@ def data() -> dict[str, Any]:
         "metrics": METRICS,
         "fitted": TUNED_GRID,
         "problems": _problems(),
+        "pictures": _pictures(),
         "convergence": _convergence(),
         "speed": _speed(),
     }

@@ -177,6 +177,10 @@ def test_the_report_filters(tmp_path, page):
         "['xaxis', 'yaxis'].map(a => document.getElementById('quality-plot').layout[a].type)"
     )
     assert axes == ["log", "log"]
+    page.locator("#pictures-form input").press("End")
+    assert page.locator("#pictures-form output").inner_text() == "20"
+    widths = page.eval_on_selector_all(".strip img", "all => all.map(i => i.naturalWidth)")
+    assert len(widths) > 5 and all(width > 400 for width in widths)
     assert any("declared" in name and "measured" in name for name in curves("convergence-plot"))
     page.select_option("#speed-form select", "1")
     assert "H200" in page.locator("#speed-made").inner_text()
