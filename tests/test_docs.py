@@ -90,7 +90,8 @@ def test_what_the_reference_shows_exists():
     for path in (DOCS / "api").glob("*.md"):
         for name in re.findall(r"^::: ([\w.]+)", path.read_text(), re.MULTILINE):
             module, _, attribute = name.rpartition(".")
-            assert hasattr(importlib.import_module(module), attribute), name
+            if missing(name):  # no module: what a module holds
+                assert hasattr(importlib.import_module(module), attribute), name
 
 
 def test_every_page_is_in_the_menu():
