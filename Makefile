@@ -1,12 +1,13 @@
 # make demo   install, sample 70 Fashion-MNIST images from the shipped weights, show the quality
 # make test   install what the tests need, then lint, types and tests
+# make docs   the site, in build/site, and the page of all benchmarks
 # make bench-install   and the libraries that benchmarks/ compares with
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench-install clean
+.PHONY: demo test lint docs bench-install clean
 
 demo: $(VENV)/.zoo
 	$(BIN)/scorezoo sample fashion-mnist-edm --labels all --count 70 --output samples.png
@@ -31,6 +32,15 @@ $(VENV)/.zoo: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.zoo
 	$(INSTALL) --editable '.[dev]'
+	touch $@
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	$(BIN)/python -m benchmarks report --output build/site
+	@echo open build/site/index.html
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(INSTALL) --editable '.[docs]'
 	touch $@
 
 bench-install: $(VENV)/.bench

@@ -5,9 +5,10 @@
     python -m benchmarks.speed --help
 
 A run prints its table and writes under ``runs/benchmarks`` (or ``--output FOLDER``). With
-``--write`` it publishes: ``results/``, ``docs/`` and the tables of the README.
+``--write`` it publishes: ``results/``, ``docs/`` and the tables of README and docs.
 
-Commands: adaptive, convergence, fashion_mnist, fuzz, inverse, likelihood, nfe_quality, nfe_strips,
-nfe_tables, samplers, speed, step_overhead, tables, toys, uniqueness, zoo. The other modules are
-their parts.
+Commands: adaptive, choices, convergence, fashion_mnist, fuzz, inverse, likelihood, nfe_quality,
+report. The other modules are their parts.
+nfe_strips, nfe_tables, report, samplers, speed, step_overhead, tables, toys, uniqueness, zoo. The
+other modules are their parts.
 """

@@ -110,7 +110,7 @@ def measure(row: Row, model: ScoreModel, reference: Reference, batch: int) -> di
 
 
 def write_table(result: dict[str, Any], place: record.Place) -> None:
-    """Table into the README, pictures into docs/."""
+    """Table into its page, picture into docs."""
     body = []
     for row in result["rows"]:
         frechet, floor = row["frechet"], row["floor"]

@@ -1,18 +1,22 @@
 """Strips of Fashion-MNIST pictures by solver and number of calls, all from the same noise.
 
     python -m benchmarks.nfe_strips            # look, under runs/benchmarks
-    python -m benchmarks.nfe_strips --write    # docs/nfe_strips.png
+    python -m benchmarks.nfe_strips --write    # docs/nfe_strips.png, and the strips for the report
 
 The last row of every strip is the converged end point that a solver should reach.
 """
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from benchmarks import peers, record
@@ -42,6 +46,14 @@ def _row(name: str, it: Problem, x: Tensor, nfe: int) -> Tensor | None:
     return run_peer(peer, it, x, levels, seed=1)[0]
 
 
+def _encoded(picture: np.ndarray[Any, Any]) -> str:
+    """A PNG as text, two pixels for each of the network's."""
+    shape = (2 * picture.shape[1], 2 * picture.shape[0])
+    file = io.BytesIO()
+    Image.fromarray(picture).convert("L").resize(shape, Image.Resampling.NEAREST).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw ``nfe_strips.png``."""
     parser = record.parser(__doc__)
@@ -64,16 +76,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         squeeze=False,
         layout="constrained",
     )
+    strips: dict[str, dict[str, str]] = {}
     for column, nfe in enumerate(BUDGETS):
         with torch.no_grad():
             rows = [_row(name, it, x, nfe) for name in names]
-        for axis, end in zip(axes[:, column], [*rows, exact], strict=True):
+        ends = zip([*names, "converged"], axes[:, column], [*rows, exact], strict=True)
+        for name, axis, end in ends:
             axis.set_axis_off()
             if end is not None:
-                axis.imshow(np.asarray(grid(it.pixels(end), columns=len(end))))
+                picture = np.asarray(grid(it.pixels(end), columns=len(end)))
+                axis.imshow(picture)
+                strips.setdefault(name, {})[str(nfe)] = _encoded(picture)
         axes[0, column].set_title(f"{nfe} calls", fontsize=9)
     for axis, name in zip(axes[:, 0], [*names, "converged"], strict=True):
         axis.text(-6, 14, name, ha="right", va="center", fontsize=8)
+    machine = record.machine("diffusers")
+    place.write("nfe_strips", {"machine": machine, "problem": it.name, "strips": strips})
     place.picture("nfe_strips.png", lambda path: fig.savefig(path, dpi=130, format="png"))
     pyplot.close(fig)
     place.finish()

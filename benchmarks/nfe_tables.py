@@ -1,7 +1,7 @@
 """Tables and figures of the NFE-against-quality suite, from its results alone.
 
     python -m benchmarks.nfe_tables            # look, under runs/benchmarks
-    python -m benchmarks.nfe_tables --write    # docs/nfe_quality.md, figures, README
+    python -m benchmarks.nfe_tables --write    # docs/nfe_quality.md, figures, tables elsewhere
 
 It reads the published results, not those of a trial.
 """
@@ -150,7 +150,7 @@ def _sections() -> Iterator[str]:
     for name in names():
         about, rows = load(name)
         made = about["machine"]
-        yield f"## {name}"
+        yield f"## {FRONT[name]} ({name})" if name in FRONT else f"## {name}"
         high, low = about["ends"]
         versions = ", ".join(f"{k} {v}" for k, v in made["versions"].items())
         yield (
@@ -315,12 +315,16 @@ FRONT = {
     "fashion-exact": "2,000 memorised images",
     "fashion-mnist": "Fashion-MNIST network",
 }
-"""Problems of the README's table, and what they are called there."""
+"""Problems of the table of network calls, and what they are called there."""
 SHOWN = (5, 8, 10, 15, 20, 30, 50)
 
 
-def front() -> str:
-    """RMSE of the best peer and of ours by what they were given, for the README."""
+FEW = ("lr64", "held48", "fashion-mnist")
+"""Those of them that the README has."""
+
+
+def front(problems: Sequence[str] = tuple(FRONT)) -> str:
+    """RMSE of the best peer and of ours by what they were given."""
     kinds = {
         "best peer": lambda r: not r.ours and r.grid != TUNED_GRID,
         "best peer, grid fitted to it": lambda r: not r.ours and r.grid == TUNED_GRID,
@@ -329,9 +333,10 @@ def front() -> str:
         "ours, tuned": _kind("tuned"),
     }
     body = []
-    for name, label in FRONT.items():
+    for name in problems:
         if name not in names():
             continue
+        label = FRONT[name]
         _, rows = load(name)
         for kind, wanted in kinds.items():
             found = [best(rows, nfe, "rmse", wanted) for nfe in SHOWN]
@@ -345,8 +350,9 @@ def front() -> str:
 
 
 def write(place: record.Place) -> None:
-    """Write ``docs/nfe_quality.md``, its figures and the README's table."""
+    """Write ``docs/nfe_quality.md``, its figures, and the tables of other pages."""
     figures = (
+        "\nThe same to filter and hover: `python -m benchmarks report`.\n"
         "\n![RMSE against network calls](nfe_quality.png)\n\n"
         "Where the gain comes from, term by term:\n\n![RMSE at 10 calls](nfe_terms.png)\n\n"
         "Fashion-MNIST by sampler and number of calls: [strips of pictures](nfe_strips.png)."
@@ -354,6 +360,7 @@ def write(place: record.Place) -> None:
     text = "\n\n".join([HEAD + figures, *_sections(), _overhead()])
     place.page("nfe_quality.md", text + "\n")
     place.section("network-calls", front())
+    place.section("few-network-calls", front(FEW))
     figure(place)
     terms(place)
 

@@ -46,7 +46,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     where.add_argument(
         "--write",
         action="store_true",
-        help="publish: write over benchmarks/results, docs and the tables of the README",
+        help="publish: write over benchmarks/results, docs and the tables in README and docs",
     )
     where.add_argument(
         "--output", type=Path, help="folder for the files of a trial run (default: runs/benchmarks)"
@@ -84,10 +84,10 @@ class Place:
         """Write a PNG of ``docs``: ``save(path)`` makes it, whatever the path is called."""
         write_atomically(self.wrote(self._docs / name), save)
 
-    def section(self, name: str, text: str, document: str = "README.md") -> None:
-        """Replace a table of the README, or of another document; a trial run prints it."""
+    def section(self, name: str, text: str) -> None:
+        """Replace a table of the README or of a page that has it; a trial run prints it."""
         if self.published:
-            _update_section(self.wrote(ROOT / document), name, text)
+            _update_section(self.wrote(_document(name)), name, text)
         else:
             print(f"\n{name}\n\n{text}")
 
@@ -154,6 +154,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Markdown table, first column left, the others right."""
     align = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, align, *rows))
+
+
+def _document(section: str) -> Path:
+    """The README or the page of ``docs`` that holds a section.
+
+    Raises:
+        LookupError: If none does.
+    """
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        if f"<!-- {section} -->" in path.read_text():
+            return path
+    raise LookupError(f"no page holds <!-- {section} --> ... <!-- /{section} -->")
 
 
 def _update_section(path: Path, name: str, text: str) -> None:

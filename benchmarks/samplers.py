@@ -84,8 +84,9 @@ def page() -> str:
 `python -m benchmarks.samplers --write` made this page. Orders are declarations, which
 `tests/sdesolve/solvers/test_registered.py` measures for every name by `sdesolve.testing`: first
 with exact starting values, without a rule for the last steps and in the method's own uniform clock,
-then as published; strong and weak ones here for additive noise, in the README for every noise type.
-Every formula of a published diffusion sampler is written out independently in `tests/published`.
+then as published; strong and weak ones here for additive noise, and
+[for every noise type](choosing.md#every-solver) elsewhere. Every formula of a published diffusion
+sampler is written out independently in `tests/published`.
 
 {samplers()}
 

@@ -1,7 +1,7 @@
-"""Tables of the README that come from the code and the results: solvers, zoo, speed.
+"""Tables of docs that come from the code and the results: solvers, zoo, speed, likelihood.
 
     python -m benchmarks.tables            # print them
-    python -m benchmarks.tables --write    # into the README
+    python -m benchmarks.tables --write    # into the pages of docs
 
 They are of the published results, not of those of a trial.
 """
@@ -79,7 +79,7 @@ def zoo() -> str:
         loss = sum(x["loss"] for x in tail) / len(tail)
         body.append(
             [
-                f"[{name}](scorezoo/recipes/{name}.toml){SEEN.get(name, '')}",
+                f"`{name}`{SEEN.get(name, '')}",
                 f"{sum(p.numel() for p in model.parameters()):,}",
                 f"{seen:,}",
                 f"{hours:.1f}",
@@ -309,7 +309,7 @@ def write(place: record.Place) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the tables, or write them into the README."""
+    """Print the tables, or write them into the pages."""
     place = record.place(record.parser(__doc__).parse_args(argv))
     write(place)
     place.finish()

@@ -107,7 +107,7 @@ def picture(images: Tensor, codes: list[Tensor], crossed: Tensor, place: record.
 
 
 def write_table(result: dict[str, Any], place: record.Place) -> None:
-    """What the README says."""
+    """What the page says."""
     rows = [
         [what, f"{result[what]:.2g}"]
         for what in (
@@ -122,7 +122,7 @@ def write_table(result: dict[str, Any], place: record.Place) -> None:
     text = (
         f"{record.table(['root mean square of a value', ''], rows)}\n\n`"
         f"{made['command']}`, {result['count']} test images, {made['date']}; "
-        "codes in units of the largest noise level. [In pictures](docs/uniqueness.png)."
+        "codes in units of the largest noise level. [In pictures](uniqueness.png)."
     )
     place.section(NAME, text)
 

@@ -105,7 +105,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure what is missing, write the README's tables."""
+    """Measure what is missing, write the tables of the page."""
     parser = record.parser(__doc__)
     parser.add_argument("--count", type=int, default=1000, help="images of a row")
     parser.add_argument("--again", nargs="+", default=[], choices=MODELS, help="to measure anew")

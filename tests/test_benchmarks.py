@@ -33,8 +33,8 @@ def published():
     """Hash of everything that a benchmark can publish."""
 
     def state():
-        files = [ROOT / "README.md", *(ROOT / "docs").iterdir(), *record.RESULTS.rglob("*.json")]
-        return {file: hashlib.sha256(file.read_bytes()).digest() for file in files}
+        files = [ROOT / "README.md", *(ROOT / "docs").rglob("*.*"), *record.RESULTS.rglob("*.json")]
+        return {f: hashlib.sha256(f.read_bytes()).digest() for f in files if f.is_file()}
 
     return state
 
@@ -106,6 +106,11 @@ def test_write_publishes(monkeypatch, tmp_path, capsys):
     assert record.read("some") == place.read("some") == {"a": 1} and record.read("none") == {}
     assert (tmp_path / "README.md").read_text() == "<!-- a -->\nnew\n<!-- /a -->\n"
     assert (tmp_path / "docs" / "some.md").read_text() == "text"
+    (tmp_path / "docs" / "other.md").write_text("<!-- b -->\n<!-- /b -->\n")
+    record.Place(None).section("b", "found")
+    assert (tmp_path / "docs" / "other.md").read_text() == "<!-- b -->\nfound\n<!-- /b -->\n"
+    with pytest.raises(LookupError, match="<!-- c -->"):
+        record.Place(None).section("c", "nowhere")
     place.finish()
     assert capsys.readouterr().out.split() == [
         "wrote",

@@ -1,18 +1,29 @@
-"""The tables of solvers in the README and in docs/samplers.md are those of the registry."""
+"""The tables of solvers in docs/choosing.md and docs/samplers.md are those of the registry."""
 
 from pathlib import Path
 
-from benchmarks import samplers, tables
+import pytest
+
+from benchmarks import choices, samplers, tables
 
 ROOT = Path(__file__).parent.parent
 
 
 def test_the_page_of_solvers_is_fresh():
     page = (ROOT / "docs" / "samplers.md").read_text()
-    assert page == samplers.page(), "stale: run python -m benchmarks.samplers"
+    assert page == samplers.page(), "stale: run python -m benchmarks.samplers --write"
 
 
-def test_the_solvers_of_the_readme_are_fresh():
-    section = (ROOT / "README.md").read_text().split("<!-- solvers -->")[1]
-    section = section.split("<!-- /solvers -->")[0].strip()
-    assert section == tables.solvers(), "stale: run python -m benchmarks.tables"
+@pytest.mark.parametrize(
+    ("name", "fresh", "command"),
+    [
+        ("solvers", tables.solvers, "tables"),
+        ("equations", choices.equations, "choices"),
+        ("few-calls", choices.few_calls, "choices"),
+        ("noisy", choices.noisy, "choices"),
+    ],
+)
+def test_the_tables_for_choosing_are_fresh(name, fresh, command):
+    section = (ROOT / "docs" / "choosing.md").read_text().split(f"<!-- {name} -->")[1]
+    section = section.split(f"<!-- /{name} -->")[0].strip()
+    assert section == fresh(), f"stale: run python -m benchmarks.{command} --write"
