@@ -126,8 +126,11 @@ def test_a_tuned_model_samples_with_what_lies_beside_it(tmp_path):
     model = scorezoo.load(folder)
     assert torch.allclose(model.reference.spectrum, reference.spectrum, rtol=1e-6)
 
+    # Without a reference samples begin in another law: the same noise is given to both.
+    noise = model.process.prior(model.shape).sample(2, seed=1, dtype=torch.float32)
+
     def run(score, nfe, **arguments):
-        return ss.sample(model.process, score, (2, *model.shape), nfe=nfe, **arguments)
+        return ss.sample(model.process, score, noise.shape, x=noise, nfe=nfe, **arguments)
 
     chosen = run(model.score, 3)
     assert torch.equal(chosen.x, run(plain.score, 3, solver=tuned).x)
