@@ -18,6 +18,7 @@ from .ends import Ends
 
 __all__ = ["Fit", "Start", "fit_jointly", "in_bands"]
 
+_HUGE = 1e17  # for a variance of infinity: the rows keep their own numbers
 _RACE = 0.15  # share of the time in which each start shows what it can do
 
 
@@ -65,7 +66,7 @@ def in_bands(table: Table, reference: Reference) -> Table:
         return table
     bands = len(base.variances)
     ones = torch.ones(bands, 1, dtype=torch.float64, device="cpu")
-    wide = MeasuredReference(base, own.variances[0], ones)
+    wide = MeasuredReference(base, own.variances[0].clamp(max=_HUGE), ones)
 
     def spread(row: Row) -> Row:
         return row._replace(
