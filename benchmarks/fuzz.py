@@ -350,7 +350,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             package: {"calls": len(everything), "kinds": total, **record.machine()}
         }
         place.write("fuzz", results)
-        place.section("fuzz", table(results), "docs/reliability.md")
+        place.section("fuzz", table(results))
         place.finish()
 
 

@@ -44,7 +44,10 @@ def missing(modules):
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if "```python" in p.read_text()], ids=lambda p: p.stem
+    "page",
+    # how-do-i has tests of its own, which share a network.
+    [p for p in PAGES if "```python" in p.read_text() and p.stem != "how-do-i"],
+    ids=lambda p: p.stem,
 )
 def test_its_python_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
