@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sdesolve as ss
-from sdesolve.solvers.adaptive_ode import _PAIRS
+from sdesolve.solvers.pairs import PAIRS
 
 METHODS = ["dopri5", "tsit5"]
 
@@ -20,7 +20,7 @@ def _oscillator(x, t):
 @pytest.mark.parametrize("method", METHODS)
 def test_tableaux_satisfy_the_order_conditions(method):
     """All seventeen trees up to order 5, all eight up to 4 for embedded method and interpolant."""
-    pair = _PAIRS[method]
+    pair = PAIRS[method]
     s = len(pair.stages) + 1
     a = torch.zeros(s, s, dtype=torch.float64)
     for i, row in enumerate(pair.stages):
