@@ -167,8 +167,8 @@ def adaptive(
     method: str,
     options: dict[str, Any],
     call: Call,
-    rtol: Any,  # noqa: ANN401
-    atol: Any,  # noqa: ANN401
+    rtol: float | Tensor,
+    atol: float | Tensor,
     norm: Any,  # noqa: ANN401
 ) -> Controlled:
     """The adaptive solver of that name with its options."""
