@@ -20,7 +20,16 @@ from ..solvers.implicit import ImplicitRK
 from ..solvers.runge_kutta import RK38, EulerODE, Heun, Heun3, Midpoint
 from .state import CALLBACKS, Call
 
-__all__ = ["ADAPTIVE", "FIXED", "Controlled", "adaptive", "check_options", "fixed"]
+__all__ = [
+    "ADAPTIVE",
+    "FIXED",
+    "Controlled",
+    "adaptive",
+    "check_options",
+    "fixed",
+    "longest",
+    "stops",
+]
 
 ADAPTIVE = {
     "dopri8": "dopri8",
@@ -154,10 +163,6 @@ class Controlled(AdaptiveODE):
         """Within the bounds."""
         factor = super().factor(size, accept, previous) * (self.safety / 0.9)
         return torch.where(accept, factor.clamp(*self.bounds), factor)
-
-    def shortest(self) -> float:
-        """No step is wanted shorter than this."""
-        return self.least
 
     def _tell(self, name: str, trial: Trial) -> None:
         self.call.tell(name, trial.t.item(), trial.x, trial.h.abs().item())
