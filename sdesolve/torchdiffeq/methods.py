@@ -153,6 +153,7 @@ class Controlled(AdaptiveODE):
 
     def size(self, trial: Trial, attempt: Attempt) -> Tensor:
         """By the given norm; the callbacks hear of it."""
+        self.call.length = trial.h.abs()
         size = self.norm(attempt.error.detach() / self.scale(trial, attempt).detach())
         size = torch.where(trial.h.abs() <= self.least, size.clamp(max=1.0), size)
         if self.call.hooks:
@@ -162,7 +163,9 @@ class Controlled(AdaptiveODE):
     def factor(self, size: Tensor, accept: Tensor, previous: Tensor) -> Tensor:
         """Within the bounds."""
         factor = super().factor(size, accept, previous) * (self.safety / 0.9)
-        return torch.where(accept, factor.clamp(*self.bounds), factor)
+        factor = torch.where(accept, factor.clamp(*self.bounds), factor)
+        assert self.call.length is not None
+        return torch.maximum(factor, self.least / self.call.length)
 
     def _tell(self, name: str, trial: Trial) -> None:
         self.call.tell(name, trial.t.item(), trial.x, trial.h.abs().item())
