@@ -155,7 +155,8 @@ class Controlled(AdaptiveODE):
         """By the given norm; the callbacks hear of it."""
         self.call.length = trial.h.abs()
         size = self.norm(attempt.error.detach() / self.scale(trial, attempt).detach())
-        size = torch.where(trial.h.abs() <= self.least, size.clamp(max=1.0), size)
+        tiny = trial.h.abs() <= self.least * (1 + 1e-9)
+        size = torch.where(tiny, size.clamp(max=1.0), size)
         if self.call.hooks:
             self._tell(CALLBACKS[1] if bool(size <= 1) else CALLBACKS[2], trial)
         return size
