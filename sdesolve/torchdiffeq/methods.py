@@ -20,7 +20,16 @@ from ..solvers.implicit import ImplicitRK
 from ..solvers.runge_kutta import RK38, EulerODE, Heun, Heun3, Midpoint
 from .state import CALLBACKS, Call
 
-__all__ = ["ADAPTIVE", "FIXED", "Controlled", "adaptive", "check_options", "fixed"]
+__all__ = [
+    "ADAPTIVE",
+    "FIXED",
+    "Controlled",
+    "adaptive",
+    "check_options",
+    "fixed",
+    "longest",
+    "stops",
+]
 
 ADAPTIVE = {
     "dopri8": "dopri8",
@@ -144,8 +153,10 @@ class Controlled(AdaptiveODE):
 
     def size(self, trial: Trial, attempt: Attempt) -> Tensor:
         """By the given norm; the callbacks hear of it."""
+        self.call.length = trial.h.abs()
         size = self.norm(attempt.error.detach() / self.scale(trial, attempt).detach())
-        size = torch.where(trial.h.abs() <= self.least, size.clamp(max=1.0), size)
+        tiny = trial.h.abs() <= self.least * (1 + 1e-9)
+        size = torch.where(tiny, size.clamp(max=1.0), size)
         if self.call.hooks:
             self._tell(CALLBACKS[1] if bool(size <= 1) else CALLBACKS[2], trial)
         return size
@@ -153,11 +164,9 @@ class Controlled(AdaptiveODE):
     def factor(self, size: Tensor, accept: Tensor, previous: Tensor) -> Tensor:
         """Within the bounds."""
         factor = super().factor(size, accept, previous) * (self.safety / 0.9)
-        return torch.where(accept, factor.clamp(*self.bounds), factor)
-
-    def shortest(self) -> float:
-        """No step is wanted shorter than this."""
-        return self.least
+        factor = torch.where(accept, factor.clamp(*self.bounds), factor)
+        assert self.call.length is not None
+        return torch.maximum(factor, self.least / self.call.length)
 
     def _tell(self, name: str, trial: Trial) -> None:
         self.call.tell(name, trial.t.item(), trial.x, trial.h.abs().item())
@@ -167,8 +176,8 @@ def adaptive(
     method: str,
     options: dict[str, Any],
     call: Call,
-    rtol: Any,  # noqa: ANN401
-    atol: Any,  # noqa: ANN401
+    rtol: float | Tensor,
+    atol: float | Tensor,
     norm: Any,  # noqa: ANN401
 ) -> Controlled:
     """The adaptive solver of that name with its options."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..equations.sde import SDE
 from ..loop import solve
 from ..outcome import Solution, Status
-from . import methods
+from .methods import ADAPTIVE, Controlled, adaptive, check_options, fixed, longest, stops
 from .state import Call, State, States, flat_event
 
 __all__ = ["Setup", "odeint", "odeint_event"]
@@ -136,10 +136,10 @@ class Setup:
             raise ValueError("t must be strictly increasing or decreasing")
         name = "dopri5" if method is None else method
         given = dict(options or {})
-        methods.check_options(name, given)
+        check_options(name, given)
         call = Call(func, state)
         names = {"callback_step"}
-        if name in methods.ADAPTIVE:
+        if name in ADAPTIVE:
             names |= {"callback_accept_step", "callback_reject_step"}
         call.known(names, name)
         relative = state.tolerance(rtol, flat, "rtol")
@@ -156,7 +156,7 @@ class Setup:
         start = self._shifted(flat[None])
         if len(self.t) == 1:
             return flat[None]
-        path = self._adaptive(start) if self.method in methods.ADAPTIVE else self._fixed(start)
+        path = self._adaptive(start) if self.method in ADAPTIVE else self._fixed(start)
         if self._timed:
             moved = [
                 x if i == 0 else x + (t - t.detach()).to(x) * self._slope(t, x)
@@ -180,9 +180,9 @@ class Setup:
         t = self.t[0]
         return x - (t - t.detach()).to(x) * self._slope(t, x[0])
 
-    def _solver(self) -> methods.Controlled:
+    def _solver(self) -> Controlled:
         norm = self.state.norm(self.options.get("norm"))
-        return methods.adaptive(self.method, self.options, self.call, self.rtol, self.atol, norm)
+        return adaptive(self.method, self.options, self.call, self.rtol, self.atol, norm)
 
     def _adaptive(self, start: Tensor) -> Tensor:
         times = self.times
@@ -192,8 +192,8 @@ class Setup:
             (times[0].item(), times[-1].item()),
             solver=self._solver(),
             save_at=times,
-            stops=methods.stops(self.options),
-            max_step=methods.longest(self.options),
+            stops=stops(self.options),
+            max_step=longest(self.options),
             check="raise",
         )
         assert solution.path is not None
@@ -238,7 +238,7 @@ class Setup:
             SDE(tell),
             start,
             (grid[0].item(), grid[-1].item()),
-            solver=methods.fixed(self.method, self.options),
+            solver=fixed(self.method, self.options),
             grid=grid,
             stops=grid if self.options.get("perturb") else None,
             callback=callback if tell.hooks else None,
@@ -283,7 +283,7 @@ class Setup:
             raise ValueError(f"with event_fn, t holds two times, got {len(self.t)}")
         start = self._shifted(flat[None])
         event = flat_event(event_fn, self.state, self.t[0].detach().to(flat), flat.detach())
-        solution = (self._adaptive_until if self.method in methods.ADAPTIVE else self._fixed_until)(
+        solution = (self._adaptive_until if self.method in ADAPTIVE else self._fixed_until)(
             start, event
         )
         when = solution.reached.reshape(()).to(self.t)
@@ -297,8 +297,8 @@ class Setup:
                 x,
                 (t, t + span),
                 solver=self._solver(),
-                stops=methods.stops(self.options),
-                max_step=methods.longest(self.options),
+                stops=stops(self.options),
+                max_step=longest(self.options),
                 event=event,
                 check="raise",
             )

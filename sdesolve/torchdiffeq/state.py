@@ -128,11 +128,13 @@ class Call:
         func: ``func(t, y)``.
         state: Form of y.
         hooks: Its callbacks, by name.
+        length: Of the last attempted step, ``(1,)``.
     """
 
     func: Callable[..., Any]
     state: State
     hooks: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    length: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name in CALLBACKS:

@@ -130,7 +130,7 @@ def test_jumps_callbacks_norms_and_bounds_of_steps() -> None:
     assert abs(y[-1].item() - half / (1 - 0.5 * half)) < 1e-6
     calls["all"] = 0
     odeint(Jump(), y0, t, options={"min_step": 0.25, "first_step": 0.25})
-    assert calls["all"] <= 4
+    assert calls["all"] <= 5  # four, and a longer one that was tried
 
 
 def test_what_is_refused_is_refused_by_a_sentence() -> None:
