@@ -149,7 +149,8 @@ def sample(
         raise ValueError(f"denoise=True takes one of the calls; nfe={nfe} leaves none for a step")
     why = ""
     if solver is None:
-        budget = next((n for n in (nfe, steps) if n is not None), DEFAULT_NFE) - denoise
+        # A count of steps leaves out the call that denoises, a budget of calls holds it.
+        budget = steps if steps is not None else (nfe or DEFAULT_NFE) - denoise
         # A tuned solver runs on its own grid, for which a count of steps or a grid leaves no room.
         free = grid is None and steps is None and clock is None and start is None
         stochastic = bool(stochasticity)

@@ -30,6 +30,10 @@ class _OnGrid(ExponentialAdams):
         """Its own."""
         return self.grid
 
+    def __repr__(self) -> str:
+        linear = f"reference={self.reference!r}"
+        return f"ExponentialAdams({self.order}, {self.corrector}, {linear}) on {self.grid!r}"
+
 
 def default_solver(
     nfe: int, stochastic: bool, score: object, process: Process | None = None
