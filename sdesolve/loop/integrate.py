@@ -290,15 +290,15 @@ def _words(method: Method, solution: Solution) -> str:
 
 def _short(solver: AnySolver) -> str:
     """A solver as one would write it: what is as by default is left out."""
-    if not is_dataclass(solver) or isinstance(solver, type):
+    # dataclass wraps the repr that it makes; a class with words of its own says it better.
+    if not is_dataclass(solver) or not hasattr(type(solver).__repr__, "__wrapped__"):
         return repr(solver)
     said = [
         f"{field.name}={getattr(solver, field.name)!r}"
         for field in fields(solver)
         if field.repr and not _usual(field.default, getattr(solver, field.name))
     ]
-    # A class with words of its own says it better.
-    return min(repr(solver), f"{type(solver).__name__}({', '.join(said)})", key=len)
+    return f"{type(solver).__name__}({', '.join(said)})"
 
 
 def _usual(default: object, value: object) -> bool:
