@@ -219,6 +219,7 @@ def integrate(
     if not isinstance(solver, Solver) and options.save_at is not None:
         times = _with(times, options.save_at)
     inner, clocked = times, None
+    asked = times if options.save_at is None else options.save_at
     if clock is not None:
         sde = clocked = Clocked(sde, clock, clock_process(sde, clock), span)
         inner = clocked.clock(times)
@@ -275,9 +276,8 @@ def integrate(
         problem.restrict(options.cond or {})
         solution = to_end(problem, solution, t_span)
     if clocked is not None:
-        solution = replace(
-            solution, t=clocked.time(solution.t), reached=clocked.time(solution.reached)
-        )
+        # The times as they were asked for: there and back through a clock they are rounded.
+        solution = replace(solution, t=asked, reached=clocked.time(solution.reached))
     return replace(solution, ran=_words(method, solution))
 
 
