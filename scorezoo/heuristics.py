@@ -45,9 +45,8 @@ import torch
 from torch import Tensor
 
 from sdesolve import Process
-from sdesolve.checks import NUMBER, POSITIVE, Count, Number, check_tensor
+from sdesolve.checks import FUNCTION, NUMBER, POSITIVE, Count, Number, check_tensor
 from sdesolve.equations.process import A_PROCESS
-from sdesolve.equations.score import A_SCORE
 from sdesolve.scores import Score
 from sdesolve.shapes import expand_like
 
@@ -222,7 +221,7 @@ def divided_by_sigma(net: Callable[..., Tensor], process: Process) -> Score:
     References:
         Song & Ermon 2020, technique 3.
     """
-    net, process = A_SCORE("net", net), A_PROCESS("process", process)
+    net, process = FUNCTION("net", net), A_PROCESS("process", process)
 
     def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         return net(x, **cond) / expand_like(process.sigma(t), x)

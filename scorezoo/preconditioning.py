@@ -43,10 +43,12 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor
 
 import sdesolve as ss
+from sdesolve.equations.score import ScoreObject
 from sdesolve.scores import Score
 from sdesolve.shapes import expand_like
 
@@ -57,41 +59,58 @@ __all__ = ["PRECONDITIONINGS", "precondition"]
 Network = Callable[..., Tensor]
 
 
-def _edm(net: Network, process: ss.Process, sigma_data: float) -> Score:
-    def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        alpha = process.alpha(t)
-        level = process.sigma(t) / alpha
+@dataclass(eq=False)
+class EDMScore(ScoreObject):
+    """The score of a network in EDM's form."""
+
+    net: Network
+    process: ss.Process
+    sigma_data: float
+
+    def __call__(self, x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Score at ``x`` and ``t``."""
+        alpha = self.process.alpha(t)
+        level = self.process.sigma(t) / alpha
         scale, s = expand_like(alpha, x), expand_like(level, x)
         y = x / scale
-        variance = s**2 + sigma_data**2
+        variance = s**2 + self.sigma_data**2
         root = variance.sqrt()
-        raw = net(y / root, level.log() / 4, **cond)
-        return (raw * (sigma_data / (s * root)) - y / variance) / scale
-
-    return score
+        raw = self.net(y / root, level.log() / 4, **cond)
+        return (raw * (self.sigma_data / (s * root)) - y / variance) / scale
 
 
-def _energy(net: Network, process: ss.Process, sigma_data: float) -> Score:
-    def energy(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        alpha = process.alpha(t)
-        level = process.sigma(t) / alpha
+@dataclass(eq=False)
+class NetworkEnergy:
+    """The energy of a network in EDM's form, ``(batch,)``."""
+
+    net: Network
+    process: ss.Process
+    sigma_data: float
+
+    def __call__(self, x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Energy at ``x`` and ``t``."""
+        alpha = self.process.alpha(t)
+        level = self.process.sigma(t) / alpha
         y = x / expand_like(alpha, x)
-        variance = level**2 + sigma_data**2
+        variance = level**2 + self.sigma_data**2
         u = y / expand_like(variance.sqrt(), y)
         with twice_differentiable():
-            product = (u * net(u, level.log() / 4, **cond)).flatten(1).sum(1)
+            product = (u * self.net(u, level.log() / 4, **cond)).flatten(1).sum(1)
         square = y.flatten(1).square().sum(1)
-        return square / (2 * variance) - sigma_data / level * product
-
-    return ss.scores.from_energy(energy)
+        return square / (2 * variance) - self.sigma_data / level * product
 
 
-def _sigma(net: Network, process: ss.Process, _: float) -> Score:
-    def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        sigma = process.sigma(t)
-        return net(x, sigma.log(), **cond) / expand_like(sigma, x)
+@dataclass(eq=False)
+class SigmaScore(ScoreObject):
+    """The score of a network whose output is divided by sigma."""
 
-    return score
+    net: Network
+    process: ss.Process
+
+    def __call__(self, x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Score at ``x`` and ``t``."""
+        sigma = self.process.sigma(t)
+        return self.net(x, sigma.log(), **cond) / expand_like(sigma, x)
 
 
 PRECONDITIONINGS: dict[str, Callable[[Network, ss.Process, float], Score]] = {
@@ -99,9 +118,9 @@ PRECONDITIONINGS: dict[str, Callable[[Network, ss.Process, float], Score]] = {
     "data": lambda net, process, _: ss.scores.from_data(net, process),
     "velocity": lambda net, process, _: ss.scores.from_velocity(net, process),
     "score": lambda net, process, _: net,
-    "sigma": _sigma,
-    "edm": _edm,
-    "energy": _energy,
+    "sigma": lambda net, process, _: SigmaScore(net, process),
+    "edm": EDMScore,
+    "energy": lambda net, process, d: ss.scores.from_energy(NetworkEnergy(net, process, d)),
 }
 
 

@@ -149,7 +149,8 @@ class Choice:
         for word in self.words:
             if type(word) is type(value) and word == value:
                 return word
-        words = ", ".join(str(w) if isinstance(w, str) else repr(w) for w in self.words)
+        names = [str(w) if isinstance(w, str) else repr(w) for w in self.words]
+        words = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
         hint = f"; {self.hint}" if self.hint else ""
         error = ValueError if isinstance(value, (str, int)) else TypeError
         raise error(f"{name} must be one of {words}; got {show(value)}{hint}")

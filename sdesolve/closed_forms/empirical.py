@@ -55,7 +55,7 @@ class EmpiricalScore:
     def __init__(
         self, data: Tensor, process: Process, std: float = 0.0, *, memory: int = 2**27
     ) -> None:
-        check_tensor("data", data, finite=True)
+        check_tensor("data", data, finite=True, floating=False)
         Kind(Process, "VPSDE()")("process", process)
         std = NUMBER("std", std)
         memory = Count(most=2**63)("memory", memory)

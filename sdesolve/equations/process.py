@@ -43,7 +43,7 @@ def _apply(function: Callable[[Tensor], Tensor], t: Time) -> Time:
     if isinstance(t, Tensor):
         values = function(check_tensor("t", t))
         # A NaN stays one: the time of a sample that failed is NaN, and its batch mates go on.
-        bad = torch.isnan(values) & ~torch.isnan(t) if _seen(values) else None
+        bad = torch.isnan(values) & ~torch.isnan(t) & (t != 0) if _seen(values) else None
         if bad is not None and bool(bad.any()):
             raise ValueError(f"t = {t[bad].flatten()[0].item()} is outside what the process knows")
         return values

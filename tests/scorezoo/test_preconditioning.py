@@ -1,5 +1,7 @@
 """Any output, wrapped, is the same score; and EDM's coefficients do what they are for."""
 
+import pickle
+
 import pytest
 import torch
 
@@ -126,3 +128,21 @@ def test_bad_names_and_sizes_are_clear():
         precondition(lambda x, t: x, ss.EDM(), "eps")
     with pytest.raises(ValueError, match="root mean square"):
         precondition(lambda x, t: x, ss.EDM(), "edm")
+
+
+@pytest.mark.parametrize("kind", PRECONDITIONINGS)
+def test_scores_of_networks_pickle(kind):
+    net = torch.nn.Bilinear(2, 1, 2)  # any module of (x, t) that a process can send
+    score = precondition(_Column(net), PROCESSES[0], kind, 0.5)
+    x, t = torch.randn(3, 2, generator=torch.Generator().manual_seed(0)), torch.full((3,), 0.4)
+    again = pickle.loads(pickle.dumps(score))
+    assert torch.equal(again(x, t), score(x, t))
+
+
+class _Column(torch.nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x, t):
+        return self.inner(x, t[:, None])

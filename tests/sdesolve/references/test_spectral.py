@@ -123,7 +123,7 @@ def test_moments_come_from_the_score_where_there_are_no_data():
 def test_a_stochasticity_without_meaning_is_refused(value):
     process, mix = ss.EDM(), ss.GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], 0.04)
     solver = ss.ExponentialAdams(2, None, tau=lambda t: value)
-    with pytest.raises(ValueError, match="tau is 0 or more"):
+    with pytest.raises(ValueError, match="must be a finite number, 0 or more"):
         ss.sample(process, mix.score(process), (2, 1), solver=solver, nfe=3)
 
 

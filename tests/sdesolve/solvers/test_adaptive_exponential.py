@@ -203,8 +203,8 @@ def test_what_it_cannot_solve_is_refused_with_the_remedy():
         ss.sample(PROCESS, score, (2, 2), solver=solver, clock=ss.Theta())
     with pytest.raises(ValueError, match="was made for events"):
         _solve(1e-2, torch.zeros(2, 3), REFERENCES[1], score=score)
-    with pytest.raises(ValueError, match="tolerances must be positive"):
+    with pytest.raises(ValueError, match="rtol must be a finite number, positive"):
         ss.AdaptiveExponential(rtol=0.0)
-    with pytest.raises(ValueError, match="order is 2, 3 or 4"):
+    with pytest.raises(ValueError, match="order must be one of 2, 3 or 4"):
         ss.AdaptiveExponential(5)
     assert not reached
