@@ -132,7 +132,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure what is missing."""
     parser = record.parser(__doc__)
     known = [*PROBLEMS, *NETWORKS]
-    parser.add_argument("--problems", nargs="+", default=["lr64", "held48"], choices=known)
+    parser.add_argument(
+        "--problems", nargs="+", default=["lr64", "held48"], choices=known, help="what to tune"
+    )
     parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS), help="calls")
     parser.add_argument("--seconds", type=float, default=120.0, help="of each learned row")
     parser.add_argument(

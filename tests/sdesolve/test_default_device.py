@@ -44,7 +44,7 @@ def _chain():
         _chain,
         lambda: ss.log_likelihood(PROCESS, SCORE, X).log_prob,
         lambda: ss.variational_bound(PROCESS, SCORE, X).log_prob,
-        lambda: ss.encode(PROCESS, SCORE, X),
+        lambda: ss.encode(PROCESS, SCORE, X).x,
         lambda: ss.log_density_path(PROCESS, SCORE, X, TIMES).log_prob,
         lambda: ss.GaussianReference.from_data(DATA).variances,
         lambda: ss.SpectralReference.from_data(DATA).variances,

@@ -169,7 +169,7 @@ def test_a_wrong_diffusion_is_refused_with_the_remedy(noise, values, message, so
 @pytest.mark.parametrize(
     "name", [n for n in ss.solver_names() if "none" in ss.solver(n).noise_types]
 )
-@pytest.mark.filterwarnings("ignore::sdesolve.NotFiniteWarning")
+@pytest.mark.filterwarnings("ignore::sdesolve.UnfinishedWarning")
 def test_a_drift_that_is_not_finite_is_a_status(name):
     ode = ss.SDE(lambda x, t: torch.where(x > 1.5, torch.nan, -x))
     x = torch.tensor([[1.0], [2.0]], dtype=torch.float64)

@@ -76,7 +76,7 @@ def test_torchdiffeq_flows_a_gaussian(dtype):
     ],
     ids=lambda v: getattr(v, "name", None),
 )
-@pytest.mark.filterwarnings("ignore::sdesolve.NotFiniteWarning")
+@pytest.mark.filterwarnings("ignore::sdesolve.UnfinishedWarning")
 def test_torchdiffeq_failures_are_statuses(drift, solver, status):
     drift = Counted(drift)
     x = start(2, 1)
