@@ -33,7 +33,7 @@ from .prior import NormalPrior
 from .score import A_SCORE, Score
 from .sde import Calculus, Equation, Noise
 
-__all__ = ["A_PROCESS", "Process", "ReverseSDE"]
+__all__ = ["A_PROCESS", "Process", "ReverseSDE", "same_key"]
 
 Time = TypeVar("Time", float, Tensor)
 
@@ -242,6 +242,22 @@ A_PROCESS = Kind(Process, "VPSDE()")
 
 # What single precision and exp still hold, squared.
 _TAU = Number(least=0, most=1e6, hint="1.0 is the reverse-time SDE, 0.0 the probability-flow ODE")
+
+
+def same_key(process: Process, key: Sequence[object]) -> bool:
+    """Whether a process has this key, up to the rounding of its numbers.
+
+    Args:
+        process: The process.
+        key: As :attr:`Process.key` was.
+    """
+    own = process.key
+    return len(own) == len(key) and all(
+        math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12)
+        if isinstance(a, float) and isinstance(b, (int, float))
+        else a == b
+        for a, b in zip(own, key, strict=True)
+    )
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,9 @@ class AdaptiveExponential(Adaptive):
         nodes = torch.cat([after.log_snr[:, None], nodes], dim=1)
         table = integrate_histories(reference, nodes, count + 1, *ends)
         corrected = self._uncentre(frame, weighted(table, base, [new, *parts]), after)
-        scale = self.atol * rms(unit) * after.alpha / before.alpha + self.rtol * rms(corrected)
+        end = problem.equation.unit(corrected, start + h)
+        size = torch.minimum(rms(unit) * after.alpha / before.alpha, rms(end))
+        scale = self.atol * size + self.rtol * rms(corrected)
         carry = (
             (count + 1).clamp(max=self.order - 1),
             nodes[:, :-1],

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..equations.problem import Problem
-from ..equations.process import Process
+from ..equations.process import Process, same_key
 from ..equations.sde import Noise
 from ..grids import Grid
 from ..solvers.linear_multistep import LinearMultistep, Table
@@ -147,7 +147,7 @@ class Tuned(LinearMultistep):
 
     def fits(self, process: Process) -> bool:
         """Whether it was tuned for this process."""
-        return repr(process) == self.process if self.key is None else process.key == self.key
+        return repr(process) == self.process if self.key is None else same_key(process, self.key)
 
     def _check(self, process: Process) -> None:
         if not self.fits(process):

@@ -167,6 +167,7 @@ def test_it_steps_onto_requested_times():
     assert torch.allclose(run.x, alone.x, atol=2e-3)
 
 
+@pytest.mark.filterwarnings("ignore::sdesolve.UnfinishedWarning")
 def test_condition_padding_budget_and_first_step():
     shift = torch.tensor([[0.0], [1.0], [2.0]], dtype=torch.float64)
     data = ss.Gaussian(torch.zeros(2), 0.25).score(PROCESS)
