@@ -224,7 +224,8 @@ def divided_by_sigma(net: Callable[..., Tensor], process: Process) -> Score:
     net, process = FUNCTION("net", net), A_PROCESS("process", process)
 
     def score(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        return net(x, **cond) / expand_like(process.sigma(t), x)
+        value: Tensor = net(x, **cond) / expand_like(process.sigma(t), x)
+        return value
 
     return score
 

@@ -280,17 +280,17 @@ def test_stochasticity_may_be_a_function_of_time():
     ("make", "message"),
     [
         (lambda: ss.DPMSolverMultistep(1), "DDIM"),
-        (lambda: UniPC(5), "1, 2, 3, 4"),
+        (lambda: UniPC(5), "1, 2, 3 or 4"),
         (lambda: UniPC(2, "bh3"), "bh1"),
         (lambda: dataclasses.replace(UniPC(), final_order=0), "final_order"),
-        (lambda: ss.IPNDM(5), "1, 2, 3, 4"),
-        (lambda: ss.ERSDE(4), "1, 2, 3"),
+        (lambda: ss.IPNDM(5), "1, 2, 3 or 4"),
+        (lambda: ss.ERSDE(4), "1, 2 or 3"),
         (lambda: ss.EDMHeun(churn=-1.0), "0 or more"),
         (lambda: ss.Restart((0.3, 0.06)), "s_min < s_max"),
         (lambda: ss.Restart(repeats=0), "1 or more"),
-        (lambda: ss.ExponentialRungeKutta(4), "1, 2, 3"),
+        (lambda: ss.ExponentialRungeKutta(4), "1, 2 or 3"),
         (lambda: ss.ExponentialRungeKutta(weight="none"), "natural"),
-        (lambda: ss.ExponentialAdams(5), "1, 2, 3, 4"),
+        (lambda: ss.ExponentialAdams(5), "1, 2, 3 or 4"),
     ],
 )
 def test_bad_arguments_are_refused(make, message):
