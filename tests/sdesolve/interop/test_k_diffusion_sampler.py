@@ -31,7 +31,9 @@ THEIRS = {
 
 @pytest.mark.parametrize("name", list(THEIRS))
 def test_the_trajectories_and_the_reports_are_those_of_k_diffusion(name):
-    peer = pytest.importorskip("benchmarks.peers.k_diffusion", reason="k-diffusion is absent")
+    peer = pytest.importorskip(
+        "benchmarks.peers.k_diffusion", reason="k-diffusion is absent", exc_type=ImportError
+    )
     theirs = getattr(peer.sampling, THEIRS[name])
     for steps in (1, 5, 10, 20):
         mine, other = [], []
@@ -47,7 +49,9 @@ def test_the_trajectories_and_the_reports_are_those_of_k_diffusion(name):
 
 @pytest.mark.parametrize("steps", [5, 20])
 def test_the_stochastic_version_on_the_same_noise(steps):
-    peer = pytest.importorskip("benchmarks.peers.k_diffusion", reason="k-diffusion is absent")
+    peer = pytest.importorskip(
+        "benchmarks.peers.k_diffusion", reason="k-diffusion is absent", exc_type=ImportError
+    )
     draws = Streams(3, 0, 5, (2,), dtype=torch.float64)
     y = peer.sampling.sample_dpmpp_2m_sde(
         model, X, levels(steps), disable=True, noise_sampler=lambda s, end: draws.normal()
@@ -58,7 +62,9 @@ def test_the_stochastic_version_on_the_same_noise(steps):
 
 def test_their_linear_multistep_integrates_roughly():
     """It integrates the Lagrange polynomials by scipy's quadrature to 1e-4; ours are exact."""
-    peer = pytest.importorskip("benchmarks.peers.k_diffusion", reason="k-diffusion is absent")
+    peer = pytest.importorskip(
+        "benchmarks.peers.k_diffusion", reason="k-diffusion is absent", exc_type=ImportError
+    )
     x = sampler("lms")(model, X, levels(10), disable=True)
     y = peer.sampling.sample_lms(model, X, levels(10), disable=True)
     assert 1e-6 < (x - y).abs().max() < 1e-3
