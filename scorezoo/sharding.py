@@ -6,6 +6,7 @@ exchange what they drew.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,8 +42,13 @@ def own_device(device: str) -> str:
 def group() -> Iterator[None]:
     """Leave the group of processes in order when the body ends.
 
-    The group's threads may abort an interpreter that exits while they run.
+    The group's threads may abort an interpreter that exits while they run, and they run for as long
+    as anything refers to the group.
     """
+    if torch.distributed.is_available():
+        # Its functions have the group of the moment of their import as the default of an argument.
+        # Data-parallel training imports it, when there is a group, which then would never end.
+        importlib.import_module("torch.distributed.nn.functional")
     try:
         yield
     finally:
