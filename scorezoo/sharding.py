@@ -19,10 +19,11 @@ from torch import Tensor
 import sdesolve as ss
 from sdesolve.scores import Score
 
-__all__ = ["group", "is_main_process", "own_device", "sample"]
+__all__ = ["group", "is_main_process", "own_device", "processes", "sample"]
 
 
-def _processes() -> int:
+def processes() -> int:
+    """How many the launcher started."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -33,7 +34,7 @@ def is_main_process() -> bool:
 
 def own_device(device: str) -> str:
     """What ``cuda`` means to this process: of several on a machine, each has a card of its own."""
-    if device == "cuda" and _processes() > 1:
+    if device == "cuda" and processes() > 1:
         return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     return device
 
@@ -80,7 +81,7 @@ def sample(
     Raises:
         ValueError: If there are more processes than samples.
     """
-    if _processes() == 1:
+    if processes() == 1:
         return ss.sample(process, score, shape, first=first, x=x, cond=cond, **options)
     from accelerate import PartialState
     from accelerate.utils import gather_object

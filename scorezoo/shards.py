@@ -6,9 +6,7 @@ cut by ``--first`` or ``--count`` is computed whole and trimmed). A cell, or wha
 it, is one Parquet file, ``samples-FIRST-COUNT.parquet``, with columns index, seed, label, nfe,
 status and image (or x, for points); readable by ``datasets.load_dataset("parquet", ...)``.
 
-Processes do not talk to one another. Each takes a cell that is not there and that nobody else holds
-(a lock that the system drops with its process), and when none is free waits for those that are
-held: the cells of a killed process are taken over.
+Any number of processes make them at once (:mod:`scorezoo.cells`).
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ import io
 import json
 import os
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +28,9 @@ from tqdm import tqdm
 
 import sdesolve as ss
 
-from .files import remove_leftovers, write_atomically, write_tensors
+from .cells import settle, share
+from .files import write_atomically, write_tensors
 from .likelihood.evaluation import digest
-from .locks import try_lock
 
 if TYPE_CHECKING:
     from .commands.drawing import Drawing
@@ -77,31 +74,32 @@ def sample_shards(
         ValueError: If the folder holds samples with other settings; those that differ are named.
         OSError: If a file cannot be written; those before are whole.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
-    _settle(folder, drawing, name)
+    if not (folder / "settings.json").exists() and any(folder.glob("*.parquet")):
+        raise ValueError(f"{folder} holds Parquet files of something else; give a new folder")
+    settle(folder, _settings(drawing, name), "samples", free=["model"])
     rank = int(os.environ.get("RANK", "0"))
-    bar = tqdm(total=count, unit="sample", desc="sampling", smoothing=0.05, disable=rank > 0)
-    while True:
-        missing = _missing(folder, first, count)
-        done = count - sum(part.count for part in missing)
-        bar.update(done - bar.n)
-        if not missing:
-            break
-        # Processes begin at different cells, so that they seldom ask for the same one.
-        start = os.getpid() % len(missing)
-        if not any([_work(folder, part, drawing) for part in missing[start:] + missing[:start]]):
-            time.sleep(0.2)  # all that is missing is held by others
-    bar.close()
-    for path in folder.glob(".samples-*.lock"):
-        if (lock := try_lock(path)) is not None:
-            path.unlink(missing_ok=True)
-            lock.release()
+    done = count - sum(part.count for part in _missing(folder, first, count))
+    bar = tqdm(
+        total=count, initial=done, unit="sample", desc="sampling", smoothing=0.05, disable=rank > 0
+    )
+
+    def missing() -> list[_Part]:
+        found = _missing(folder, first, count)
+        bar.update(count - sum(part.count for part in found) - bar.n)
+        return found
+
+    with bar:
+        share(
+            folder,
+            missing,
+            lambda part: str(part.first // CELL),
+            lambda part: _write(folder / part.name, part, drawing),
+        )
     return _unfinished(folder, first, count)
 
 
-def _settle(folder: Path, drawing: Drawing, name: str) -> None:
-    settings = {
+def _settings(drawing: Drawing, name: str) -> dict[str, Any]:
+    return {
         "model": name,
         "weights": digest(drawing.model.state_dict()),
         "process": repr(drawing.model.process),
@@ -112,27 +110,6 @@ def _settle(folder: Path, drawing: Drawing, name: str) -> None:
         **{key: getattr(drawing, key) for key in ("guidance", "solver", "steps", "nfe", "seed")},
         "denoise": drawing.denoise,
     }
-    path = folder / "settings.json"
-    text = json.dumps(settings, indent=1)
-    if not path.exists():
-        if any(folder.glob("*.parquet")):
-            raise ValueError(f"{folder} holds Parquet files of something else; give a new folder")
-        write_atomically(path, lambda p: p.write_text(text))
-        return
-    try:
-        theirs = dict(json.loads(path.read_text()))
-    except ValueError as error:
-        raise ValueError(f"cannot read {path}: {error}; give a new folder") from error
-    changed = [
-        f"{key} {theirs.get(key)!r} there, {value!r} now"
-        for key, value in json.loads(text).items()
-        if key != "model" and theirs.get(key) != value
-    ]
-    if changed:
-        raise ValueError(
-            f"{folder} holds samples with other settings ({'; '.join(changed)}); give a new "
-            "folder, or the same settings to go on"
-        )
 
 
 def _there(folder: Path) -> list[_Part]:
@@ -154,20 +131,6 @@ def _missing(folder: Path, first: int, count: int) -> list[_Part]:
             at = stop
         at = max(at, part.first + part.count)
     return gaps
-
-
-def _work(folder: Path, part: _Part, drawing: Drawing) -> bool:
-    """Make one file, unless another process is making it; whether it is there now."""
-    lock = try_lock(folder / f".samples-{part.first // CELL}.lock")
-    if lock is None:
-        return False
-    try:
-        if part not in _missing(folder, part.first, part.count):
-            return True
-        _write(folder / part.name, part, drawing)
-        return True
-    finally:
-        lock.release()
 
 
 def _write(path: Path, part: _Part, drawing: Drawing) -> None:

@@ -38,7 +38,10 @@ def likelihood(
     model: Model,
     data: Data = None,
     split: Split = "test",
-    limit: Annotated[int, typer.Option(min=1, help="Number of images.")] = 64,
+    count: Annotated[int, typer.Option("--count", "--limit", min=1, help="Number of images.")] = 64,
+    first: Annotated[
+        int, typer.Option(min=0, help="Index of the first image, to share out many.")
+    ] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Dequantisations of each image.")] = 1,
     probes: Annotated[int, typer.Option(min=1, help="Probes of the divergence.")] = 2,
     tolerance: Tolerance = TOLERANCE,
@@ -54,7 +57,8 @@ def likelihood(
     folder: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
-            help="Keep chunks here; a killed run continues from them.", show_default="nowhere"
+            help="Keep chunks here: a killed run continues from them, processes share them.",
+            show_default="nowhere",
         ),
     ] = None,
     output: Annotated[Path, typer.Option(help="PNG file of the histogram.")] = Path(
@@ -65,13 +69,20 @@ def likelihood(
 ) -> None:
     """Print bits per dimension of held-out images, with a 95 % interval.
 
-    Example: scorezoo likelihood fashion-mnist --limit 100 --folder runs/bits
+    Example: scorezoo likelihood fashion-mnist --count 100 --folder runs/bits
+
+    Many images, by several processes: the same command with --folder in each, or under accelerate
+    launch -m; or each with its own --first and --count, and the whole --count at the end, which
+    then only reads and reports.
     """
+    from .. import sharding
     from ..files import check_output
 
     check_output(output, (".png",))
     if folder is not None:
         check_output(folder, option="--folder")
+    elif sharding.processes() > 1:
+        raise ValueError("several processes share a folder; write --folder runs/bits")
     check_device(device)
 
     import torch
@@ -82,12 +93,13 @@ def likelihood(
     from ..model import load
     from ..pictures import save_captioned
 
-    net = load(model, device=device)
+    net = load(model, device=sharding.own_device(device))
     images = images_of(model, data, split, skip_corrupt)
     result = evaluate_likelihood(
         net,
         images,
-        limit,
+        count,
+        first=first,
         divergence=ss.Hutchinson(probes),
         draws=repeats,
         eps=eps,
@@ -98,14 +110,18 @@ def likelihood(
         batch_size=batch_size,
         folder=folder,
     )
+    if not sharding.is_main_process():
+        if not bool((result.values["status"] == ss.Status.DONE).all()):
+            raise typer.Exit(1)
+        return
     _report(result, net, repeats, probes, eps_correction)
     order = result.bits_per_dim.nan_to_num(math.inf).argsort()
     _extremes(result, images, order)
     histogram(result, output)
-    shown = torch.cat([order[:SHOWN], order[-SHOWN:]]) if limit >= 2 * SHOWN else order
+    shown = torch.cat([order[:SHOWN], order[-SHOWN:]]) if count >= 2 * SHOWN else order
     faces = output.with_name(f"{output.stem}-images.png")
-    words = [f"{i}: {result.bits_per_dim[i].item():.3f}" for i in shown.tolist()]
-    save_captioned(faces, images.pixels[shown], words, columns=min(SHOWN, len(shown)))
+    words = [f"{first + i}: {result.bits_per_dim[i].item():.3f}" for i in shown.tolist()]
+    save_captioned(faces, images.pixels[first + shown], words, columns=min(SHOWN, len(shown)))
     typer.echo(f"wrote {output} (histogram) and {faces} (images with their bits/dim)")
     if unfinished_statuses(result.values["status"], "images"):
         raise typer.Exit(1)
@@ -152,7 +168,8 @@ def _extremes(result: Evaluation, images: ImageData, order: Tensor) -> None:
     from ..pictures import caption
 
     bits = result.bits_per_dim
-    names = caption(images.labels, images.classes)
+    own = slice(result.first, result.first + len(order))
+    names = caption(images.labels[own], images.classes)
     rows = min(SHOWN, (len(order) + 1) // 2)
     width = max([5, *(len(names[i]) for i in order.tolist())]) + 2
     typer.echo(f"{'most likely':>{width + 17}}{'least likely':>{width + 23}}")
@@ -160,7 +177,7 @@ def _extremes(result: Evaluation, images: ImageData, order: Tensor) -> None:
     typer.echo(head + " " * 6 + head)
 
     def cell(i: int) -> str:
-        return f"{i:8}{names[i]:>{width}}{bits[i].item():11.4f}"
+        return f"{result.first + i:8}{names[i]:>{width}}{bits[i].item():11.4f}"
 
     far = order.flip(0)[: len(order) - rows].tolist()
     for row, near in enumerate(order[:rows].tolist()):

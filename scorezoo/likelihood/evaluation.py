@@ -1,6 +1,8 @@
 """Likelihoods of the first images of a data set, chunk by chunk, and their mean.
 
-Image i depends on (seed, i) alone, so that the chunks of several runs fit together.
+Image i depends on (seed, i) alone, so that the chunks of several runs and of several processes fit
+together (:mod:`scorezoo.cells`): what comes out is, to the bit, what one process computes with the
+same ``batch_size`` where the cuts are multiples of it, and to rounding with others.
 """
 
 from __future__ import annotations
@@ -8,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,9 +23,12 @@ from tqdm import tqdm
 import sdesolve as ss
 
 from .. import kernels
+from ..arguments import check_integer
+from ..cells import settle, share
 from ..data import ImageData
 from ..model import ScoreModel
-from .chunks import Chunks
+from ..sharding import is_main_process
+from .chunks import Chunks, Part
 
 __all__ = ["Evaluation", "bin_scale", "digest", "evaluate_likelihood"]
 
@@ -38,20 +42,22 @@ def bin_scale(model: ScoreModel) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Likelihoods of images ``0 .. n - 1``, all tensors on the CPU.
+    """Likelihoods of images ``first .. first + n - 1``, all tensors on the CPU.
 
     Args:
         values: ``log_prob``, ``stderr``, ... of :class:`sdesolve.LogLikelihood`, first axis the
             image.
         dimensions: Values in an image.
         width: Width of a bin.
-        seconds: Time of all chunks, those of earlier runs included.
+        seconds: Time of all chunks, those of other runs and processes included.
+        first: Index of the first image.
     """
 
     values: dict[str, Tensor]
     dimensions: int
     width: float
     seconds: float
+    first: int = 0
 
     @property
     def bits_per_dim(self) -> Tensor:
@@ -80,6 +86,7 @@ def evaluate_likelihood(
     images: ImageData,
     count: int,
     *,
+    first: int = 0,
     divergence: ss.Hutchinson | ss.Exact | ss.HutchPlusPlus,
     draws: int = 1,
     eps: float | None = None,
@@ -91,12 +98,16 @@ def evaluate_likelihood(
     folder: Path | None = None,
     progress: bool = True,
 ) -> Evaluation:
-    """Likelihood of the first ``count`` images, dequantised uniformly.
+    """Likelihood of images ``first .. first + count - 1``, dequantised uniformly.
+
+    Any number of processes may share a folder: each evaluates what is not there and nobody else
+    is at, and all return the whole.
 
     Args:
         model: The model.
         images: Byte images of the model's shape.
         count: How many.
+        first: Index of the first.
         divergence: Estimator of the divergence.
         draws: Dequantisations of each image.
         eps: Smallest time; by default the process's own.
@@ -105,18 +116,24 @@ def evaluate_likelihood(
         atol: Absolute tolerance.
         seed: Seed; image i depends on (seed, i) alone.
         batch_size: Images in a chunk.
-        folder: Where chunks are kept; a killed run continues from it. None keeps nothing.
+        folder: Where chunks are kept; a killed run continues from it, others share it. None keeps
+            nothing.
         progress: Show a bar of images.
 
     Raises:
-        ValueError: If the images do not fit the model, there are fewer than ``count``, or the
+        ValueError: If the images do not fit the model, there are fewer than asked for, or the
             folder was written with other settings; the settings that differ are named.
-        OSError: If another run is writing to the folder, or it cannot be written.
+        OSError: If the folder cannot be written.
     """
     if images.shape != model.shape:
         raise ValueError(f"images have shape {images.shape}, the model {model.shape}")
-    if not 1 <= count <= len(images):
-        raise ValueError(f"count lies in 1 .. {len(images)}, the images of the split; got {count}")
+    check_integer("first", first, low=0)
+    check_integer("count", count)
+    check_integer("batch_size", batch_size)
+    if first + count > len(images):
+        raise ValueError(
+            f"first + count is {len(images)} at most, the images of the split; got {first + count}"
+        )
     scale = bin_scale(model)
     options: dict[str, Any] = {
         "draws": draws,
@@ -133,28 +150,48 @@ def evaluate_likelihood(
         "weights": digest(model.state_dict()),
         "images": digest({"pixels": images.pixels}),
     }
-    with _place(folder) as place, Chunks(Path(place), settings) as store:
-        done = store.done(count)
-        bar = tqdm(total=count, initial=int(done.sum()), unit="image", disable=not progress)
+    with _place(folder) as place:
+        chunks = Chunks(Path(place), first, count)
+        settle(chunks.folder, settings, "an evaluation")
+        chunks.check()
+        bar = tqdm(
+            total=count,
+            initial=int(chunks.done().sum()),
+            unit="image",
+            disable=not (progress and is_main_process()),
+        )
+
+        def missing() -> list[Part]:
+            found = chunks.missing(batch_size)
+            bar.update(count - sum(part.count for part in found) - bar.n)
+            return found
+
+        def evaluate(part: Part) -> None:
+            rows = torch.arange(part.first, part.first + part.count)
+            x = images.batch(rows, model.data_range).to(model.device)
+            start = time.perf_counter()
+            result = ss.log_likelihood(
+                model.process,
+                model.score,
+                x,
+                divergence=divergence,
+                bins=256,
+                scale=scale,
+                first=part.first,
+                **options,
+            )
+            chunks.write(part, result, time.perf_counter() - start)
+
         with bar, kernels.exact():
-            for rows in _missing(done, batch_size):
-                x = images.batch(rows, model.data_range).to(model.device)
-                start = time.perf_counter()
-                result = ss.log_likelihood(
-                    model.process,
-                    model.score,
-                    x,
-                    divergence=divergence,
-                    bins=256,
-                    scale=scale,
-                    first=int(rows[0]),
-                    **options,
-                )
-                store.write(rows, result, time.perf_counter() - start)
-                bar.update(len(rows))
-        values, seconds = store.read(count)
+            share(
+                chunks.folder,
+                missing,
+                lambda part: f"{part.first // batch_size}-{batch_size}",
+                evaluate,
+            )
+        values, seconds = chunks.read()
     width = (scale[1] - scale[0]) / 256
-    return Evaluation(values, math.prod(model.shape), width, seconds)
+    return Evaluation(values, math.prod(model.shape), width, seconds, first)
 
 
 def digest(tensors: dict[str, Tensor]) -> str:
@@ -168,12 +205,3 @@ def digest(tensors: dict[str, Tensor]) -> str:
 
 def _place(folder: Path | None) -> AbstractContextManager[str | Path]:
     return TemporaryDirectory() if folder is None else nullcontext(folder)
-
-
-def _missing(done: Tensor, size: int) -> Iterator[Tensor]:
-    """Consecutive images that are not done, at most ``size`` at a time."""
-    rows = torch.nonzero(~done).flatten()
-    cuts = torch.nonzero(rows.diff() != 1).flatten() + 1
-    for run in torch.tensor_split(rows, cuts):
-        for low in range(0, len(run), size):
-            yield run[low : low + size]

@@ -42,6 +42,31 @@ def test_likelihood_prints_an_interval_and_writes_pictures(model, folder, tmp_pa
     assert again.output.splitlines()[0] == result.output.splitlines()[0]
 
 
+def test_likelihood_is_shared_by_a_launcher_or_by_first_and_count(
+    model, folder, tmp_path, monkeypatch
+):
+    shared = ["likelihood", model, "--data", str(folder), "--split", "train", "--tolerance", "0.5"]
+    shared += ["--output", str(tmp_path / "bits.png"), "--batch-size", "2", "--probes", "1"]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    refused = run.invoke(app, [*shared, "--count", "4"])
+    assert refused.exit_code == 2 and "write --folder" in refused.stderr
+    one = [*shared, "--folder", str(tmp_path / "one"), "--count", "4"]
+    second = run.invoke(app, one)
+    assert second.exit_code == 0 and "bits/dim" not in second.output  # the first one reports
+    monkeypatch.setenv("RANK", "0")
+    launched = run.invoke(app, one)
+    monkeypatch.delenv("WORLD_SIZE")
+    monkeypatch.delenv("RANK")
+    two = [*shared, "--folder", str(tmp_path / "two")]
+    for part in (["--first", "2", "--count", "2"], ["--first", "0", "--count", "2"]):
+        assert run.invoke(app, [*two, *part]).exit_code == 0
+    merged = run.invoke(app, [*two, "--count", "4"])
+    assert merged.exit_code == launched.exit_code == 0
+    assert merged.output.splitlines()[0] == launched.output.splitlines()[0]
+    assert "over 4 images" in merged.output
+
+
 def test_encode_then_interpolate(model, folder, tmp_path):
     out = tmp_path / "z.safetensors"
     shared = ["--data", str(folder), "--split", "train", "--tolerance", "0.1"]
