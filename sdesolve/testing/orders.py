@@ -26,6 +26,7 @@ from ..solvers.base import Solver
 from ..solvers.linear_multistep import LinearMultistep
 from ..solvers.runge_kutta import EulerHeun
 from .gaussian import final_variance, moments
+from .kinetic import errors_along_paths, errors_of_moments, errors_without_noise, kinetic
 from .mixture import PROCESS, SPAN, flow_error, strong_errors, weak_slope
 from .problems import Exact, commuting, forced, geometric, moments_of_linear, rotation, tanh, wave
 from .quadrature import Nodes, piecewise, product_rule
@@ -75,6 +76,10 @@ def slope(steps: Sequence[int], errors: Sequence[float]) -> float:
 
 def ode_orders(solver: Solver) -> Iterator[tuple[str, float]]:
     """Orders of whole runs on ordinary equations, with the solver's own start and end."""
+    if kinetic(solver):
+        grids = (20, 40)
+        yield "a pendulum with friction", slope(grids, errors_without_noise(solver, grids))
+        return
     if not is_generic(solver):
         steps = (100, 200)
         errors = [flow_error(solver, n, LogSNR(), exact_start=False) for n in steps]
@@ -161,6 +166,10 @@ def _closed_forms(noise: Noise, calculus: Calculus) -> list[Exact]:
 
 def strong_orders(solver: Solver, noise: Noise) -> Iterator[tuple[str, float]]:
     """Orders along Brownian paths, for a noise type in every calculus that the solver declares."""
+    if kinetic(solver):
+        grids = (16, 32, 64, 128)
+        yield "Langevin dynamics of a pendulum", slope(grids, errors_along_paths(solver, grids))
+        return
     if noise == "additive":
         if not is_generic(solver):
             steps = (32, 64, 128, 256)
@@ -188,6 +197,10 @@ def strong_orders(solver: Solver, noise: Noise) -> Iterator[tuple[str, float]]:
 
 def weak_orders(solver: Solver, noise: Noise) -> Iterator[tuple[str, float]]:
     """Orders of expectations, for one noise type in every calculus that the solver declares."""
+    if kinetic(solver):
+        errors = list(errors_of_moments(solver, (64, 128)))
+        yield "the moments of Langevin dynamics in a harmonic well", slope((64, 128), errors)
+        return
     if noise == "additive":
         yield from _weak_additive(unpinned(solver, 1.0))
         return
