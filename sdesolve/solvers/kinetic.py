@@ -13,7 +13,8 @@ beta_r = exp(-gamma r h) and
 
 .. math::
 
-    a_r = \frac{1 - \beta_r}\gamma, \qquad b_r = \frac1h \int_0^{rh} \frac{1 - e^{-\gamma q}}\gamma dq
+    a_r = \frac{1 - \beta_r}\gamma, \qquad
+    b_r = \frac1h \int_0^{rh} \frac{1 - e^{-\gamma q}}\gamma dq
 
 the methods differ in where they take the score. ALIGN interpolates it linearly (two of them a step,
 of which one is kept); ShOULD is a Runge-Kutta-Nystroem method of order 3; QUICSORT takes it at the
@@ -100,6 +101,7 @@ class Kinetic(Solver):
     keeps_score: ClassVar[bool] = True
     """Whether the score at the end of a step serves the next one."""
     default_tau = 0.0
+    special = True
 
     @property
     def one_step(self) -> bool:
@@ -169,7 +171,11 @@ class Kinetic(Solver):
             root = equation.strength * math.sqrt(abs(row.h))
             scales = (root, root / math.sqrt(12), root / math.sqrt(720))
             drawn = noise.triple()
-            levy = (drawn[0][:, 1] * scales[0], drawn[1][:, 1] * scales[1], drawn[2][:, 1] * scales[2])
+            levy = (
+                drawn[0][:, 1] * scales[0],
+                drawn[1][:, 1] * scales[1],
+                drawn[2][:, 1] * scales[2],
+            )
         position, velocity, kept = self.advance(problem, row, x[:, 0], x[:, 1], state, levy)
         return Step(torch.stack([position, velocity], 1), kept)
 
@@ -248,9 +254,7 @@ class ShOULD(Kinetic):
         assert force is not None
         (w, area, third), (half, one), h = levy, row.at, row.h
         line, shifted = w - 12 * third, v + area + 6 * third
-        middle = self.force(
-            problem, x + half.a * shifted + half.b * (h * force + line), row.t[1]
-        )
+        middle = self.force(problem, x + half.a * shifted + half.b * (h * force + line), row.t[1])
         p, q = row.position, row.velocity
         x = x + one.a * v + one.b * (h * (force + 2 * middle) / 3 + w) + p[0] * area + p[1] * third
         end = self.force(problem, x, row.t[2])

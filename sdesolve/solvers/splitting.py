@@ -139,7 +139,9 @@ class SlowRK(Solver):
         middle = x + 0.5 * k
         (l1,) = plan.noise(problem, i, 1, middle, w)
         (l2,) = plan.noise(problem, i, 1, middle + 0.5 * l1, w)
-        l3, far, shift = plan.noise(problem, i, 1, middle + 0.5 * l2, w, area, 0.75 * w + 1.5 * area)
+        l3, far, shift = plan.noise(
+            problem, i, 1, middle + 0.5 * l2, w, area, 0.75 * w + 1.5 * area
+        )
         (l4,) = plan.noise(problem, i, 1, middle + l3, w)
         m = plan.drift(problem, i, 2, x + 0.75 * k + shift)
         (end,) = plan.noise(problem, i, 3, x + k + 0.5 * l2, area)

@@ -120,9 +120,7 @@ def usual(sde_type: str, noise: str) -> str:
     return "euler" if noise == "general" else "srk"
 
 
-def choose(
-    method: str, sde_type: str, noise: str, options: dict[str, Any]
-) -> tuple[str, Solver]:
+def choose(method: str, sde_type: str, noise: str, options: dict[str, Any]) -> tuple[str, Solver]:
     """The method's name and our solver.
 
     Raises:
