@@ -22,6 +22,7 @@ from .equations.discrete import DDPM, SMLD
 from .equations.discrete_process import DiscreteProcess
 from .equations.flow import RectifiedFlow
 from .equations.interpolant import Interpolant
+from .equations.kinetic import KineticLangevin
 from .equations.problem import Problem, Step
 from .equations.process import Process, ReverseSDE
 from .equations.processes import EDM, VESDE, VPSDE, ExponentialVESDE, SubVPSDE
@@ -54,14 +55,19 @@ from .references.spectral import SpectralReference
 from .sampling import sample
 from .scores import conditional
 from .solvers import (
+    ALIGN,
     DRI1,
     ERSDE,
     IPNDM,
+    QUICSORT,
     RK4,
+    RK38,
+    SEA,
     SRA1,
     SRA2,
     SRA3,
     SRIW1,
+    Adams,
     Adaptive,
     AdaptiveExponential,
     AdaptiveODE,
@@ -78,12 +84,17 @@ from .solvers import (
     ExponentialRungeKutta,
     GottaGoFast,
     Heun,
+    Heun3,
+    ImplicitRK,
     Midpoint,
     Milstein,
     PredictorCorrector,
     Restart,
     ReverseDiffusion,
+    ReversibleHeun,
     ShARK,
+    ShOULD,
+    SlowRK,
     Solver,
     UniPC,
     register,
@@ -98,6 +109,7 @@ if TYPE_CHECKING:
     from .interop import Torchdiffeq, Torchsde
 
 __all__ = [
+    "ALIGN",
     "DDPM",
     "DRI1",
     "EDM",
@@ -105,8 +117,11 @@ __all__ = [
     "HMC",
     "IPNDM",
     "MALA",
+    "QUICSORT",
     "RK4",
+    "RK38",
     "SDE",
+    "SEA",
     "SMLD",
     "SRA1",
     "SRA2",
@@ -114,6 +129,7 @@ __all__ = [
     "SRIW1",
     "VESDE",
     "VPSDE",
+    "Adams",
     "Adaptive",
     "AdaptiveExponential",
     "AdaptiveODE",
@@ -144,12 +160,15 @@ __all__ = [
     "GottaGoFast",
     "Grid",
     "Heun",
+    "Heun3",
     "HutchPlusPlus",
     "Hutchinson",
+    "ImplicitRK",
     "Inpainting",
     "Interpolant",
     "Isotropic",
     "Karras",
+    "KineticLangevin",
     "Langevin",
     "LogLikelihood",
     "LogSNR",
@@ -168,8 +187,11 @@ __all__ = [
     "Restart",
     "ReverseDiffusion",
     "ReverseSDE",
+    "ReversibleHeun",
     "Sech",
     "ShARK",
+    "ShOULD",
+    "SlowRK",
     "Solution",
     "Solver",
     "SpectralReference",

@@ -4,8 +4,8 @@ May import from ``noise`` and ``shapes``. Read ``sde.py`` (what an equation is),
 ``process.py`` (a noising process and its reversal), ``processes.py``, ``flow.py``,
 ``interpolant.py`` (one's own, from alpha and sigma), ``discrete.py`` (chains of noise levels),
 ``discrete_process.py`` (a table of them), ``consistency.py`` (whether a process contradicts
-itself), ``foreign.py`` (objects in torchsde's manner), then ``problem.py`` (an equation with
-the condition of a batch, counted: what a solver is given).
+itself), ``foreign.py`` (objects in torchsde's manner), ``kinetic.py`` (Langevin dynamics), then
+``problem.py`` (an equation with the condition of a batch, counted: what a solver is given).
 """
 
 from .consistency import check_process
@@ -13,6 +13,7 @@ from .discrete import DDPM, SMLD
 from .discrete_process import DiscreteProcess
 from .flow import RectifiedFlow
 from .interpolant import Interpolant
+from .kinetic import KineticLangevin
 from .process import Process, ReverseSDE
 from .processes import EDM, VESDE, VPSDE, ExponentialVESDE, SubVPSDE
 from .sde import SDE, Equation
@@ -28,6 +29,7 @@ __all__ = [
     "Equation",
     "ExponentialVESDE",
     "Interpolant",
+    "KineticLangevin",
     "Process",
     "RectifiedFlow",
     "ReverseSDE",

@@ -79,6 +79,8 @@ class BrownianPath:
                 "between them are bridged"
             )
         self._tree = Tree(seed, first, self.batch, self.shape)
+        self._key = (seed, first)
+        self._third: Tensor | None = None
         self._cell = (self.high - self.low) / self.steps
         self._draw(seed, first)
 
@@ -134,6 +136,30 @@ class BrownianPath:
             w, area = self.between(everyone, *ends)
         # The reversed path starts at the other end: its increment changes sign, its area does not.
         return (w, area) if s < t else (-w, area)
+
+    def third(self, s: float, t: float) -> Tensor:
+        """K from ``s`` to ``t``, two points of the grid: see :mod:`sdesolve.solvers.kinetic`.
+
+        Raises:
+            ValueError: If a time is outside the span, or between the points of the grid.
+        """
+        ends = np.sort(self.position(np.array([s, t], dtype=np.float64)))
+        if np.any(ends & ((1 << DEPTH) - 1)) or ends[0] == ends[1]:
+            raise ValueError(
+                f"the third integral of a path is known between points of its grid, and {s} and "
+                f"{t} are none; write BrownianPath(..., steps=n) with a multiple of the run's steps"
+            )
+        low, high = (ends >> DEPTH).tolist()
+        if self._third is None:
+            draws = Streams(*self._key, self.batch, self.shape, dtype=torch.float64, purpose="k")
+            self._third = torch.stack([draws.normal() for _ in range(self.steps)])
+        cell, h = self._cell, (high - low) * self._cell
+        area = self._integral[low : high + 1].diff(dim=0) - cell * self._w[low]
+        middle = h / 2 - cell * (torch.arange(high - low, dtype=torch.float64, device="cpu") + 0.5)
+        w = self._w[high] - self._w[low]
+        own = self._third[low:high].sum(0) * ((cell / 720) ** 0.5 * cell**2)
+        k = (torch.tensordot(middle, area, 1) + (h**2 - cell**2) / 12 * w + own) / h**2
+        return k if s < t else -k
 
     def position(self, times: Floats) -> Ints:
         """Times in units of 2^-40 of a cell, from the start of the span.
@@ -244,6 +270,12 @@ class PathNoise:
         w, area = self._path.increment(s, t)
         h = abs(t - s)
         return self._cast(w / h**0.5), self._cast(area / (h / 12) ** 0.5)
+
+    def triple(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(W, H) and K / sqrt(h / 720) of the next interval."""
+        s, t = self._times[self._i : self._i + 2]
+        third = self._path.third(s, t) / (abs(t - s) / 720) ** 0.5
+        return (*self.pair(), self._cast(third))
 
     def _cast(self, values: Tensor) -> Tensor:
         return values.to(self._like.dtype).to(self._like.device)

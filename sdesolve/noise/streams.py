@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,7 +28,15 @@ from torch import Tensor
 from .philox import Words
 from .twister import Twister, seed_of, twisters
 
-__all__ = ["NoiseSource", "Source", "Streams", "rademacher", "stream_seed", "three_point"]
+__all__ = [
+    "NoiseSource",
+    "Source",
+    "Streams",
+    "TellsThird",
+    "rademacher",
+    "stream_seed",
+    "three_point",
+]
 
 Source = Literal["host", "device"]
 """Whose numbers a device takes: the processor's, the same everywhere, or its own."""
@@ -60,6 +68,14 @@ class NoiseSource(Protocol):
 
     def pair(self) -> tuple[Tensor, Tensor]:
         """Next W / sqrt(h) and H / sqrt(h / 12) of every sample."""
+
+
+@runtime_checkable
+class TellsThird(Protocol):
+    """A noise source that also knows the third integral, K, of variance h / 720."""
+
+    def triple(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Next W / sqrt(h), H / sqrt(h / 12) and K / sqrt(h / 720) of every sample."""
 
 
 def stream_seed(seed: int, index: int, purpose: str, *, block: int = 0) -> int:
@@ -161,6 +177,10 @@ class Streams:
     def pair(self) -> tuple[Tensor, Tensor]:
         """Next two draws: W / sqrt(h) and H / sqrt(h / 12) of one step."""
         return self.normal(), self.normal()
+
+    def triple(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Next three draws: (W, H) and K / sqrt(h / 720) of one step."""
+        return self.normal(), self.normal(), self.normal()
 
     def take(self, index: Tensor) -> Tensor:
         """Next draw of the samples ``index`` alone, a fresh tensor ``(len(index), *shape)``.

@@ -9,6 +9,7 @@ May import from ``correctors`` and below. Read ``base.py`` (what a fixed-grid so
 from __future__ import annotations
 
 from . import named  # noqa: F401 - registers the names
+from .adams import Adams
 from .adaptive import Adaptive
 from .adaptive_exponential import AdaptiveExponential
 from .adaptive_ode import AdaptiveODE
@@ -24,25 +25,34 @@ from .er_sde import ERSDE
 from .euler import EulerMaruyama
 from .exponential import ExponentialAdams
 from .exponential_rk import ExponentialRungeKutta
+from .implicit import ImplicitRK
 from .ipndm import IPNDM
 from .ito import SRIW1
+from .kinetic import ALIGN, QUICSORT, ShOULD
 from .milstein import Milstein
 from .predictor_corrector import PredictorCorrector
 from .registry import register, solver, solver_names, source
 from .restart import Restart
-from .runge_kutta import RK4, EulerHeun, EulerODE, Heun, Midpoint
+from .reversible import ReversibleHeun
+from .runge_kutta import RK4, RK38, EulerHeun, EulerODE, Heun, Heun3, Midpoint
+from .splitting import SEA, SlowRK
 from .unipc import UniPC
 from .weak import DRI1
 
 __all__ = [
+    "ALIGN",
     "DRI1",
     "ERSDE",
     "IPNDM",
+    "QUICSORT",
     "RK4",
+    "RK38",
+    "SEA",
     "SRA1",
     "SRA2",
     "SRA3",
     "SRIW1",
+    "Adams",
     "Adaptive",
     "AdaptiveExponential",
     "AdaptiveODE",
@@ -60,12 +70,17 @@ __all__ = [
     "ExponentialRungeKutta",
     "GottaGoFast",
     "Heun",
+    "Heun3",
+    "ImplicitRK",
     "Midpoint",
     "Milstein",
     "PredictorCorrector",
     "Restart",
     "ReverseDiffusion",
+    "ReversibleHeun",
     "ShARK",
+    "ShOULD",
+    "SlowRK",
     "Solver",
     "UniPC",
     "register",

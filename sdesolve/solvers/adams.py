@@ -55,37 +55,38 @@ class Adams(Solver):
     """Adams-Bashforth, or Adams-Bashforth-Moulton with a fixed number of corrections.
 
     Cost: one evaluation a step, and one for each correction; four in each of the first three steps.
-    Order: that asked for, once its history is full; at least 4.
+    Order: one more than ``history`` with corrections, else ``history``; at most 5, that of the
+    start, whatever a longer history does for the constant.
 
     Args:
-        order: Slopes of the predictor, 4 to 12. High orders are stable for small steps only.
+        history: Slopes of the predictor, 4 to 12. Many are stable for small steps only.
         corrections: Evaluations at the end of the step; 0 for Adams-Bashforth.
 
     Raises:
         ValueError: If a number is out of range.
     """
 
-    order: int = 4
+    history: int = 4
     corrections: int = 1
     tau = 0.0
     default_tau = 0.0
     one_step = False
 
     def __post_init__(self) -> None:
-        if not 4 <= self.order <= 12:
-            raise ValueError(f"order is 4 to 12, got {self.order}; below that take Heun3()")
+        if not 4 <= self.history <= 12:
+            raise ValueError(f"history is 4 to 12, got {self.history}; below that take Heun3()")
         if self.corrections < 0:
             raise ValueError(f"corrections must be 0 or more, got {self.corrections}")
+
+    @property
+    def order(self) -> float:
+        """Of a whole run: three steps of an order 4 cost h^5."""
+        return min(5, self.history + (self.corrections > 0))
 
     @property
     def evaluations(self) -> int:
         """One, and the corrections."""
         return 1 + self.corrections
-
-    @property
-    def orders(self) -> tuple[float, float]:
-        """The order with exact starting values, and with those of the 3/8 rule."""
-        return self.order + (self.corrections > 0), 4 + (self.corrections > 0 and self.order > 4)
 
     def nfe(self, steps: int) -> int:
         """Function evaluations of ``steps`` steps."""
@@ -102,7 +103,7 @@ class Adams(Solver):
         t = grid.tolist()
         rows: list[_Row | None] = []
         for i in range(len(t) - 1):
-            past = t[max(0, i - self.order + 1) : i + 1][::-1]
+            past = t[max(0, i - self.history + 1) : i + 1][::-1]
             if len(past) < _STARTED:
                 rows.append(None)
                 continue
@@ -128,7 +129,7 @@ class Adams(Solver):
         assert isinstance(state, list)
         h = plan.start.h[i]
         first = plan.start.drift(problem, i, 0, x)
-        slopes = [first / h, *state[: self.order - 1]]
+        slopes = [first / h, *state[: self.history - 1]]
         row = plan.rows[i]
         if row is None:
             tableau = _START.tableau

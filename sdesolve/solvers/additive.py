@@ -34,7 +34,7 @@ from .adaptive import SampleTable
 from .base import Solver
 from .runge_kutta import Row, StageTable
 
-__all__ = ["SRA1", "SRA2", "SRA3", "AdditiveSRK", "AdditiveTableau", "ShARK"]
+__all__ = ["SRA1", "SRA2", "SRA3", "AdditiveSRK", "AdditiveTableau", "Kicks", "ShARK"]
 
 Rows = tuple[Row, ...]
 
@@ -148,7 +148,7 @@ class AdditiveSRK(Solver):
         if problem.equation.noise != "none":
             root = abs(plan.drift.h[i]) ** 0.5
             w, area = noise.pair()
-            kicks = _Kicks(
+            kicks = Kicks(
                 [plan.noise.diffusion(problem, i, j, x) for j in range(len(self.tableau.nodes))],
                 ((w, root), (area, root / 12**0.5)),
             )
@@ -166,7 +166,7 @@ class AdditiveSRK(Solver):
         """One step with increments (W, H), a step size and an error estimate for each sample."""
         kicks = None
         if brownian is not None:
-            kicks = _Kicks(
+            kicks = Kicks(
                 [spread.diffusion(problem, 0, j, x) for j in range(len(self.tableau.nodes))],
                 ((brownian[0], 1.0), (brownian[1], 1.0)),
             )
@@ -180,7 +180,7 @@ class AdditiveSRK(Solver):
         table: StageTable | SampleTable,
         i: int,
         x: Tensor,
-        kicks: _Kicks | None,
+        kicks: Kicks | None,
     ) -> list[tuple[Tensor, float]]:
         """Drifts at the stages, each with the number that makes it an increment."""
         tableau = self.tableau
@@ -193,14 +193,14 @@ class AdditiveSRK(Solver):
         return drifts
 
     def _new_state(
-        self, x: Tensor, drifts: list[tuple[Tensor, float]], kicks: _Kicks | None
+        self, x: Tensor, drifts: list[tuple[Tensor, float]], kicks: Kicks | None
     ) -> Tensor:
         y = _plus(x, self.tableau.weights, drifts)
         return y if kicks is None else kicks.add(y, x, self.tableau.beta, self.tableau.gamma)
 
 
 @dataclass(frozen=True)
-class _Kicks:
+class Kicks:
     """Diffusions at the nodes, as numbers or tensors, and the scaled normal values W and H."""
 
     diffusions: Sequence[float | Tensor]

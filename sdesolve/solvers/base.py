@@ -129,6 +129,14 @@ class Solver(ABC):
         return True
 
     @property
+    def special(self) -> bool:
+        """Whether it is made for equations that no score gives: stiff ones, Langevin dynamics.
+
+        ``solver_names(special=True)`` lists these apart.
+        """
+        return False
+
+    @property
     def reaches_zero(self) -> bool:
         """Whether the last time may be t = 0 of a process, where the score is singular."""
         return False

@@ -134,6 +134,7 @@ class ImplicitRK(Solver):
     iterations: int = 4
     tau = 0.0
     default_tau = 0.0
+    special = True
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Name):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ..correctors import Langevin
 from ..grids import Karras, Uniform
 from ..references.base import Isotropic
+from .adams import Adams
 from .adaptive import Adaptive
 from .adaptive_exponential import AdaptiveExponential
 from .adaptive_ode import AdaptiveODE
@@ -24,19 +25,26 @@ from .er_sde import ERSDE
 from .euler import EulerMaruyama
 from .exponential import ExponentialAdams
 from .exponential_rk import ExponentialRungeKutta
+from .implicit import ImplicitRK
 from .ipndm import IPNDM
 from .ito import SRIW1
+from .kinetic import ALIGN, QUICSORT, ShOULD
 from .milstein import Milstein
 from .predictor_corrector import PredictorCorrector
 from .registry import register
 from .restart import Restart
-from .runge_kutta import RK4, EulerHeun, EulerODE, Heun, Midpoint
+from .reversible import ReversibleHeun
+from .runge_kutta import RK4, RK38, EulerHeun, EulerODE, Heun, Heun3, Midpoint
+from .splitting import SEA, SlowRK
 from .unipc import UniPC
 from .weak import DRI1
 
 __all__: list[str] = []
 
 _DATA, _NOISE = Isotropic(0.0), Isotropic(math.inf)
+_FOSTER = "Foster, dos Reis & Strange 2024"
+_SHIFTED = "Foster, Lyons & Oberhauser 2021, The shifted ODE method"
+_WANNER = "Hairer & Wanner 1996, section"
 _MILSTEIN = "Milstein 1974; Kloeden & Platen 1992, section 10.3"
 _ROESSLER = "Roessler 2010, Runge-Kutta methods for the strong approximation of SDEs"
 _UNIPC = "Zhao et al. 2023, UniPC, with B(h) = "
@@ -59,6 +67,28 @@ _TABLE: list[tuple[str, Callable[[], Solver | Adaptive], str]] = [
     ("heun", Heun, "Platen 1992 (PL1WM for additive noise); Karras et al. 2022, algorithm 1"),
     ("midpoint", Midpoint, "Kloeden & Platen 1992, section 11.1"),
     ("rk4", RK4, "Kutta 1901; Hairer, Norsett & Wanner 1993, section II.1"),
+    ("heun3", Heun3, "Heun 1900; Hairer, Norsett & Wanner 1993, section II.1"),
+    ("rk38", RK38, "Kutta 1901, the 3/8 rule; Hairer, Norsett & Wanner 1993, section II.1"),
+    (
+        "adams-bashforth",
+        lambda: Adams(corrections=0),
+        "Bashforth & Adams 1883; Hairer, Norsett & Wanner 1993, section III.1",
+    ),
+    ("adams-moulton", Adams, "Moulton 1926; Hairer, Norsett & Wanner 1993, section III.1"),
+    (
+        "implicit-euler",
+        lambda: ImplicitRK("implicit-euler"),
+        f"{_WANNER} IV.3",
+    ),
+    ("implicit-midpoint", lambda: ImplicitRK("implicit-midpoint"), f"{_WANNER} IV.5, Gauss, s = 1"),
+    ("trapezoid", lambda: ImplicitRK("trapezoid"), f"{_WANNER} IV.5, Lobatto IIIA, s = 2"),
+    ("sdirk2", lambda: ImplicitRK("sdirk2"), "Alexander 1977, theorem 5"),
+    ("trbdf2", lambda: ImplicitRK("trbdf2"), "Bank et al. 1985, TR-BDF2"),
+    ("radau3", lambda: ImplicitRK("radau3"), f"{_WANNER} IV.5, Radau IIA, s = 2"),
+    ("radau5", ImplicitRK, f"{_WANNER} IV.5, Radau IIA, s = 3"),
+    ("gauss4", lambda: ImplicitRK("gauss4"), "Butcher 1964, Gauss, s = 2"),
+    ("gauss6", lambda: ImplicitRK("gauss6"), "Butcher 1964, Gauss, s = 3"),
+    ("reversible-heun", ReversibleHeun, "Kidger et al. 2021, algorithm 1"),
     ("euler-heun", EulerHeun, "Kloeden & Platen 1992, section 11.1"),
     ("milstein", Milstein, _MILSTEIN),
     (
@@ -75,10 +105,26 @@ _TABLE: list[tuple[str, Callable[[], Solver | Adaptive], str]] = [
     ("sra1", SRA1, f"{_ROESSLER}, SRA1"),
     ("sra2", SRA2, f"{_ROESSLER}, SRA2"),
     ("sra3", SRA3, f"{_ROESSLER}, SRA3"),
-    ("shark", ShARK, "Foster, dos Reis & Strange 2024, ShARK"),
+    ("sea", SEA, f"{_FOSTER}, equation 5.8"),
+    ("slowrk", SlowRK, f"{_FOSTER}, equation 6.2"),
+    ("align", ALIGN, f"{_SHIFTED}, section 5"),
+    ("should", ShOULD, f"{_SHIFTED}, SORT with its last score kept"),
+    (
+        "quicsort",
+        QUICSORT,
+        "Scott, O'Kane, Jelincic & Foster 2025, Underdamped Langevin MCMC with third order "
+        "convergence",
+    ),
+    ("shark", ShARK, f"{_FOSTER}, ShARK"),
     ("sriw1", SRIW1, f"{_ROESSLER}, section 5, SRIW1"),
     ("dri1", DRI1, "Debrabant & Roessler 2009, DRI1"),
     ("adaptive-dopri5", AdaptiveODE, "Dormand & Prince 1980"),
+    (
+        "adaptive-dopri8",
+        lambda: AdaptiveODE("dopri8"),
+        "Prince & Dormand 1981, RK8(7)13M",
+    ),
+    ("adaptive-bosh3", lambda: AdaptiveODE("bosh3"), "Bogacki & Shampine 1989"),
     ("adaptive-tsit5", lambda: AdaptiveODE("tsit5"), "Tsitouras 2011"),
     (
         "adaptive-exponential",

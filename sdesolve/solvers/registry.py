@@ -23,6 +23,7 @@ AnyNamed = Solver | Adaptive
 class _Entry(NamedTuple):
     factory: Callable[[], AnyNamed]
     source: str
+    special: bool
 
 
 _ENTRIES: dict[str, _Entry] = {}
@@ -85,13 +86,22 @@ def register(name: str, factory: Callable[[], AnyNamed], *, source: str) -> None
             f"the factory of {name} makes {made!r}, which is neither a Solver nor an Adaptive; "
             "derive your class from sdesolve.Solver"
         )
-    _ENTRIES[name] = _Entry(factory, source.strip())
+    _ENTRIES[name] = _Entry(factory, source.strip(), isinstance(made, Solver) and made.special)
 
 
-def solver_names() -> list[str]:
-    """Names that :func:`solver` knows, in the order in which they were registered."""
+def solver_names(*, special: bool = False) -> list[str]:
+    """Names that :func:`solver` knows, in the order in which they were registered.
+
+    Args:
+        special: Those of the methods for equations that no score gives, stiff ones and Langevin
+            dynamics, instead of all others.
+
+    Examples:
+        >>> solver_names(special=True)[-3:]
+        ['align', 'should', 'quicsort']
+    """
     _load_plugins()
-    return list(_ENTRIES)
+    return [name for name, entry in _ENTRIES.items() if entry.special == special]
 
 
 def solver(name: str) -> AnyNamed:
@@ -128,7 +138,8 @@ def _entry(name: str) -> _Entry:
     if not isinstance(name, str):
         raise TypeError(f'a name is a string such as "heun", got {name!r}')
     if name not in _ENTRIES:
-        names = solver_names()  # an entry point may have it
+        _load_plugins()  # an entry point may have it
+        names = list(_ENTRIES)
         if name not in names:
             near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
             raise ValueError(f"unknown solver {name!r}; did you mean {', '.join(near)}?")

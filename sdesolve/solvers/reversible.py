@@ -42,9 +42,9 @@ class Reversible(NamedTuple):
 class ReversibleHeun(Solver):
     """Reversible Heun, for ordinary and Stratonovich equations.
 
-    Cost: one evaluation a step, and one to start. Order: 2; Stratonovich strong 1 for additive
-    noise, 1/2 in general; weak 1. Its stability region is a segment of the imaginary axis: take it
-    for its gradients.
+    Cost: one evaluation a step, and one to start. Order: 2; Stratonovich strong 1 (1/2 if the noise
+    does not commute), weak 1 (2 for additive noise). Its stability region is a segment of the
+    imaginary axis: take it for its gradients.
 
     References:
         Kidger et al. 2021, algorithm 1.
@@ -55,12 +55,12 @@ class ReversibleHeun(Solver):
     one_step = False
     strong_order: ClassVar[dict[Noise, float]] = {
         "additive": 1.0,
-        "scalar": 0.5,
-        "diagonal": 0.5,
-        "commutative": 0.5,
+        "scalar": 1.0,
+        "diagonal": 1.0,
+        "commutative": 1.0,
         "general": 0.5,
     }
-    weak_order: ClassVar[dict[Noise, float]] = dict.fromkeys(strong_order, 1.0)
+    weak_order: ClassVar[dict[Noise, float]] = dict.fromkeys(strong_order, 1.0) | {"additive": 2.0}
     calculus: ClassVar[tuple[Calculus, ...]] = ("stratonovich",)
     default_tau = 0.0
 
@@ -75,10 +75,6 @@ class ReversibleHeun(Solver):
     def plan(self, problem: Problem, grid: Tensor) -> Drift:
         """Drift and diffusion on the grid."""
         return Drift.on(problem, grid)
-
-    def init(self, problem: Problem, plan: Drift, x: Tensor) -> Reversible:
-        """z is x at the start; one evaluation."""
-        return self.evaluate(problem, plan, 0, x)
 
     def evaluate(self, problem: Problem, plan: Drift, i: int, z: Tensor) -> Reversible:
         """Drift and diffusion at z, at grid point ``i``; one evaluation."""
@@ -101,7 +97,9 @@ class ReversibleHeun(Solver):
         state: object,
         noise: NoiseSource,
     ) -> Step:
-        """One step, one evaluation."""
+        """One step, one evaluation; one more in the first."""
+        if state is None:  # z is x at the start; one evaluation
+            state = self.evaluate(problem, plan, i, x)
         assert isinstance(state, Reversible)
         h, w = plan.h[i], None
         if state.diffusion is not None:

@@ -15,6 +15,7 @@ from ..equations.sde import SDE, Calculus, Equation, Noise
 from ..noise.streams import Streams
 from ..solvers.base import Solver
 from ..solvers.linear_multistep import LinearMultistep
+from .kinetic import kinetic, well
 from .mixture import DATA, PROCESS, SPAN
 from .orders import is_generic, ode_orders, sharp_ode_orders, strong_orders, unpinned, weak_orders
 from .problems import forced, rotation
@@ -136,6 +137,7 @@ def check_step(solver: Solver) -> None:
     grid = torch.linspace(*_span(solver), 5, dtype=torch.float64, device="cpu")
     before = torch.random.get_rng_state()
     x = torch.linspace(-1.0, 1.0, 6, dtype=torch.float64, device="cpu").reshape(3, 2)
+    x = x[..., None] if kinetic(solver) else x
     kept = x.clone()
     ends = [_run(solver, problem, grid, x) for _ in range(2)]
     _require(torch.equal(x, kept), f"{solver!r} changes x in place; return a new tensor")
@@ -225,13 +227,15 @@ def _hashable(value: object) -> bool:
 
 
 def _span(solver: Solver) -> tuple[float, float]:
-    return (0.0, 1.0) if is_generic(solver) else SPAN
+    return (0.0, 1.0) if kinetic(solver) or is_generic(solver) else SPAN
 
 
 def _easiest(solver: Solver) -> Problem:
     """A problem that the solver declares it solves, with additive noise if it can."""
     equation: Equation
-    if not is_generic(solver):
+    if kinetic(solver):
+        equation = well()
+    elif not is_generic(solver):
         score = DATA.score(PROCESS)
         tau = 1.0 if solver.own_noise else float(solver.tau if solver.tau is not None else 1.0)
         equation = PROCESS.reverse(lambda x, t: score(x[:, :1], t).expand_as(x), tau)
@@ -246,9 +250,10 @@ def _easiest(solver: Solver) -> Problem:
 
 def _run(solver: Solver, problem: Problem, grid: Tensor, x: Tensor | None = None) -> Tensor:
     if x is None:
-        x = torch.ones(2, 2, dtype=torch.float64, device="cpu")
-    shape = problem.equation.noise_shape(x.shape[1:])
-    noise = Streams(0, 0, len(x), shape, dtype=torch.float64, device=x.device)
+        shape = (2, 2, 1) if kinetic(solver) else (2, 2)
+        x = torch.ones(shape, dtype=torch.float64, device="cpu")
+    size = problem.equation.noise_shape(x.shape[1:])
+    noise = Streams(0, 0, len(x), size, dtype=torch.float64, device=x.device)
     plan = solver.plan(problem, grid)
     state = solver.init(problem, plan, x)
     for i in range(len(grid) - 1):

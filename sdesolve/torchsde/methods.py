@@ -30,7 +30,7 @@ from ..solvers.runge_kutta import EulerHeun, Heun, Midpoint, StageTable
 from .interval import BaseBrownian
 from .settings import METHODS
 
-__all__ = ["LogODE", "MotionNoise", "choose"]
+__all__ = ["LogODE", "MotionNoise", "check_motion", "choose", "usual"]
 
 _ITO = ("euler", "milstein", "srk")
 _STRATONOVICH = ("midpoint", "heun", "euler_heun", "milstein", "log_ode", "reversible_heun")
@@ -113,16 +113,19 @@ class LogODE(Solver):
         return Step(new)
 
 
-def choose(
-    method: str | None, sde_type: str, noise: str, options: dict[str, Any]
-) -> tuple[str, Solver]:
-    """The method's name, a sensible one if none is given, and our solver.
+def usual(sde_type: str, noise: str) -> str:
+    """The method where none is asked for."""
+    if sde_type != "ito":
+        return "midpoint"
+    return "euler" if noise == "general" else "srk"
+
+
+def choose(method: str, sde_type: str, noise: str, options: dict[str, Any]) -> tuple[str, Solver]:
+    """The method's name and our solver.
 
     Raises:
         ValueError: If the method does not fit the equation.
     """
-    if method is None:
-        method = "midpoint" if sde_type != "ito" else "euler" if noise == "general" else "srk"
     if method not in METHODS:
         raise ValueError(f"method is one of {METHODS}; got {method!r}")
     fitting = _ITO if sde_type == "ito" else _STRATONOVICH

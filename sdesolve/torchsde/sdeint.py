@@ -17,7 +17,7 @@ from ..noise.twister import stream_generator
 from ..solvers import Solver
 from ..solvers.reversible import Reversible
 from .interval import BaseBrownian, BrownianInterval
-from .methods import MotionNoise, check_motion, choose
+from .methods import MotionNoise, check_motion, choose, usual
 from .objects import Terms, with_kl
 
 __all__ = ["Run", "sdeint"]
@@ -161,6 +161,14 @@ class Run:
         if logqp:
             terms = with_kl(terms)
             y0 = torch.cat([y0, torch.zeros_like(y0[:, :1])], 1)
+        method = method or usual(terms.sde_type, terms.noise_type)
+        # torchsde warns before it looks whether the method fits.
+        if adaptive and method == "euler" and terms.noise_type != "additive":
+            warnings.warn(
+                "adaptive steps of euler need not converge to the Ito solution for noise that is "
+                "not additive; write method='milstein' or 'srk'",
+                stacklevel=3,
+            )
         name, solver = choose(method, terms.sde_type, terms.noise_type, options or {})
         if bm is not None:
             check_motion(name, bm)
@@ -171,12 +179,6 @@ class Run:
                 )
         start = torch.tensor(times[0], dtype=y0.dtype, device=y0.device)
         channels = terms.channels(start, y0, None if bm is None else bm.shape[1])
-        if adaptive and name == "euler" and terms.noise_type != "additive":
-            warnings.warn(
-                "adaptive steps of euler need not converge to the Ito solution for noise that is "
-                "not additive; write method='milstein' or 'srk'",
-                stacklevel=3,
-            )
         grid, wanted = _grid(times, float(dt))
         if bm is None:
             shape = (len(y0), channels)

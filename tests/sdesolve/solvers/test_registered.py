@@ -5,7 +5,8 @@ import pytest
 import sdesolve as ss
 from sdesolve import testing
 
-FIXED = {n: s for n in ss.solver_names() if isinstance(s := ss.solver(n), ss.Solver)}
+NAMES = [*ss.solver_names(), *ss.solver_names(special=True)]
+FIXED = {n: s for n in NAMES if isinstance(s := ss.solver(n), ss.Solver)}
 STRONG = [(name, noise) for name, solver in FIXED.items() for noise in solver.strong_order]
 WEAK = [(name, noise) for name, solver in FIXED.items() for noise in solver.weak_order]
 

@@ -20,6 +20,7 @@ FLOW = [
     for name in ss.solver_names()
     if isinstance(solver := ss.solver(name), ss.Solver)
     and not isinstance(solver, LinearMultistep)
+    and solver.one_step
     and not solver.own_noise
     and solver.order > 0
     and solver.tau in (None, 0.0)
