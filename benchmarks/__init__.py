@@ -8,6 +8,6 @@ A run prints its table and writes under ``runs/benchmarks`` (or ``--output FOLDE
 ``--write`` it publishes: ``results/``, ``docs/`` and the tables of README and docs.
 
 Commands: adaptive, choices, convergence, fashion_mnist, fuzz, inverse, likelihood, nfe_quality,
-nfe_strips, nfe_tables, report, samplers, speed, step_overhead, tables, toys, tuned,
+nfe_strips, nfe_tables, pitfalls, report, samplers, speed, step_overhead, tables, toys, tuned,
 uniqueness, zoo. The other modules are their parts.
 """
