@@ -64,7 +64,7 @@ class Place:
     def __init__(self, folder: Path | None) -> None:
         self.published = folder is None
         self.results = RESULTS if folder is None else folder
-        self._docs = ROOT / "docs" if folder is None else folder
+        self.docs = ROOT / "docs" if folder is None else folder
         self._written: dict[Path, None] = {}
 
     def read(self, name: str) -> dict[str, Any]:
@@ -78,11 +78,11 @@ class Place:
 
     def page(self, name: str, text: str) -> None:
         """Write a page of ``docs``."""
-        write_atomically(self.wrote(self._docs / name), lambda path: path.write_text(text))
+        write_atomically(self.wrote(self.docs / name), lambda path: path.write_text(text))
 
     def picture(self, name: str, save: Callable[[Path], object]) -> None:
         """Write a PNG of ``docs``: ``save(path)`` makes it, whatever the path is called."""
-        write_atomically(self.wrote(self._docs / name), save)
+        write_atomically(self.wrote(self.docs / name), save)
 
     def section(self, name: str, text: str) -> None:
         """Replace a table of the README or of a page that has it; a trial run prints it."""

@@ -14,6 +14,7 @@ from .commands.inpaint import inpaint
 from .commands.interpolate import interpolate
 from .commands.likelihood import likelihood
 from .commands.list import list_models
+from .commands.play import play
 from .commands.recipe import recipe
 from .commands.restore import restore
 from .commands.run import command
@@ -43,6 +44,7 @@ for function in (
     inpaint,
     colorize,
     restore,
+    play,
     tune,
     features,
     classifier,

@@ -19,7 +19,15 @@ from .files import write_atomically
 if TYPE_CHECKING:
     from .model import ScoreModel
 
-__all__ = ["caption", "draw_samples", "grid", "save_captioned", "save_png", "scatter"]
+__all__ = [
+    "caption",
+    "draw_samples",
+    "grid",
+    "points_picture",
+    "save_captioned",
+    "save_png",
+    "scatter",
+]
 
 
 def grid(
@@ -123,6 +131,32 @@ def scatter(path: Path, points: Tensor) -> None:
     axis.set_aspect("equal", adjustable="datalim")
     write_atomically(path, lambda p: figure.savefig(p, format="png", dpi=150))
     pyplot.close(figure)
+
+
+def points_picture(sets: Sequence[Tensor], size: float = 3.0) -> np.ndarray:
+    """Sets of points ``(n, 2)`` side by side on the same axes, as a picture in memory.
+
+    Args:
+        sets: Points; those that are not finite are left out.
+        size: Inches of a side, at 100 pixels each.
+
+    Returns:
+        ``(height, width, 3)``, uint8.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(size * len(sets), size), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(sets), squeeze=False)[0]
+    kept = [points[points.isfinite().all(1)].cpu().double().numpy() for points in sets]
+    side = 1.1 * max([1e-3, *(float(np.abs(x).max()) for x in kept if len(x))])
+    for axis, x in zip(axes, kept, strict=True):
+        axis.scatter(x[:, 0], x[:, 1], s=6, color="k", lw=0)
+        axis.set(xlim=(-side, side), ylim=(-side, side), aspect="equal")
+    canvas.draw()
+    picture: np.ndarray = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return picture
 
 
 def draw_samples(

@@ -1,15 +1,18 @@
-"""The examples run, and the demonstrations show what they say, those that train in a few steps."""
+"""The examples run, say what they found, and draw the pictures of the gallery."""
 
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+import sdesolve as ss
 from sdesolve.solvers import registry
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+PAGE = (EXAMPLES.parent / "docs" / "gallery.md").read_text()
 TALKS = {  # what each script says at its end, or near it
     "own_function": "nothing looks wrong",
     "diffusers_network": "images (4, 3, 8, 8)",
@@ -41,20 +44,34 @@ def test_examples_run(name, capsys, monkeypatch):
     assert all(abs(n) < 0.3 for n in numbers)
 
 
-PITFALLS = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "pitfalls.py"))
+GALLERY = runpy.run_path(str(EXAMPLES / "gallery.py"))["SCRIPTS"]
 
 
-@pytest.mark.parametrize("name", ["manifold", "thin", "annealing"])
-def test_demonstrations_write_their_figure(name, tmp_path):
-    numbers = PITFALLS[name](tmp_path, steps=3)
-    assert all(value == value for value in numbers.values())
-    assert (tmp_path / f"pitfall_{name}.png").stat().st_size > 5000
+@pytest.mark.parametrize("name", GALLERY)
+def test_the_pictures_of_the_gallery_are_drawn_by_scripts(name, tmp_path, monkeypatch, capsys):
+    picture = tmp_path / f"{name}.png"
+    monkeypatch.setattr(sys, "argv", [name, "--output", str(picture)])
+    sample = ss.sample
+
+    def few(process, score, shape, **options):  # the same pictures, of fewer calls
+        if "solver" not in options:
+            options["nfe"] = min(options["nfe"], 6)
+        return sample(process, score, shape, **options)
+
+    monkeypatch.setattr(ss, "sample", few)
+    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    assert capsys.readouterr().out and picture.stat().st_size > 5000
+    assert f"(gallery/{name}.png)" in PAGE and f"`python examples/{name}.py`" in PAGE
 
 
-def test_langevin_is_blind_to_weights_and_annealing_is_not(tmp_path):
-    numbers = PITFALLS["blind"](tmp_path, moves=200)
-    begun = numbers["of starting points nearer to it"]
-    assert numbers["by Langevin"] == pytest.approx(begun, abs=0.06)
-    assert numbers["by Metropolis-adjusted Langevin"] == pytest.approx(begun, abs=0.06)
-    assert numbers["by annealed Langevin"] == pytest.approx(0.2, abs=0.06)
-    assert begun > 0.45
+def test_every_example_is_short_and_helps_where_it_takes_something(monkeypatch, capsys):
+    for file in EXAMPLES.glob("*.py"):
+        text = file.read_text()
+        assert len(text.splitlines()) < 40, file.name
+        assert file.stem in {*TALKS, *GALLERY, "gallery"}, file.name
+        if "argparse" not in text:
+            continue
+        monkeypatch.setattr(sys, "argv", [file.name, "--help"])
+        with pytest.raises(SystemExit, match="0"):
+            runpy.run_path(str(file), run_name="__main__")
+        assert "--output" in capsys.readouterr().out

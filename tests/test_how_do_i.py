@@ -40,7 +40,8 @@ class Net(torch.nn.Module):
 
 
 @pytest.fixture
-def names():
+def names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some write files
     process, net = ss.VPSDE(), Net()
     generator = torch.Generator().manual_seed(0)
     image = 0.5 * torch.randn(SHAPE, generator=generator)
@@ -51,6 +52,8 @@ def names():
         "net": net,
         "score": ss.scores.from_noise(net, process),
         "image": image,
+        "images": image.repeat(16, 1, 1, 1)
+        + 0.1 * torch.randn((64, *SHAPE[1:]), generator=generator),
         "label": torch.arange(4),
         "decoder": lambda z: z.mean(1),
         "denoiser": lambda x, sigma: x / (1 + 4 * sigma.reshape(-1, 1, 1, 1) ** 2),

@@ -15,7 +15,7 @@ The cross term is free of s* after an integration by parts, -E s.s* = E tr(grad 
 with E v v^T = I: Rademacher or Gaussian v. The constant c = E |s*|^2 / 2 is the same for all. The
 exact trace takes one backward pass per value of an event, a slice one. All of them need s to be
 differentiated twice where a network is trained, and p to have a score: data on a manifold have
-none, which noising mends (see ``examples/pitfalls.py``).
+none, which noising mends (see ``benchmarks/pitfalls.py``).
 
 As objectives they are taken at x_t of a process, doubled and weighted by sigma^2, and then share
 their scale with denoising score matching; times are uniform.

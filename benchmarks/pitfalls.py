@@ -5,10 +5,10 @@ r"""Four pitfalls of learning and sampling a score, each measured and drawn.
 3. Langevin dynamics does not see how much weight a mode has, even with the exact score.
 4. Noise at many levels, annealed, mends all three with one network.
 
-    python examples/pitfalls.py [FOLDER]
+    python -m benchmarks.pitfalls            # a trial, under runs/benchmarks
+    python -m benchmarks.pitfalls --write    # docs/pitfalls.md and its four figures
 
-prints the numbers and writes four figures and ``pitfalls.md``, by default to ``docs``. About a
-minute on one thread.
+About a minute on one thread.
 
 References:
     Song & Ermon 2019, sections 3 and 4, figures 1 to 3.
@@ -17,8 +17,7 @@ References:
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -29,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 import sdesolve as ss
+from benchmarks import record
 from scorezoo import objectives as ob
 
 PROCESS = ss.EDM(sigma_min=0.05, sigma_max=20.0)
@@ -54,7 +54,8 @@ class Network(nn.Module):
         s = t[:, None]
         total = (self.size**2 + s**2).sqrt()
         raw = self.layers(torch.cat([2 * x / total, x.sin(), x.cos(), s.log()], dim=1))
-        return -x / total**2 + raw * self.size / (s * total)
+        value: Tensor = -x / total**2 + raw * self.size / (s * total)
+        return value
 
 
 def train(
@@ -79,7 +80,7 @@ def train(
         noise = noise if objective.draws > 1 else noise[:, 0]
         loss = objective.loss(net, PROCESS, x0, t, noise).mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), 10.0)
         optimizer.step()
         schedule.step()
@@ -106,7 +107,15 @@ def manifold(folder: Path, steps: int = 600) -> dict[str, float]:
         def times(self, uniform: Tensor, process: ss.Process) -> Tensor:
             return torch.full_like(uniform, 1.0)
 
-        def loss(self, score, process, x0, t, noise, **cond):  # noqa: ANN001, ANN003, ANN202
+        def loss(
+            self,
+            score: ss.scores.Score,
+            process: ss.Process,
+            x0: Tensor,
+            t: Tensor,
+            noise: Tensor,
+            **cond: Tensor,
+        ) -> Tensor:
             x = x0 + self.sigma * noise[:, 0]  # type: ignore[attr-defined]
             return ob.sliced_score_matching(score, x, t, noise[:, 1].sign())
 
@@ -277,21 +286,28 @@ def _save(figure: plt.Figure, path: Path) -> None:
     plt.close(figure)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the four demonstrations and write them up."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs")
-    lines = ["# Pitfalls of learning and sampling a score", "", "`python examples/pitfalls.py`", ""]
+    place = record.place(record.parser(__doc__).parse_args(argv))
+    lines = [
+        "# Pitfalls of learning and sampling a score",
+        "",
+        "`python -m benchmarks.pitfalls`",
+        "",
+    ]
     for demonstration, title in (
         (manifold, "Data on a manifold have no score"),
         (thin, "Where data are thin the learned score is wrong"),
         (blind, "Langevin dynamics is blind to the weights of modes"),
         (annealing, "Annealing mends all three"),
     ):
-        numbers = demonstration(folder)
+        numbers = demonstration(place.docs)
         lines += [f"## {title}", "", f"![{title}](pitfall_{demonstration.__name__}.png)", ""]
         lines += [f"- {name}: {value:.3g}" for name, value in numbers.items()] + [""]
         print("\n".join(lines[-len(numbers) - 1 :]))
-    (folder / "pitfalls.md").write_text("\n".join(lines))
+        place.wrote(place.docs / f"pitfall_{demonstration.__name__}.png")
+    place.page("pitfalls.md", "\n".join(lines))
+    place.finish()
 
 
 if __name__ == "__main__":
