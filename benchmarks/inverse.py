@@ -5,7 +5,8 @@
     python -m benchmarks.inverse --write --parts mixtures --again particles
     python -m benchmarks.inverse --write --tables   # only the page
 
-Parts: a Gaussian, mixtures and MCGDiff's problem (posteriors in closed form). Peers that are not
+Parts: a Gaussian, mixtures and MCGDiff's problem (posteriors in closed form), signals with jumps
+(a Gibbs sampler tells the posterior) and the zoo's networks on test images. Peers that are not
 installed are left out.
 """
 
@@ -17,16 +18,27 @@ from typing import Any
 
 import torch
 
-from benchmarks import inverse_closed, inverse_mcgdiff, inverse_page, inverse_peers, record
+from benchmarks import (
+    inverse_closed,
+    inverse_deepinv,
+    inverse_images,
+    inverse_mcgdiff,
+    inverse_page,
+    inverse_peers,
+    record,
+)
 from benchmarks.cells import Results
 from benchmarks.inverse_problems import gaussian16, mcgdiff, mixture
+from benchmarks.problems import IMAGES
 
 __all__ = ["main"]
 
 NAME = "inverse"
-PARTS = ("gaussian", "mixtures", "mcgdiff")
+PARTS = ("gaussian", "mixtures", "mcgdiff", "images")
 MIXTURES = ((2, 1), (8, 2), (64, 16))
 """Dimensions, and how many are observed."""
+COLOUR_IMAGES = "uoft-cs/cifar10"
+GREY_TASKS, COLOUR_TASKS = ("lower half", "4x smaller", "blurred"), ("grey",)
 
 
 class _Run:
@@ -35,13 +47,17 @@ class _Run:
     def __init__(self, place: record.Place, again: list[str]) -> None:
         self.place, self.again = place, again
         self.folder = place.results / NAME
-        packages = ("azula",) if inverse_peers.PRESENT else ()
+        self.seen: set[str] = set()
+        here = {"azula": inverse_peers.PRESENT, "deepinv": inverse_deepinv.PRESENT}
+        packages = [name for name, present in here.items() if present]
         self.machine = record.machine(*packages)
 
     def results(self, name: str, made: dict[str, Any]) -> Results:
         """Cells of one problem, refused if they are of another one."""
         results = Results(self.place.wrote(self.folder / f"{name}.json"))
-        results.forget(self.again)
+        if name not in self.seen:
+            results.forget(self.again)
+            self.seen.add(name)
         results.expect("made", made)
         results.about["machine"] = self.machine
         return results
@@ -72,7 +88,23 @@ def _mcgdiff(run: _Run, a: argparse.Namespace) -> None:
             inverse_mcgdiff.measure(d, m, results, a.seeds)
 
 
-_MEASURE = {"gaussian": _gaussian, "mixtures": _mixtures, "mcgdiff": _mcgdiff}
+def _images(run: _Run, a: argparse.Namespace) -> None:
+    """Both networks at few calls, then the cheaper one at many."""
+    grey, colour = ("fashion-mnist-edm", a.images), ("cifar10", a.colour_images)
+    jobs = [(*grey, GREY_TASKS, (20,)), (*colour, COLOUR_TASKS, (20,)), (*grey, GREY_TASKS, (100,))]
+    for name, source, tasks, budgets in jobs[:1] if a.quick else jobs:
+        count = a.count if name == grey[0] else max(1, a.count // 2)
+        it = inverse_images.open_images(name, source, count)
+        results = run.results(f"images-{name}", {"images": it.fingerprint(), "count": count})
+        inverse_images.measure(it, tasks[:1] if a.quick else tasks, budgets, results)
+
+
+_MEASURE = {
+    "gaussian": _gaussian,
+    "mixtures": _mixtures,
+    "mcgdiff": _mcgdiff,
+    "images": _images,
+}
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -83,13 +115,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--observations", type=int, default=16, help="of each mixture")
     parser.add_argument("--particles", type=int, default=128, help="draws of each observation")
     parser.add_argument("--seeds", type=int, default=4, help="runs of MCGDiff's problem")
+    parser.add_argument("--count", type=int, default=16, help="test images; half of it in colour")
+    parser.add_argument("--images", default=IMAGES, help="Hub id or folder of Fashion-MNIST")
+    parser.add_argument("--colour-images", default=COLOUR_IMAGES, help="the same of CIFAR-10")
     parser.add_argument("--quick", action="store_true", help="few problems, draws and budgets")
     parser.add_argument("--tables", action="store_true", help="only write the page")
     a = parser.parse_args(argv)
     if a.quick and a.write:
         parser.error("--quick is a look: it is not published (leave out --write)")
     if a.quick:
-        a.draws, a.observations, a.particles, a.seeds = 200, 4, 32, 1
+        a.draws, a.observations, a.particles, a.seeds, a.count = 200, 4, 32, 1, 2
     return a
 
 
