@@ -15,7 +15,6 @@ them, chosen on the very samples it is judged by, which flatters it.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,15 +24,15 @@ import torch
 from tqdm import tqdm
 
 from benchmarks import nfe_tables, peers, record
+from benchmarks.cells import Results
 from benchmarks.judge import SEEDS, Judge, run_peer
 from benchmarks.nfe_tables import BUDGETS, TUNED_GRID
 from benchmarks.ours import OURS, Ours
 from benchmarks.peer_grids import tuned_levels
 from benchmarks.peers import Adaptive, Peer
 from benchmarks.problems import DESCRIPTIONS, IMAGES, PROBLEMS, Problem, problem
-from scorezoo.data import write_atomically
 
-__all__ = ["main"]
+__all__ = ["Results", "main"]
 
 GROUPS = ("deterministic", "stochastic")
 NAME = "nfe_quality"
@@ -58,58 +57,10 @@ STRONG = (
 )
 """Peers that are also given a grid of their own: those that are best somewhere on usual ones."""
 
-Cells = dict[str, dict[str, Any]]
-
 
 def key(name: str, grid: str, nfe: int) -> str:
     """Name of a cell."""
     return f"{name} | {grid} | {nfe}"
-
-
-class Results:
-    """The cells of one problem on disk: one line each, written by renaming.
-
-    A cell's "by" is the number of the command in "commands" that measured it; cells without one are
-    older than that list.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        stored = json.loads(path.read_text()) if path.exists() else {}
-        self.about: dict[str, Any] = stored.get("about", {})
-        self.cells: Cells = stored.get("cells", {})
-
-    def expect(self, group: str, made: dict[str, Any]) -> None:
-        """Refuse to add to cells that were made of another score or other samples.
-
-        Raises:
-            ValueError: If the file holds such cells.
-        """
-        stored = self.about.setdefault(group, made)
-        if any(stored.get(k, v) != v for k, v in made.items()):
-            known = {k: stored.get(k) for k in made}
-            raise ValueError(
-                f"{self.path} holds {group} cells of {known}, these would be of {made}; move the "
-                "file away, or write elsewhere with --output"
-            )
-
-    def forget(self, parts: list[str]) -> None:
-        """Drop the cells of solvers whose name holds one of ``parts``."""
-        self.cells = {
-            name: cell
-            for name, cell in self.cells.items()
-            if not any(part in name.split(" | ")[0] for part in parts)
-        }
-
-    def add(self, name: str, cell: dict[str, Any]) -> None:
-        """Keep one cell."""
-        commands, command = self.about.setdefault("commands", []), self.about["machine"]["command"]
-        if command not in commands:
-            commands.append(command)
-        self.cells[name] = cell | {"by": commands.index(command)}
-        lines = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in self.cells.items())
-        text = f'{{\n "about": {json.dumps(self.about)},\n "cells": {{\n{lines}\n }}\n}}\n'
-        write_atomically(self.path, lambda path: path.write_text(text))
 
 
 def _on_grids(

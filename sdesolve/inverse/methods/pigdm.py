@@ -5,7 +5,9 @@ r"""Pseudo-inverse guidance: x_0 | x_t is taken for N(D, r^2 I), with one r for 
           \qquad r^2 = \frac{c\,s^2}{c + s^2}, \; s = \sigma/\alpha
 
 with n the standard deviation of the noise and c a variance of the data along each direction, which
-the paper takes as 1. It is exact for N(mu, c I).
+the paper takes as 1. It is exact for N(mu, c I). Along a direction in which the data vary by more
+than c the pull is too strong at high noise, by up to the ratio of the two, and few steps do not
+survive it: so c is, where it is known, the largest variance of the data.
 
 References:
     Song, Vahdat, Mardani & Kautz 2023, equations 7 and 9, appendix A.3.
@@ -13,11 +15,14 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
+from ...references.base import Reference
+from ...references.measured import MeasuredReference
 from ..observation import Observation
 from .base import Asked, Method, closed_form
 
@@ -29,18 +34,19 @@ class PiGDM(Method):
     """Pseudo-inverse guidance; one backward pass.
 
     Args:
-        data_variance: c.
+        data_variance: c; by default the largest variance of what the score brings,
+            ``score.reference``, else 1.
         weight: Factor of the gradient.
 
     Raises:
         ValueError: If the variance is not positive.
     """
 
-    data_variance: float = 1.0
+    data_variance: float | None = None
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.data_variance > 0:
+        if self.data_variance is not None and not self.data_variance > 0:
             raise ValueError(f"data_variance is above 0, got {self.data_variance}")
 
     @property
@@ -49,15 +55,27 @@ class PiGDM(Method):
         return 1
 
     def check(self, A: Observation, score: Any) -> Method:  # noqa: ANN401
-        """Needs (r^2 A^T A + n^2)^{-1}."""
+        """Needs (r^2 A^T A + n^2)^{-1}; finds the variance."""
         closed_form(A, "pigdm")
-        return self
+        return self if self.data_variance else replace(self, data_variance=_largest(score))
 
     def __call__(self, asked: Asked) -> tuple[Tensor, Tensor]:
         """(sigma^2 / alpha) times the gradient."""
         found, pull = asked.differentiate()
+        assert self.data_variance is not None
         c, s2 = self.data_variance, asked.square
         r2 = c * s2 / (c + s2)
         v = asked.linear.adjoint(asked.y - asked.A(found.mean))
         v = asked.linear.of_gram(lambda square: 1 / (r2 * square + asked.noise**2), v)
         return found.score, self.weight * asked.sigma**2 / asked.alpha * pull(v)
+
+
+def _largest(score: Any) -> float:  # noqa: ANN401
+    """The largest variance of the data along a direction, as the score's reference has it."""
+    reference: Reference | None = getattr(score, "reference", None)
+    if isinstance(reference, MeasuredReference):
+        reference = reference.base  # a law, which a gain is not
+    if reference is None:
+        return 1.0
+    largest = (reference.variances * reference.weights).sum(1).max().item()
+    return largest if 0 < largest < math.inf else 1.0

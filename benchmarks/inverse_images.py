@@ -1,0 +1,196 @@
+"""Posterior samplers on networks: the zoo's images, what is seen of them, and how draws are judged.
+
+Of each test image two draws are made given one observation. With m the mean of k draws of x_0 and
+s^2 their variance, both value by value, |m - x_0|^2 - s^2 / k estimates, without bias, the squared
+error of the mean of many draws: its root is the error. Draws of the posterior itself have a spread
+s equal to it: a spread below it claims more than is known.
+
+    error     root mean square of the mean of many draws to the image, data in [-1, 1]
+    spread    s
+    class     share of draws that the shipped classifier gives the image's label
+    misfit    root mean square of y - A(x), in units of the noise: near 1
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import scorezoo
+import sdesolve as ss
+from benchmarks import inverse_deepinv, inverse_peers
+from benchmarks.cells import Results
+from benchmarks.inverse_closed import TAUS
+from benchmarks.inverse_peers import Peer
+from benchmarks.peers.base import Denoiser
+from scorezoo.data import load_images
+from scorezoo.quality import shipped_reference
+
+__all__ = ["TASKS", "Images", "measure", "open_images"]
+
+NOISE = 0.05
+DRAWS = 2
+ITERATIONS = 3
+"""Of conjugate gradients in moment matching, ours and theirs."""
+METHODS = ("reference", "diffpir", "ddrm", "replace", "pigdm", "dps", "moments")
+Row = dict[str, Any]
+
+
+def _lower(shape: Sequence[int]) -> Tensor:
+    seen = torch.ones(*shape, dtype=torch.bool)
+    seen[:, shape[1] // 2 :] = False
+    return seen
+
+
+TASKS: dict[str, Callable[[Sequence[int]], ss.inverse.LinearObservation]] = {
+    "lower half": lambda shape: ss.inverse.Mask(_lower(shape)),
+    "4x smaller": lambda shape: ss.inverse.Downsample(4),
+    "blurred": lambda shape: ss.inverse.Blur.gaussian(2.0),
+    "grey": lambda shape: ss.inverse.Grayscale(),
+}
+"""What is seen of an image: by name."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """A network, test images ``(n, *shape)`` with labels, and who tells their classes."""
+
+    name: str
+    model: scorezoo.ScoreModel
+    x: Tensor
+    labels: Tensor
+    classify: Callable[[Tensor], Tensor]
+
+    def seen(self, A: ss.inverse.LinearObservation) -> Tensor:
+        """Noised observations, ``(n, *observed)``."""
+        y = A(self.x)
+        generator = torch.Generator().manual_seed(1)
+        return y + NOISE * torch.randn(y.shape, generator=generator)
+
+    def fingerprint(self) -> str:
+        """A number that changes when the network or the images do."""
+        weights = sum(p.double().sum().item() for p in self.model.parameters())
+        return f"{weights + self.x.double().sum().item():.6e}"
+
+    def judge(self, x: Tensor, A: ss.inverse.LinearObservation, y: Tensor) -> Row:
+        """Of draws ``(DRAWS, n, *shape)``."""
+        if not bool(torch.isfinite(x).all()):
+            return {"error": None}
+        variance = x.var(0)
+        miss = (x.mean(0) - self.x).square() - variance / len(x)
+        guess = self.classify(x.flatten(0, 1)).reshape(len(x), -1)
+        left = torch.stack([A(each) - y for each in x])
+        return {
+            "error": math.sqrt(max(0.0, miss.mean().item())),
+            "spread": math.sqrt(variance.mean().item()),
+            "class": (guess == self.labels).double().mean().item(),
+            "misfit": left.square().mean().sqrt().item() / NOISE,
+        }
+
+
+def open_images(name: str, source: str, count: int) -> Images:
+    """The first test images of a data set, and the network of the zoo that was trained on it."""
+    model = scorezoo.load(name)
+    data = load_images(source, "test", progress=False)
+    _, judge = shipped_reference(model.shape)
+    x = data.batch(torch.arange(count), model.data_range)
+
+    def classify(x: Tensor) -> Tensor:
+        return judge.extractor.logits(model.to_pixels(x)).argmax(1)
+
+    return Images(name, model, x, data.labels[:count], classify)
+
+
+def measure(it: Images, tasks: Sequence[str], budgets: Sequence[int], results: Results) -> None:
+    """Every missing cell: ours and every peer on the same observations."""
+    right = (it.classify(it.x) == it.labels).double().mean().item()
+    results.about |= {"count": len(it.x), "draws": DRAWS, "noise": NOISE, "class": right}
+    for nfe in budgets:
+        for task in tasks:
+            _on_task(it, task, nfe, results)
+
+
+def _on_task(it: Images, task: str, nfe: int, results: Results) -> None:
+    shape = it.model.shape
+    A = TASKS[task](shape)
+    y = it.seen(A)
+    every = y.repeat(DRAWS, *[1] * (y.ndim - 1))
+
+    def keep(values: list[tuple[Tensor, float]], **more: Any) -> Row:
+        scored = [{**it.judge(x.reshape(DRAWS, -1, *shape), A, y), "seconds": s} for x, s in values]
+        best = min(scored, key=lambda row: math.inf if row["error"] is None else row["error"])
+        return {**best, **more}
+
+    def ours(method: str) -> Row:
+        options = {"iterations": ITERATIONS} if method == "moments" else {}
+        score = ss.inverse.posterior(
+            it.model.process, it.model.score, A, None, NOISE, method, **options
+        )
+        values = []
+        for tau in TAUS:
+            start = time.perf_counter()
+            sol = ss.sample(
+                it.model.process,
+                score,
+                (len(every), *shape),
+                nfe=nfe,
+                cond={"y": every},
+                stochasticity=tau,
+            )
+            values.append((sol.x, time.perf_counter() - start))
+        return keep(values, nfe=int(sol.nfe.max()), backward=score.backward_passes)
+
+    def theirs(variants: list[Peer], denoise: Denoiser) -> Row:
+        values = []
+        for each in variants:
+            denoise.calls, start = 0, time.perf_counter()
+            x = each(every.flatten(1), nfe, 0)
+            values.append((x, time.perf_counter() - start))
+            if denoise.calls > nfe:
+                raise RuntimeError(f"{task}: a peer took {denoise.calls} calls of {nfe}")
+        return keep(values, nfe=denoise.calls)
+
+    denoise = Denoiser(it.model.process, it.model.score)
+    others: dict[str, list[Peer]] = {}
+    if inverse_peers.PRESENT:
+        others |= inverse_peers.of_score(_flat(denoise, A, shape))
+    if inverse_deepinv.PRESENT:
+        others |= inverse_deepinv.peers(denoise, A, shape, NOISE)
+    for method in METHODS:
+        if method == "replace" and task == "blurred":
+            continue  # it divides by every singular value
+        results.once(f"ours, {method} | {task} | {nfe}", lambda m=method: ours(m))
+    for name, variants in others.items():
+        results.once(f"{name} | {task} | {nfe}", lambda v=variants: theirs(v, denoise))
+
+
+def _flat(
+    denoise: Denoiser, A: ss.inverse.LinearObservation, shape: Sequence[int]
+) -> inverse_peers.Setting:
+    """What azula is told: flat events, and a pseudo-inverse that leaves out what noise hides."""
+    matrix = ss.inverse.Matrix.of(A, shape).matrix.float()
+    pseudo = torch.linalg.pinv(matrix, rtol=NOISE)
+
+    def see(x: Tensor) -> Tensor:
+        return A(x.reshape(-1, *shape)).flatten(1)
+
+    def at(x: Tensor, level: Tensor) -> Tensor:
+        return denoise(x.reshape(-1, *shape), level).flatten(1)
+
+    return inverse_peers.Setting(
+        at,
+        see,
+        lambda y: y @ pseudo.mT,
+        math.prod(shape),
+        NOISE,
+        torch.float32,
+        ITERATIONS,
+        inverse_peers.SAMPLERS[:2],
+        "gmres",
+    )

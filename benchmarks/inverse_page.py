@@ -1,0 +1,133 @@
+"""Tables of posterior samplers: the page of docs, from the results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import record
+from benchmarks.cells import Cells, Results
+from benchmarks.inverse_mcgdiff import PUBLISHED
+
+__all__ = ["page"]
+
+Row = dict[str, Any]
+
+
+def _cell(row: Row | None, key: str, digits: str = ".3g") -> str:
+    value = (row or {}).get(key)
+    return "-" if value is None else format(value, digits)
+
+
+def _names(cells: Cells) -> list[str]:
+    return list(dict.fromkeys(key.split(" | ")[0] for key in cells))
+
+
+def _budgets(cells: Cells) -> list[int]:
+    return sorted({int(key.split(" | ")[1]) for key in cells})
+
+
+def _bold(values: Sequence[str]) -> list[str]:
+    """The smallest of each column of numbers, bold."""
+    known = [float(v) for v in values if v != "-"]
+    best = min(known, default=None)
+    return [f"**{v}**" if v != "-" and float(v) == best else v for v in values]
+
+
+def _by_budget(cells: Cells, key: str, digits: str = ".3g") -> str:
+    """One quantity, methods by calls; the best of each column bold."""
+    names, budgets = _names(cells), _budgets(cells)
+    columns = [_bold([_cell(cells.get(f"{n} | {b}"), key, digits) for n in names]) for b in budgets]
+    body = [[name, *row] for name, row in zip(names, zip(*columns, strict=True), strict=True)]
+    return record.table(["method", *map(str, budgets)], body)
+
+
+def _gaussian(it: Results) -> list[str]:
+    return [
+        "## A Gaussian",
+        f"16 dimensions, 8 observed, noise .1, {it.about['draws']:,} draws: KL of the fitted "
+        f"Gaussian to the exact posterior, by calls; floor {it.about['floor']:.3f}.",
+        _by_budget(it.cells, "kl"),
+    ]
+
+
+def _mixture(it: Results, d: int) -> list[str]:
+    about = it.about
+    rows = [
+        [
+            *key.split(" | "),
+            _cell(row, "sliced_w2"),
+            _cell(row, "coverage", ".2f"),
+            _cell(row, "evidence_error"),
+            _cell(row, "evidence_stderr"),
+            _cell(row, "seconds", ".1f"),
+        ]
+        for key, row in sorted(it.cells.items(), key=lambda kv: int(kv[0].split(" | ")[1]))
+    ]
+    return [
+        f"## A mixture in {d} dimensions",
+        f"{about['observations']} observations, {about['draws']} draws of each: sliced W2 (floor "
+        f"{about['floor']:.3g}), share of true values in 90 % intervals (exact draws "
+        f"{about['coverage']:.2f}), error of log evidence and what is said of it.",
+        record.table(["method", "calls", "sliced W2", "coverage", "log Z", "said", "s"], rows),
+    ]
+
+
+def _mcgdiff(it: Results, d: int) -> list[str]:
+    rows = []
+    for name in _names(it.cells):
+        each = [it.cells[f"{name} | {m}"] for m in (1, 2, 4) if f"{name} | {m}" in it.cells]
+        if len(each) < 3:
+            continue
+        spans = [
+            "{:.2f} ({:.2f}, {:.2f})".format(r["max_sliced_w2"], *r["max_sliced_w2_range"])
+            for r in each
+        ]
+        seconds = max(r.get("seconds", 0.0) for r in each)
+        rows.append([name, f"{each[0]['calls_a_draw']:,.0f}", *spans, f"{seconds:.1f}"])
+    if d == 8:
+        rows += [[name, *values, ""] for name, values in PUBLISHED.items()]
+    text = "Published: their stored results on the same problem. " if d == 8 else ""
+    return [
+        f"## MCGDiff's mixture of 25 in {d} dimensions",
+        f"Observations of 1, 2 and 4 values: max-sliced W2 of 1,000 draws to 10,000 exact ones, "
+        f"means over {it.about['seeds']} seeds (range). {text}",
+        record.table(["method", "calls a draw", "1", "2", "4", "s"], rows),
+    ]
+
+
+def page(folder: Path) -> str:
+    """The page, of whatever has been measured in a folder."""
+    found = {path.stem: Results(path) for path in sorted(folder.glob("*.json"))}
+    parts: list[str] = []
+    if "gaussian16" in found:
+        parts += _gaussian(found["gaussian16"])
+    for d in (2, 8, 64):
+        if f"mixture{d}" in found:
+            parts += _mixture(found[f"mixture{d}"], d)
+    for d in (8, 80, 800):
+        if f"mcgdiff{d}" in found:
+            parts += _mcgdiff(found[f"mcgdiff{d}"], d)
+    return "\n\n".join([_INTRODUCTION, _made(found.values()), *parts]) + "\n"
+
+
+_INTRODUCTION = """# Posterior samplers, judged
+
+Where the posterior is known the score is exact, and what is left is the method's error and the
+solver's. NFE are calls of the score; "moments" takes its iterations plus one backward passes a
+call, "dps" and "pigdm" one, the other rows of ours none. Ours run by the default ODE and SDE
+solvers, peers under several of their own samplers: the better of them, at each budget."""
+
+
+def _made(found: Iterable[Results]) -> str:
+    """Commands and machines that made the tables."""
+    machines = [it.about["machine"] for it in found if "machine" in it.about]
+    commands = dict.fromkeys(c for it in found for c in it.about.get("commands", ()))
+    machines += [it.about["machine"] for it in found]
+    first = machines[0] if machines else record.machine()
+    versions = ", ".join(f"{k} {v}" for k, v in first["versions"].items())
+    return (
+        f"{'; '.join(f'`{c}`' for c in commands)}: {first['date']}, {first['processor']}, "
+        f"{first['threads']} thread, {versions}."
+    )
