@@ -81,7 +81,8 @@ def read(path: Path) -> tuple[dict[str, Any], Table]:
             table = Table(times, content.pop("alpha"), rows, linear)
         content["process"], content["choice"], content["report"]
     except Exception as error:
-        raise ValueError(f"{path} holds no tuned solver that can be read: {error}") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]  # torch's are pages
+        raise ValueError(f"{path} holds no tuned solver that can be read: {reason}") from error
     return content, table
 
 
