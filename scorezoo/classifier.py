@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 import sdesolve as ss
 
+from .checksums import recorded
 from .data import Data, ImageData
 from .files import read_tensors, refuse_non_finite
 from .folders import pretrained_folder, read_config
@@ -99,7 +100,8 @@ class NoisyClassifier(nn.Module, PyTorchModelHubMixin):
 
     def _save_pretrained(self, save_directory: Path) -> None:
         refuse_non_finite(self.state_dict(), str(save_directory / "model.safetensors"))
-        super()._save_pretrained(save_directory)
+        with recorded(save_directory / "model.safetensors"):
+            super()._save_pretrained(save_directory)
 
     def log_prob(self, process: ss.Process) -> Callable[..., Tensor]:
         """What guidance needs: ``(x, t, label) -> (batch,)``, log p_t(label | x)."""

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .checksums import check, recorded
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -89,25 +91,40 @@ def refuse_non_finite(tensors: Mapping[str, Tensor], what: str) -> None:
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
 ) -> None:
-    """Write a safetensors file atomically."""
+    """Write a safetensors file atomically, and its checksum where the folder keeps those."""
     from safetensors.torch import save_file
 
-    write_atomically(path, lambda temporary: save_file(dict(tensors), temporary, metadata))
+    with recorded(path, new=False):
+        write_atomically(path, lambda temporary: save_file(dict(tensors), temporary, metadata))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file.
 
     Raises:
-        ValueError: If it cannot be read as one.
+        ValueError: If it cannot be read as one, or is not the one whose checksum lies beside it.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
+        check(path)
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"cannot read {path}: {error}") from error
+        reason = f"{error}"
+        if _pickled(path):
+            reason = "it is a pickle, which may run code when it is read; save it as safetensors"
+        raise ValueError(f"cannot read {path}: {reason}") from error
+
+
+def _pickled(path: Path) -> bool:
+    """Whether a file begins as a pickle does, or as an archive of torch, which holds one."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+    except OSError:
+        return False
+    return start == b"PK" or (start[:1] == b"\x80" and start[1:] in (b"\2", b"\3", b"\4", b"\5"))
 
 
 def check_output(path: Path, endings: tuple[str, ...] = (), *, option: str = "--output") -> None:

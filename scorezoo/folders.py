@@ -32,6 +32,7 @@ MODEL_FILES = (
     "config.json",
     "model.safetensors",
     "reference.safetensors",
+    "SHA256SUMS",
     "recipe.toml",
     "tuned-*.json",
     "tuned-*.pt",
@@ -110,7 +111,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text())
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read {path}: {error}") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path} is not a model's configuration, but {type(config).__name__}")

@@ -21,6 +21,7 @@ from sdesolve.checks import check_device, check_tensor
 
 from .arguments import build, check_integer, check_number, refuse_unknown
 from .card import model_card
+from .checksums import recorded
 from .files import read_tensors, refuse_non_finite, write_tensors
 from .folders import find_model, pretrained_folder, pretrained_names, read_config, tuned_budgets
 from .networks import build_network
@@ -141,7 +142,8 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
 
     def _save_pretrained(self, save_directory: Path) -> None:
         refuse_non_finite(self.state_dict(), str(save_directory / "model.safetensors"))
-        super()._save_pretrained(save_directory)
+        with recorded(save_directory / "model.safetensors"):
+            super()._save_pretrained(save_directory)
 
     def generate_model_card(self, *args: object, **kwargs: object) -> ModelCard:
         """The README beside the weights: process, network, data and how to sample."""
@@ -196,12 +198,38 @@ def save_reference(path: Path, reference: ss.SpectralReference | ss.GaussianRefe
     write_tensors(path, tensors)
 
 
-def _load_reference(path: Path) -> ss.Reference:
+def _load_reference(path: Path, shape: tuple[int, ...]) -> ss.Reference:
     tensors = read_tensors(path)
-    if "spectrum" in tensors:
-        return ss.SpectralReference(tensors["mean"], tensors["spectrum"])
-    rest = tensors.pop("rest").item()
-    return ss.GaussianReference(**tensors, rest=rest)
+    try:
+        if tensors["mean"].shape != shape:
+            raise ValueError(f"it is of data of shape {tuple(tensors['mean'].shape)}, not {shape}")
+        if "spectrum" in tensors:
+            return ss.SpectralReference(tensors["mean"], tensors["spectrum"])
+        rest = tensors.pop("rest").item()
+        return ss.GaussianReference(**tensors, rest=rest)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} holds no reference of this model: {error}") from error
+
+
+def _check_weights(path: Path, config: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    """Raise before memory is asked for if a configuration claims other weights than there are."""
+    with torch.device("meta"):
+        network = build_network(config["network"], _shape(config["shape"]))
+    wanted = {f"network.{name}": value for name, value in network.state_dict().items()}
+    for name in wanted.keys() | weights.keys():
+        there, here = (
+            f"of shape {tuple(found[name].shape)}" if name in found else "absent"
+            for found in (weights, wanted)
+        )
+        if there != here:
+            raise ValueError(
+                f"{path} holds weights of another network than config.json beside it says: {name} "
+                f"is {there} in the file and {here} in the network"
+            )
+        if not weights[name].is_floating_point() and wanted[name].is_floating_point():
+            raise ValueError(f"{path}: {name} is {weights[name].dtype}, not floating")
+        if not bool(weights[name].isfinite().all()):
+            raise ValueError(f"{path}: {name} holds NaN or infinity")
 
 
 def load(name: str | Path, *, device: torch.device | str = "cpu") -> ScoreModel:
@@ -222,15 +250,15 @@ def load(name: str | Path, *, device: torch.device | str = "cpu") -> ScoreModel:
     missing = [key for key in _KEYS[:3] if key not in config]
     if missing:
         raise ValueError(f"{folder / 'config.json'} lacks {', '.join(missing)}")
-    model = ScoreModel(**config)
     weights = read_tensors(folder / "model.safetensors")
     try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ValueError(f"{folder}: the weights do not fit config.json: {reason}") from error
+        _check_weights(folder / "model.safetensors", config, weights)
+        model = ScoreModel(**config)
+    except ValueError as error:
+        raise ValueError(f"cannot load {folder}: {error}") from error
+    model.load_state_dict(weights)
     if (folder / "reference.safetensors").exists():
-        model.reference = _load_reference(folder / "reference.safetensors")
+        model.reference = _load_reference(folder / "reference.safetensors", model.shape)
     for nfe, file in tuned_budgets(folder).items():
         model.tuned[nfe] = ss.Tuned.load(file)
     return model.to(device).eval().requires_grad_(False)

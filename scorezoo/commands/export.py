@@ -24,6 +24,7 @@ def export(
 
     It computes in single precision as before; weights beyond 65504 are refused.
     """
+    from ..checksums import recorded
     from ..files import check_output, read_tensors, write_atomically, write_tensors
     from ..folders import find_model, tuned_budgets
 
@@ -39,10 +40,15 @@ def export(
         if not half[name].isfinite().all():
             raise ValueError(f"{name} holds values that half precision cannot (beyond 65504)")
     path = output / "model.safetensors"
-    write_tensors(path, half)
+    output.mkdir(parents=True, exist_ok=True)
+    with recorded(path):
+        write_tensors(path, half)
     beside = [folder / name for name in ("config.json", "recipe.toml", "README.md")]
-    beside += [folder / "reference.safetensors", *tuned_budgets(folder).values()]
+    beside += tuned_budgets(folder).values()
     for file in beside:
         if file.is_file():
             write_atomically(output / file.name, partial(shutil.copyfile, file))
+    if (folder / "reference.safetensors").is_file():
+        known = read_tensors(folder / "reference.safetensors")
+        write_tensors(output / "reference.safetensors", known)
     typer.echo(f"wrote {path}, {path.stat().st_size / 1e6:.3g} MB")

@@ -19,7 +19,8 @@ __all__ = ["MLP", "NCSN", "NETWORKS", "EDMUNet", "NCSNpp", "UNet", "build_networ
 NETWORKS = {"mlp": MLP, "unet": UNet, "edm-unet": EDMUNet, "ncsn": NCSN, "ncsnpp": NCSNpp}
 
 _SIZES = ("in_channels", "dim", "width", "embed_dim", "patch", "levels")
-_COUNTS = ("blocks", "classes")
+_LAYERS = 1000
+"""At most, of blocks and of stages: a configuration that says more is a mistake, or a trap."""
 _FLAGS = ("fir", "skip_rescale", "attend_every_up")
 _CHOICES = {
     "block": ("ddpm", "biggan"),
@@ -67,8 +68,10 @@ def _check(config: dict[str, Any]) -> None:
     for name, value in config.items():
         if name in _SIZES:
             check_integer(name, value, 1)
-        elif name in _COUNTS:
+        elif name == "classes":
             check_integer(name, value, 0)
+        elif name == "blocks":
+            check_integer(name, value, 0, _LAYERS)
         elif name in _FLAGS:
             check_flag(name, value)
         elif name in _CHOICES and value not in _CHOICES[name]:
@@ -81,5 +84,7 @@ def _check(config: dict[str, Any]) -> None:
                 raise ValueError(f"{name} is a list of whole numbers, got {value!r}")
             for part in [value] if single else value:
                 check_integer(name, part, 0 if name == "attention" else 1)
+            if not single and len(value) > _LAYERS:
+                raise ValueError(f"{name} lists {len(value)} numbers, {_LAYERS} at most")
             if not single and not value and name != "attention":
                 raise ValueError(f"{name} is a list of one number or more, got {value!r}")
