@@ -5,11 +5,12 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import scorezoo
 from scorezoo.cli import app
+from scorezoo.files import write_tensors
 
 from .test_model import TINY
 
@@ -136,7 +137,7 @@ def test_an_export_is_half_as_large_and_refuses_what_does_not_fit(model, tmp_pat
     before = (half / "model.safetensors").read_bytes()
     for value, words in ((1e5, "half precision cannot"), (float("nan"), "NaN or infinity")):
         wrong = {first: torch.full_like(tensors[first], value)}
-        save_file(tensors | wrong, Path(model) / "model.safetensors")
+        write_tensors(Path(model) / "model.safetensors", tensors | wrong)
         result = run.invoke(app, ["export", model, "--output", str(half)])
         assert result.exit_code == 2 and words in result.output
     for source in (tmp_path / "none", half):
