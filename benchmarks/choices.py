@@ -82,9 +82,13 @@ def noisy() -> str:
     return _compared(NOISY_BUDGETS, "sliced", True, tables)
 
 
+LANGEVIN = ("align", "should", "quicsort")
+
+
 def equations() -> str:
     """Solvers of the highest declared order, by noise type and calculus."""
-    solvers = {name: ss.solver(name) for name in ss.solver_names()}
+    names = [*ss.solver_names(), *ss.solver_names(special=True)]
+    solvers = {name: ss.solver(name) for name in names if name not in LANGEVIN}
     fixed = {n: s for n, s in solvers.items() if isinstance(s, ss.Solver) and not s.own_noise}
     body = []
     for noise in NOISES:

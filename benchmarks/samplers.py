@@ -45,10 +45,10 @@ def order(value: float) -> str:
     return f"{value:g}" if value else "-"
 
 
-def samplers() -> str:
+def samplers(special: bool = False) -> str:
     """Markdown table of every registered solver with a fixed grid."""
     body = []
-    for name in ss.solver_names():
+    for name in ss.solver_names(special=special):
         solver = ss.solver(name)
         if not isinstance(solver, ss.Solver):
             continue
@@ -108,6 +108,14 @@ sampler is written out independently in `tests/published`.
 ## Adaptive solvers
 
 {adaptive()}
+
+## For equations that no score gives
+
+Implicit methods solve stiff equations whose samples are small: a step inverts a Jacobian of each.
+ALIGN, ShOULD and QUICSORT solve underdamped Langevin dynamics, `ss.KineticLangevin(score)`, alone.
+`ss.solver_names(special=True)` lists them.
+
+{samplers(special=True)}
 """
 
 

@@ -46,7 +46,7 @@ def _orders(exact: float, own: float) -> str:
 def solvers() -> str:
     """Every registered solver with its declarations."""
     body = []
-    for name in ss.solver_names():
+    for name in [*ss.solver_names(), *ss.solver_names(special=True)]:
         solver = ss.solver(name)
         strong, weak, cost = "-", "-", f"{solver.evaluations} an attempt"
         orders = samplers.order(solver.order)

@@ -90,20 +90,20 @@ class KineticLangevin(Equation):
         return torch.ones_like(t)
 
     def term(self, x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        """Drift of position and velocity.
-
-        Raises:
-            ValueError: If a state has not two parts.
-        """
-        if x.ndim < 3 or x.shape[1] != 2:
-            raise ValueError(
-                f"a state of Langevin dynamics is position and velocity, (batch, 2, *event), got "
-                f"{tuple(x.shape)}; write torch.stack([x, v], 1)"
-            )
+        """Drift of position and velocity."""
+        self._check(x)
         force = self.score(x[:, 0], t, **cond)
         v = x[:, 1]
         return torch.stack([v, self.inverse_mass * force - self.friction * v], 1)
 
     def spread(self, x: Tensor, t: Tensor) -> Tensor:
         """Nothing for the position, ``(1, 2, 1, ...)``."""
+        self._check(x)
         return x.new_tensor([0.0, self.strength]).reshape(1, 2, *[1] * (x.ndim - 2))
+
+    def _check(self, x: Tensor) -> None:
+        if x.ndim < 3 or x.shape[1] != 2:
+            raise ValueError(
+                f"a state of Langevin dynamics is position and velocity, (batch, 2, *event), got "
+                f"{tuple(x.shape)}; write torch.stack([x, v], 1)"
+            )

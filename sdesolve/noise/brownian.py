@@ -158,7 +158,7 @@ class BrownianPath:
         middle = h / 2 - cell * (torch.arange(high - low, dtype=torch.float64, device="cpu") + 0.5)
         w = self._w[high] - self._w[low]
         own = self._third[low:high].sum(0) * ((cell / 720) ** 0.5 * cell**2)
-        k = (torch.tensordot(middle, area, 1) + (h**2 - cell**2) / 12 * w + own) / h**2
+        k: Tensor = (torch.tensordot(middle, area, 1) + (h**2 - cell**2) / 12 * w + own) / h**2
         return k if s < t else -k
 
     def position(self, times: Floats) -> Ints:

@@ -173,8 +173,8 @@ def _closed_forms(noise: Noise, calculus: Calculus) -> list[Exact]:
 def strong_orders(solver: Solver, noise: Noise) -> Iterator[tuple[str, float]]:
     """Orders along Brownian paths, for a noise type in every calculus that the solver declares."""
     if kinetic(solver):
-        grids = (16, 32, 64, 128)
-        yield "Langevin dynamics of a pendulum", slope(grids, errors_along_paths(solver, grids))
+        few = (16, 32, 64, 128)
+        yield "Langevin dynamics of a pendulum", slope(few, errors_along_paths(solver, few))
         return
     if noise == "additive":
         if not is_generic(solver):
