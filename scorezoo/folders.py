@@ -11,7 +11,7 @@ import json
 import math
 import re
 import struct
-from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,16 @@ MODEL_FILES = (
     "tuned-*.json",
     "tuned-*.pt",
 )
+WEIGHTS = "write pip install 'sdesolve[zoo]', or pip install ./packaging/weights in a clone"
 _TUNED = re.compile(r"tuned-(\d+)\.(?:json|pt)")
 
 
 def pretrained_folder() -> Path:
-    """Folder of the models that ship with the package."""
-    return Path(str(resources.files("scorezoo"))) / "pretrained"
+    """Folder of the models that ship: in a clone beside the code, else in ``scorezoo-weights``."""
+    beside = Path(__file__).parent / "pretrained"
+    if not beside.is_dir() and (found := find_spec("scorezoo_weights")) and found.origin:
+        return Path(found.origin).parent / "pretrained"
+    return beside
 
 
 def pretrained_names() -> list[str]:
@@ -75,10 +79,12 @@ def find_model(name: str | Path) -> Path:
         return _download(text)
     near = difflib.get_close_matches(text, [*pretrained_names(), *_beside(path)], n=3)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
+    if not pretrained_names():
+        hint = f"the weights are not installed: {WEIGHTS}. "
+    shipped = ", ".join(pretrained_names()) or "nothing"
     raise ValueError(
-        f"no model {text!r}; {hint}These ship with the package: "
-        f"{', '.join(pretrained_names()) or 'nothing'}. The folder of a run or of a model "
-        "(config.json and model.safetensors) and a Hub id owner/name also work"
+        f"no model {text!r}; {hint}These ship with the package: {shipped}. The folder of a run or "
+        "of a model (config.json and model.safetensors) and a Hub id owner/name also work"
     )
 
 

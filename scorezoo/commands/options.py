@@ -51,7 +51,11 @@ SolverName = Annotated[
 ]
 Steps = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(min=1, help="Steps of the solver; give this or --nfe."),
+    typer.Option(
+        min=1,
+        help="Steps of the solver; give this or --nfe.",
+        show_default="as --nfe allows",
+    ),
 ]
 Nfe = Annotated[
     Optional[int],  # noqa: UP045

@@ -37,7 +37,7 @@ def play(
     """
     check_device(device)
     if find_spec("gradio") is None:
-        raise ValueError("gradio is missing; write pip install '.[play]'")
+        raise ValueError("gradio is missing; write pip install 'sdesolve[play]'")
     from ..playground import labels_of
 
     labels_of(model, device)  # one sentence here, where there is no such model

@@ -34,7 +34,10 @@ def sample(
     ] = "samples.png",
     save_tensors: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads the annotation on Python 3.10
-        typer.Option(help="Also write the samples as they are: .npy or .safetensors."),
+        typer.Option(
+            help="Also write the samples as they are: .npy or .safetensors.",
+            show_default="the picture alone",
+        ),
     ] = None,
     labels: Labels = None,
     guidance: Guidance = None,

@@ -1,5 +1,8 @@
+import re
+
 import matplotlib.image
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import scorezoo
@@ -106,6 +109,21 @@ def test_every_command_has_help_with_an_example():
         result = run.invoke(app, [name, "--help"])
         assert result.exit_code == 0
         assert "Example: scorezoo" in result.output, name
+
+
+def test_every_line_of_help_says_what_happens_without_it():
+    for name, command in get_command(app).commands.items():
+        text = run.invoke(app, [name, "--help"], env={"COLUMNS": "250"}).output
+        lines = [line for line in text.splitlines() if line.startswith("│")]
+        for parameter in command.params:
+            called = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.name
+            row = [
+                line for line in lines if re.search(rf"^│ [* ] +{called}[ ,]|^│ {called}[ ,]", line)
+            ]
+            assert len(row) == 1, (name, called, text)
+            assert parameter.name == "help" or re.search(r"\[(default: .+|required)\]", row[0]), (
+                row[0]
+            )
 
 
 def test_pictures_need_one_or_three_channels(images):

@@ -103,7 +103,7 @@ def test_choices_that_cannot_be_run_are_one_sentence(model, choice, message):
 def test_without_gradio_it_says_what_to_install(model, monkeypatch):
     monkeypatch.setattr("scorezoo.commands.play.find_spec", lambda name: None)
     result = CliRunner().invoke(app, ["play", model])
-    assert result.exit_code == 2 and "pip install '.[play]'" in result.output
+    assert result.exit_code == 2 and "pip install 'sdesolve[play]'" in result.output
 
 
 def _free_port():
@@ -121,7 +121,7 @@ def address(model):
         [sys.executable, "-c", "import gradio"], capture_output=True, text=True, cwd=ROOT
     )
     if found.returncode:
-        pytest.skip("gradio is not installed: pip install '.[play]'")
+        pytest.skip("gradio is not installed: pip install 'sdesolve[play]'")
     port = _free_port()
     command = [sys.executable, "-m", "scorezoo", "play", model, "--no-browser", "--port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:

@@ -1,0 +1,1 @@
+"""The networks that ship with scorezoo, as files: ``scorezoo.load`` finds them here."""
