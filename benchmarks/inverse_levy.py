@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -130,7 +131,7 @@ def measure(law: str, operator: str, n: int, draws: int, nfe: int, results: Resu
         chosen = many[torch.randperm(len(many), generator=torch.Generator().manual_seed(1))[:draws]]
         return judge(chosen)
 
-    jobs = [floor, *(lambda m=m: ours(m) for m in METHODS), weighted, theirs]
+    jobs: list[Callable[[], Row]] = [floor, *(partial(ours, m) for m in METHODS), weighted, theirs]
     for key, job in zip(keys, jobs, strict=False):
         results.once(key, job)
 

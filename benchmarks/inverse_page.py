@@ -109,9 +109,9 @@ def _levy(it: Results) -> list[str]:
         )
     return [
         "## Signals with jumps",
-        f"Sums of 64 jumps, {it.about['count']} signals, {it.about['draws']} draws of each, 20 calls "
-        "of the exact denoised mean: how far the error of the mean of many draws is above the "
-        "smallest possible one, in dB, and the share of the posterior in 90 % intervals, both "
+        f"Sums of 64 jumps, {it.about['count']} signals, {it.about['draws']} draws of each, 20 "
+        "calls of the exact denoised mean: how far the error of the mean of many draws is above "
+        "the smallest possible one, in dB, and the share of the posterior in 90 % intervals, both "
         "against a Gibbs sampler, whose own draws are the floor. Student's jumps are left out: "
         "their tails ask for more noise levels than the exact mean can be computed at.",
         record.table(head, body),
@@ -124,31 +124,30 @@ def _images(it: Results) -> list[str]:
     parts = [
         f"## Test images, {it.path.stem.removeprefix('images-')}",
         f"The first {about['count']} test images, noise {about['noise']} in data of [-1, 1], "
-        f"{about['draws']} draws of each: error of the mean of many draws, spread of the draws (the "
-        "same for the posterior itself), share of draws that the shipped classifier gives the "
-        f"image's label (images themselves {about['class']:.2f}), misfit to what was seen in units "
-        "of its noise (1), seconds. Bold: the smallest error.",
+        f"{about['draws']} draws of each. Score: the energy score of the draws, smallest for the "
+        "posterior itself; error: of the mean of the draws; spread: of the draws; class: share "
+        "that the shipped classifier gives the image's label (images themselves "
+        f"{about['class']:.2f}); misfit to what was seen, in units of its noise; seconds of all "
+        "draws.",
     ]
     for task in dict.fromkeys(key[1] for key in keys):
         for nfe in dict.fromkeys(key[2] for key in keys if key[1] == task):
-            rows = {
-                key[0]: it.cells[" | ".join(key)]
-                for key in keys
-                if key[1] == task and key[2] == nfe
-            }
-            errors = _bold([_cell(row, "error") for row in rows.values()])
+            mine = [key for key in keys if key[1] == task and key[2] == nfe]
+            rows = {key[0]: it.cells[" | ".join(key)] for key in mine}
+            scores = _bold([_cell(row, "score") for row in rows.values()])
             body = [
                 [
                     name,
-                    error,
+                    score,
+                    _cell(row, "error"),
                     _cell(row, "spread"),
                     _cell(row, "class", ".2f"),
                     _cell(row, "misfit", ".2f"),
                     _cell(row, "seconds", ".0f"),
                 ]
-                for (name, row), error in zip(rows.items(), errors, strict=True)
+                for (name, row), score in zip(rows.items(), scores, strict=True)
             ]
-            head = ["method", "error", "spread", "class", "misfit", "s"]
+            head = ["method", "score", "error", "spread", "class", "misfit", "s"]
             parts += [f"### {task}, {nfe} calls", record.table(head, body)]
             parts += [_standing(rows)]
     return parts
@@ -161,19 +160,19 @@ def _standing(rows: dict[str, Row]) -> str:
     for mine, theirs in same.items():
         a = rows.get(f"ours, {mine}")
         for name, b in rows.items():
-            if a is None or f" {theirs}" not in name or not a.get("squares"):
+            if a is None or f" {theirs}" not in name or not a.get("scores"):
                 continue
-            if not b.get("squares"):
+            if not b.get("scores"):
                 said.append(f"{name} not finite")
                 continue
-            change = [p - q for p, q in zip(a["squares"], b["squares"], strict=True)]
+            change = [p - q for p, q in zip(a["scores"], b["scores"], strict=True)]
             mean = sum(change) / len(change)
             spread = sum((c - mean) ** 2 for c in change) / (len(change) - 1) / len(change)
             said.append(f"{name} {mean / max(spread, 1e-30) ** 0.5:+.1f}")
     if not said:
         return ""
     return (
-        "Difference of squared errors, ours less the peer's of the same method, in standard errors "
+        "Difference of scores, ours less the peer's of the same method, in standard errors "
         f"over images: {', '.join(said)}."
     )
 

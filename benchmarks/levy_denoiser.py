@@ -71,13 +71,13 @@ def denoiser(law: str, x: Tensor, s: float) -> Tensor:
     def along(message: Tensor, i: int) -> Tensor:
         """From value i to value i + 1: sum over a of m(a) K(b - a)."""
         product = torch.fft.rfft(message, n=size) * kernels[i]
-        out = torch.fft.irfft(product, n=size)[:, width - 1 :].clamp(min=0)
+        out: Tensor = torch.fft.irfft(product, n=size)[:, width - 1 :].clamp(min=0)
         return out / out.sum(1, keepdim=True)
 
     def back(message: Tensor, i: int) -> Tensor:
         """From value i + 1 to value i: sum over b of m(b) K(b - a)."""
         product = torch.fft.rfft(message.flip(1), n=size) * kernels[i]
-        out = torch.fft.irfft(product, n=size)[:, width - 1 :].flip(1).clamp(min=0)
+        out: Tensor = torch.fft.irfft(product, n=size)[:, width - 1 :].flip(1).clamp(min=0)
         return out / out.sum(1, keepdim=True)
 
     first = mass((middle[:, :1] + steps) * h, h)
