@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -109,16 +110,16 @@ def gaussian(problem: Problem, results: Results, draws: int, budgets: Sequence[i
         error = run.log_evidence.item() - evidence
         return judge([(run.x[:, 0], seconds)], evidence_error=error)
 
+    def theirs(variants: list[inverse_peers.Peer], nfe: int) -> Row:
+        return judge([timed(each, y, nfe, 0) for each in variants])
+
     for nfe in budgets:
         for method in ("moments", "reference", "pigdm", "diffpir", "dps"):
-            results.once(f"ours, {method} | {nfe}", lambda m=method, n=nfe: ours(m, n))
-        results.once(f"ours, particles | {nfe}", lambda n=nfe: weighted(n))
+            results.once(f"ours, {method} | {nfe}", partial(ours, method, nfe))
+        results.once(f"ours, particles | {nfe}", partial(weighted, nfe))
         if inverse_peers.PRESENT:
             for name, variants in inverse_peers.peers(problem, data).items():
-                results.once(
-                    f"{name} | {nfe}",
-                    lambda v=variants, n=nfe: judge([timed(each, y, n, 0) for each in v]),
-                )
+                results.once(f"{name} | {nfe}", partial(theirs, variants, nfe))
 
 
 def _together(peer: inverse_peers.Peer, y: Tensor, draws: int, nfe: int) -> Tensor:
@@ -210,9 +211,9 @@ def mixture(problem: Problem, results: Results, draws: int, budgets: Sequence[in
 
     for nfe in budgets:
         for method in METHODS:
-            results.once(f"ours, {method} | {nfe}", lambda m=method, k=nfe: ours(m, k))
+            results.once(f"ours, {method} | {nfe}", partial(ours, method, nfe))
         for label in references:
-            results.once(f"ours, particles, {label} | {nfe}", lambda r=label, k=nfe: weighted(r, k))
+            results.once(f"ours, particles, {label} | {nfe}", partial(weighted, label, nfe))
         if inverse_peers.PRESENT:
             for name, variants in inverse_peers.peers(problem, data).items():
-                results.once(f"{name} | {nfe}", lambda q=name, v=variants, k=nfe: theirs(q, v, k))
+                results.once(f"{name} | {nfe}", partial(theirs, name, variants, nfe))

@@ -95,7 +95,7 @@ def peers(
         return lambda y: model(y, _decomposed(A, shape, white))
 
     fidelities = sampling.PiGDMDataFidelity, sampling.MomentMatchingDataFidelity
-    pigdm, moments = ([diffusion(f, s) for s in ("DDPMSolver", "DDIMSolver")] for f in fidelities)
+    pigdm, moments = ([diffusion(f, "DDPMSolver")] for f in fidelities)
     return {
         "deepinv MMPS, 3 iterations": moments,
         "deepinv DiffPIR": [diffpir(0.1), diffpir(1.0)],

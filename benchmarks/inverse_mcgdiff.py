@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -97,7 +98,7 @@ def measure(d: int, m: int, results: Results, seeds: int) -> None:
         once(
             f"ours, {count:,} particles, {nfe} calls",
             count * nfe / 1000,
-            lambda seed, c=count, n=nfe: weighted(c, n, seed),
+            partial(weighted, count, nfe),
         )
     if inverse_peers.PRESENT and d <= 80:
         (tds,) = inverse_peers.peers(problem, data)["azula TDS"]
@@ -105,5 +106,5 @@ def measure(d: int, m: int, results: Results, seeds: int) -> None:
             once(
                 f"azula TDS, 1,000 particles, {nfe} calls",
                 float(nfe),
-                lambda seed, n=nfe: theirs(tds, n, seed),
+                partial(theirs, tds, nfe),
             )

@@ -97,6 +97,86 @@ def _mcgdiff(it: Results, d: int) -> list[str]:
     ]
 
 
+def _levy(it: Results) -> list[str]:
+    laws = list(dict.fromkeys(key.split(" | ")[1] for key in it.cells))
+    operators = list(dict.fromkeys(key.split(" | ")[2] for key in it.cells))
+    head = ["method", *(f"{law}, {op}" for law in laws for op in operators)]
+    body = []
+    for name in _names(it.cells):
+        cells = [it.cells.get(f"{name} | {law} | {op}") for law in laws for op in operators]
+        body.append(
+            [name, *(f"{_cell(c, 'gap', '.2f')} ({_cell(c, 'coverage', '.3f')})" for c in cells)]
+        )
+    return [
+        "## Signals with jumps",
+        f"Sums of 64 jumps, {it.about['count']} signals, {it.about['draws']} draws of each, 20 "
+        "calls of the exact denoised mean: how far the error of the mean of many draws is above "
+        "the smallest possible one, in dB, and the share of the posterior in 90 % intervals, both "
+        "against a Gibbs sampler, whose own draws are the floor. Student's jumps are left out: "
+        "their tails ask for more noise levels than the exact mean can be computed at.",
+        record.table(head, body),
+    ]
+
+
+def _images(it: Results) -> list[str]:
+    about = it.about
+    keys = [key.split(" | ") for key in it.cells]
+    parts = [
+        f"## Test images, {it.path.stem.removeprefix('images-')}",
+        f"The first {about['count']} test images, noise {about['noise']} in data of [-1, 1], "
+        f"{about['draws']} draws of each. Score: the energy score of the draws, smallest for the "
+        "posterior itself; error: of the mean of the draws; spread: of the draws; class: share "
+        "that the shipped classifier gives the image's label (images themselves "
+        f"{about['class']:.2f}); misfit to what was seen, in units of its noise; seconds of all "
+        "draws.",
+    ]
+    for task in dict.fromkeys(key[1] for key in keys):
+        for nfe in dict.fromkeys(key[2] for key in keys if key[1] == task):
+            mine = [key for key in keys if key[1] == task and key[2] == nfe]
+            rows = {key[0]: it.cells[" | ".join(key)] for key in mine}
+            scores = _bold([_cell(row, "score") for row in rows.values()])
+            body = [
+                [
+                    name,
+                    score,
+                    _cell(row, "error"),
+                    _cell(row, "spread"),
+                    _cell(row, "class", ".2f"),
+                    _cell(row, "misfit", ".2f"),
+                    _cell(row, "seconds", ".0f"),
+                ]
+                for (name, row), score in zip(rows.items(), scores, strict=True)
+            ]
+            head = ["method", "score", "error", "spread", "class", "misfit", "s"]
+            parts += [f"### {task}, {nfe} calls", record.table(head, body)]
+            parts += [_standing(rows)]
+    return parts
+
+
+def _standing(rows: dict[str, Row]) -> str:
+    """Ours beside the peers' own implementation of the same method, on the same images."""
+    same = {"moments": "MMPS", "diffpir": "DiffPIR", "pigdm": "PiGDM", "dps": "DPS", "ddrm": "DDRM"}
+    said = []
+    for mine, theirs in same.items():
+        a = rows.get(f"ours, {mine}")
+        for name, b in rows.items():
+            if a is None or f" {theirs}" not in name or not a.get("scores"):
+                continue
+            if not b.get("scores"):
+                said.append(f"{name} not finite")
+                continue
+            change = [p - q for p, q in zip(a["scores"], b["scores"], strict=True)]
+            mean = sum(change) / len(change)
+            spread = sum((c - mean) ** 2 for c in change) / (len(change) - 1) / len(change)
+            said.append(f"{name} {mean / max(spread, 1e-30) ** 0.5:+.1f}")
+    if not said:
+        return ""
+    return (
+        "Difference of scores, ours less the peer's of the same method, in standard errors "
+        f"over images: {', '.join(said)}."
+    )
+
+
 def page(folder: Path) -> str:
     """The page, of whatever has been measured in a folder."""
     found = {path.stem: Results(path) for path in sorted(folder.glob("*.json"))}
@@ -109,7 +189,12 @@ def page(folder: Path) -> str:
     for d in (8, 80, 800):
         if f"mcgdiff{d}" in found:
             parts += _mcgdiff(found[f"mcgdiff{d}"], d)
-    return "\n\n".join([_INTRODUCTION, _made(found.values()), *parts]) + "\n"
+    if "levy" in found:
+        parts += _levy(found["levy"])
+    for name in ("images-fashion-mnist-edm", "images-cifar10"):
+        if name in found:
+            parts += _images(found[name])
+    return "\n\n".join([_INTRODUCTION, _made(found.values()), *filter(None, parts)]) + "\n"
 
 
 _INTRODUCTION = """# Posterior samplers, judged

@@ -1,21 +1,31 @@
-"""What ``inpaint``, ``colorize`` and ``restore`` share: options, and what they print."""
+"""What ``inpaint``, ``colorize`` and ``restore`` share: their options, and what they print.
+
+The options that all three have are fields of :class:`Asked`, here and nowhere else:
+:func:`completion` puts them behind a command's own ones, and hands them to it as one object.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from .run import seconds, unfinished
+from .options import BATCH_SIZE, BatchSize, Device, Seed
+from .run import check_device, seconds, unfinished
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    import sdesolve as ss
+
     from ..model import ScoreModel
     from ..restoration import Restoration
 
-__all__ = ["Calls", "Count", "File", "Method", "ModelName", "Noise", "Picture", "finish"]
+__all__ = ["Asked", "File", "completion", "finish"]
 
 File = Annotated[Path, typer.Argument(help="Image file, of the model's size.")]
 ModelName = Annotated[
@@ -32,21 +42,103 @@ Method = Annotated[
 ]
 Count = Annotated[int, typer.Option(min=1, help="Number of completions.")]
 Calls = Annotated[int, typer.Option("--nfe", min=2, help="Budget of network calls of each.")]
+METHOD = "reference"
 Picture = Annotated[Path, typer.Option("--output", help="PNG file to write.")]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What all three are asked for."""
+
+    output: Picture
+    model: ModelName
+    noise: Noise
+    method: Method = METHOD
+    count: Count = 8
+    nfe: Calls = 20
+    seed: Seed = 0
+    batch_size: BatchSize = BATCH_SIZE
+    device: Device = "cpu"
+
+    def load(self) -> ScoreModel:
+        """The network."""
+        from ..model import load
+
+        return load(self.model, device=self.device)
+
+    def restore(self, net: ScoreModel, A: ss.inverse.Observation, seen: Tensor) -> Restoration:
+        """Completions of what was seen."""
+        from ..restoration import restore
+
+        return restore(
+            net,
+            A,
+            seen,
+            noise=self.noise,
+            method=self.method,
+            count=self.count,
+            nfe=self.nfe,
+            seed=self.seed,
+            batch_size=self.batch_size,
+        )
+
+
+def completion(
+    *, output: str, model: str, noise: float
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command whose last argument is an :class:`Asked`, with its fields for options.
+
+    Args:
+        output: Default of the file.
+        model: Default of the model.
+        noise: Default of the noise.
+    """
+    defaults = {"output": Path(output), "model": model, "noise": noise}
+
+    def wrap(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(command, include_extras=True)
+        own = [p for name, p in inspect.signature(command).parameters.items() if name != "asked"]
+        shared = get_type_hints(Asked, include_extras=True)
+
+        def run(**values: Any) -> None:  # noqa: ANN401
+            from ..files import check_output
+
+            asked = Asked(**{field.name: values.pop(field.name) for field in fields(Asked)})
+            check_output(asked.output, (".png",))
+            check_device(asked.device)
+            command(**values, asked=asked)
+
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters = [p.replace(annotation=hints[p.name], kind=kind) for p in own]
+        parameters += [
+            inspect.Parameter(
+                field.name,
+                kind,
+                default=defaults.get(field.name, field.default),
+                annotation=shared[field.name],
+            )
+            for field in fields(Asked)
+        ]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
+        run.__doc__, run.__name__ = command.__doc__, command.__name__
+        return run
+
+    return wrap
+
+
 def finish(
-    output: Path, net: ScoreModel, seen: Tensor, result: Restoration, clean: Tensor | None
+    asked: Asked, net: ScoreModel, seen: Tensor, result: Restoration, clean: Tensor | None
 ) -> None:
     """Write the picture, say what it cost, and exit with 1 if a sample is not whole."""
     from ..restoration import draw
 
-    draw(output, net, seen, result, clean)
+    draw(asked.output, net, seen, result, clean)
     solution = result.solution
     nfe = int(solution.nfe.max())
     typer.echo(
-        f"wrote {output}: {'' if clean is None else 'the image, '}what is seen, {len(solution.x)} "
-        f"completions, their spread (largest {result.spread.max().item():.3g})"
+        f"wrote {asked.output}: {'' if clean is None else 'the image, '}what is seen, "
+        f"{len(solution.x)} completions, their spread (largest {result.spread.max().item():.3g})"
     )
     typer.echo(
         f"NFE {nfe}, {nfe * result.backward_passes} backward passes, "
