@@ -8,8 +8,10 @@ the features are the means over the image of the last two levels, scaled to a ro
 
 .. math::
 
-    -\frac{1}{2n} \sum_i \log \frac{\exp(z_i \cdot z_{i'} / T)}{\sum_{j \ne i} \exp(z_i \cdot
-    z_j / T)} \qquad \text{over the } 2n \text{ views, } i' \text{ the other view of the image of } i
+    -\frac{1}{2n} \sum_i \log
+    \frac{\exp(z_i \cdot z_{i'} / T)}{\sum_{j \ne i} \exp(z_i \cdot z_j / T)}
+
+over the 2n views, of which i and i' are of one image.
 
 One network of this kind ships, trained on CIFAR-10 and Fashion-MNIST together; what it is worth is
 recorded in the file: accuracy of a linear classifier of its features, beside that of the same

@@ -2,8 +2,8 @@ r"""Figures of images by their features, each beside its floor and with its stan
 
 The floor is the same figure of real images that are not among those compared with, as many as were
 judged if there are so many: no samples of the law can be expected below it. Errors are of one
-standard deviation: of both distances by leaving blocks out, of the density over the images, of shares by the
-binomial law.
+standard deviation: of both distances by leaving blocks out, of the density over the images, of
+shares by the binomial law.
 
 Precision, recall, density and coverage compare equally many of either side. ``nearer`` is the
 probability that an image is nearer to the reference than held-out real images are: beyond .5 by

@@ -27,7 +27,7 @@ def fastest() -> Iterator[None]:
 
 
 def fastest_precision(device: torch.device) -> str:
-    """ "bf16" where the device computes it in hardware, else "no"; of a processor a trial says so."""
+    """What is fastest: bf16 where the device has it in hardware, else "no"; a trial tells."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
     if device.type != "cpu":

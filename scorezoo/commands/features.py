@@ -41,8 +41,8 @@ def features(
 
     Example: scorezoo features uoft-cs/cifar10 --output cifar10.safetensors
 
-    With --unlabelled a killed run goes on where it stopped, and of data that have labels the accuracy
-    of a linear classifier is recorded, beside that of the network before training.
+    With --unlabelled a killed run goes on where it stopped, and of data that have labels the
+    accuracy of a linear classifier is recorded, beside that of the network before training.
     """
     from ..files import check_output
 

@@ -107,7 +107,7 @@ def train(
         Optional[int],  # noqa: UP045
         typer.Option(
             min=0,
-            help="Steps between samples with a quick figure of quality, in the run's folder; 0: none.",
+            help="Steps between looks, samples with a quick figure of quality; 0: none.",
             show_default="a twentieth of the time",
         ),
     ] = None,
