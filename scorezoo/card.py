@@ -11,6 +11,15 @@ if TYPE_CHECKING:
 
 __all__ = ["model_card"]
 
+_FIGURES = {
+    "step": "steps of training",
+    "count": "samples judged",
+    "nfe": "network calls of each",
+    "kernel_x1000": "kernel distance x 1000 to the training images, general features",
+    "sliced_w2": "sliced 2-Wasserstein distance to the data",
+    "floor": "the same of real ones",
+}
+
 
 def model_card(model: ScoreModel) -> str:
     """Markdown: what the model is, what it was trained on, how to draw from it."""
@@ -47,6 +56,11 @@ def model_card(model: ScoreModel) -> str:
         "    model = scorezoo.load(FOLDER)",
         "    x = ss.sample(model.process, model.score, (16, *model.shape)).x",
     ]
+    if model.figures is not None:
+        known = {name: value for name, value in model.figures.items() if name in _FIGURES}
+        lines += ["", "## Figures", "", "| | |", "| --- | --- |"]
+        lines += [f"| {_FIGURES[name]} | {value:.4g} |" for name, value in known.items()]
+        lines += ["", "Of few samples; `scorezoo evaluate FOLDER` judges many."]
     if model.recipe is not None:
         recipe = write_toml(model.recipe).rstrip().splitlines()
         lines += ["", "## Recipe", "", *(f"    {line}".rstrip() for line in recipe)]

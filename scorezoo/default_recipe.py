@@ -4,7 +4,11 @@ EDM's preconditioning and objective, with a small residual U-Net where the sizes
 patch of pixels makes one position, so that the finest level has at most 16 positions a side, and
 each further level halves it while that goes. Sizes that are odd get the tutorial's U-Net, which
 takes any of 9 pixels or more, under its own process. Steps, not passes, say how long: a small set
-is seen often.
+is seen often. A processor computes each image in turn, so that a small batch buys more steps.
+
+Neighbouring pixels of a large image say the same, and noise hides its objects only at a higher
+level: beyond 32 pixels a side the levels that are trained rise with the side (Hoogeboom et al.
+2023).
 """
 
 from __future__ import annotations
@@ -19,8 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["STEPS", "default_recipe"]
 
-STEPS = {"cpu": 3000, "cuda": 20_000}
+STEPS = {"cpu": 6000, "cuda": 20_000}
 """Steps of the optimiser by the kind of device."""
+
+BATCH_SIZE = {"cpu": 32, "cuda": 64}
+"""Images in a step, at most, by the kind of device."""
 
 FINEST = 16
 """Positions a side of the finest level, at most."""
@@ -43,7 +50,7 @@ def default_recipe(
     Args:
         data: Images.
         table: ``source`` and the like, for ``[data]``.
-        batch_size: Images in a step; 64, or as many as there are.
+        batch_size: Images in a step; by the device, or as many as there are.
         steps: Steps of the optimiser; by the device.
         seed: Seed of the run.
         network: Its name; by the size of the images.
@@ -77,19 +84,20 @@ def default_recipe(
     }
     if not tutorial:
         recipe["preconditioning"] = {"name": "edm"}
-        recipe["objective"] = {"name": "edm", "mean": -1.2, "std": 1.2}
+        shift = math.log(max(1.0, math.sqrt(height * width) / 32))
+        recipe["objective"] = {"name": "edm", "mean": round(-1.2 + shift, 3), "std": 1.2}
     recipe["network"] = {"name": chosen} | _size(chosen, height, width)
     if count:
         recipe["network"]["classes"] = count
     recipe["training"] = {
         "steps": steps,
-        "batch_size": min(batch_size or 64, len(data)) if batch_size is None else batch_size,
+        "batch_size": batch_size or min(BATCH_SIZE.get(device, BATCH_SIZE["cuda"]), len(data)),
         "learning_rate": 1e-3 if not tutorial else 5e-4,
         "warmup_steps": min(500, steps // 10),
         "cooldown": 0.4,
         "beta2": 0.99,
         "ema_decay": 0.999,
-        "label_dropout": 0.15 if count else 0.0,
+        "label_dropout": 0.1 if count else 0.0,
         "flip": flip,
         "seed": seed,
     }

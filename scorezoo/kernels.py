@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-__all__ = ["exact", "fastest", "twice_differentiable"]
+__all__ = ["exact", "fastest", "fastest_precision", "twice_differentiable"]
 
 
 @contextmanager
@@ -22,6 +24,26 @@ def fastest() -> Iterator[None]:
         yield
     finally:
         cudnn.benchmark = before
+
+
+def fastest_precision(device: torch.device) -> str:
+    """What is fastest: bf16 where the device has it in hardware, else "no"; a trial tells."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    if device.type != "cpu":
+        return "no"
+    taken = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        x = torch.ones(8, 64, 16, 16, dtype=dtype, device=device)
+        weight = torch.ones(64, 64, 3, 3, dtype=dtype, device=device)
+        trials = []
+        with torch.no_grad():
+            for _ in range(4):
+                start = time.process_time()
+                F.conv2d(x, weight, padding=1)
+                trials.append(time.process_time() - start)
+        taken[dtype] = min(trials)
+    return "bf16" if taken[torch.bfloat16] < 0.75 * taken[torch.float32] else "no"
 
 
 def twice_differentiable() -> AbstractContextManager[None]:

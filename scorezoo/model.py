@@ -99,6 +99,8 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         """Solvers fitted to this model, by budget; sampling without a solver uses them."""
         self.recipe: dict[str, Any] | None = None
         """What it was trained with, for the model card."""
+        self.figures: dict[str, float] | None = None
+        """What its samples looked like at the end of the training, for the model card."""
 
     @property
     def _kind(self) -> dict[str, Any]:

@@ -134,21 +134,22 @@ class Run:
 
     def _rewind(self, step: int) -> None:
         """Drop what was logged after the checkpoint: those steps will be done again."""
-        log = self.output / "loss.jsonl"
-        if log.exists():
+        for log in (self.output / "loss.jsonl", self.output / "quality.jsonl"):
+            if not log.exists():
+                continue
             lines = log.read_text(errors="replace").splitlines()
             kept = "".join(line + "\n" for line in lines if _step(line) <= step)
-            write_atomically(log, lambda p: p.write_text(kept))
+            write_atomically(log, lambda p, kept=kept: p.write_text(kept))  # type: ignore[misc]
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(str(self.output / "tensorboard"), purge_step=step + 1)
 
-    def log(self, step: int, **values: float) -> None:
-        """Append a line to ``loss.jsonl``, and to TensorBoard where it is installed."""
+    def log(self, step: int, *, file: str = "loss.jsonl", **values: float) -> None:
+        """Append a line to a file, and to TensorBoard where it is installed."""
         if not self.accelerator.is_main_process:
             return
-        path = self.output / "loss.jsonl"
+        path = self.output / file
         try:
             with path.open("a") as log:
                 log.write(json.dumps({"step": step, **values}) + "\n")
@@ -160,6 +161,14 @@ class Run:
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
+
+    def show(self, step: int, picture: Path) -> None:
+        """Put a PNG into TensorBoard, where it is installed."""
+        if self._board is not None:
+            import matplotlib.image
+
+            image = matplotlib.image.imread(picture)[..., :3]
+            self._board.add_image("samples", image, step, dataformats="HWC")
 
     def save(
         self,

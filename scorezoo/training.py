@@ -57,6 +57,7 @@ from .objectives import Objective
 from .prefetch import prefetch
 from .runs import Run
 from .seeding import seeded
+from .watching import Watch
 
 __all__ = ["Compute", "TrainingConfig", "train"]
 
@@ -74,6 +75,7 @@ def train(
     log_every: int = 50,
     max_steps: int | None = None,
     progress: bool = True,
+    watch: Watch | None = None,
 ) -> ScoreModel:
     """Train a score network, or go on where a killed run stopped.
 
@@ -87,6 +89,7 @@ def train(
         log_every: Steps between lines of the log.
         max_steps: Stop early at this step (the learning rate still follows the full plan).
         progress: Show a bar.
+        watch: Looks at the averaged model every so often; on the main process.
 
     Returns:
         The model with the averaged weights, as exported to ``output / "model"``.
@@ -212,6 +215,10 @@ def train(
                 )
                 bar.set_postfix(loss=f"{mean:.2f}", images_per_second=f"{rate:.0f}")
                 losses, clock, counted = [], time.perf_counter(), 0
+            if watch is not None and watch.due(done, last) and accelerator.is_main_process:
+                paused = time.perf_counter()
+                watch.look(done, average.module, run)
+                clock += time.perf_counter() - paused
             if done % checkpoint_every == 0 or done == last:
                 check(done)
                 run.save(done, model, average, optimizer, losses)

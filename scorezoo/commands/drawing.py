@@ -88,9 +88,23 @@ class Drawing:
         return score
 
     def draw(
-        self, count: int, first: int = 0, *, progress: bool = True, alone: bool = False
+        self,
+        count: int,
+        first: int = 0,
+        *,
+        progress: bool = True,
+        alone: bool = False,
+        path: bool = False,
     ) -> ss.Solution:
-        """Samples ``first .. first + count - 1``; ``alone``: not shared out over processes."""
+        """Samples ``first .. first + count - 1``.
+
+        Args:
+            count: How many.
+            first: Index of the first.
+            progress: Show a bar.
+            alone: Not shared out over processes.
+            path: Keep the states on the way.
+        """
         label = self.label_of(first, count)
         run = ss.sample if alone else sharding.sample
         return run(
@@ -106,6 +120,7 @@ class Drawing:
             denoise=self.denoise,
             cond=None if label is None else {"label": label.to(self.model.device)},
             device=self.model.device,
+            save_path=path,
             progress=progress and sharding.is_main_process(),
         )
 

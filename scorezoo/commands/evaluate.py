@@ -1,9 +1,9 @@
-"""``scorezoo evaluate``: feature distances of samples to real images, beside their floor."""
+"""``scorezoo evaluate``: how good images are, beside real ones that nobody compared with."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -19,9 +19,19 @@ from .options import (
     SolverName,
     Steps,
 )
-from .run import check_device, unfinished
+from .run import check_device, seconds, unfinished
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..comparison import RealImages
+    from ..judging import Figures
+    from .drawing import Drawing
 
 __all__ = ["evaluate"]
+
+SHOWN = 8
+"""Images of the picture of neighbours."""
 
 
 def evaluate(
@@ -29,19 +39,44 @@ def evaluate(
         str,
         typer.Argument(help="A model as in sample, a folder of images, or of shards of samples."),
     ],
+    against: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads the annotation on Python 3.10
+        typer.Option(
+            help="Hub id or folder of real images; its test split, or half of it, gives the floor.",
+            show_default="what a run was trained on, or the images kept with --features",
+        ),
+    ] = None,
     count: Annotated[
-        Optional[int],  # noqa: UP045 - typer reads the annotation on Python 3.10
+        Optional[int],  # noqa: UP045
         typer.Option(
             min=2,
-            help="Number of images; of a folder, the first ones.",
-            show_default="10,000 drawn, or all of a folder",
+            help="Number of images; of a folder, that many by a fixed draw.",
+            show_default="1,000 drawn, or all of a folder",
         ),
     ] = None,
     features: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            help="Name of a feature extractor, or a file of scorezoo features.",
-            show_default="the shipped one for the images",
+            help="general, inception, a shipped name, or a file of scorezoo features.",
+            show_default="general with --against, else the classifier shipped for the shape",
+        ),
+    ] = None,
+    neighbours: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="PNG: the images nearest to real ones, above the real ones.",
+            show_default="none",
+        ),
+    ] = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="JSON file of the figures.", show_default="none"),
+    ] = None,
+    keep: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="Folder for the samples, as shards: a killed evaluation goes on from them.",
+            show_default="none",
         ),
     ] = None,
     labels: Labels = None,
@@ -54,86 +89,197 @@ def evaluate(
     denoise: Denoise = False,
     device: Device = "cpu",
 ) -> None:
-    """Print feature distances of images to real ones, beside the floor.
+    """Judge images: distances, precision, recall, density, coverage, copies; beside the floor.
 
-    Example: scorezoo evaluate fashion-mnist-edm --labels all --count 500
+    Example: scorezoo evaluate runs/mine --count 500 --neighbours copies.png
+
+    Judges also what others made: scorezoo evaluate made/ --against photos/
     """
+    from ..files import check_output
+
+    for path, ending in ((neighbours, ".png"), (output, ".json")):
+        if path is not None:
+            option = "--neighbours" if ending == ".png" else "--output"
+            check_output(path, (ending,), option=option)
+    if keep is not None:
+        check_output(keep, option="--keep")
+
+    from ..comparison import RealImages
+
     folder = Path(model)
     if folder.is_dir() and not any((folder / p).exists() for p in ("config.json", "model")):
-        _judge_folder(model, count, features)
-        return
-    check_device(device)
+        pixels = _pixels(model, count)
+        real = RealImages.find(tuple(pixels.shape[1:]), features, against, None)
+    else:
+        check_device(device)
 
+        from .. import sharding
+        from ..model import load
+        from .drawing import Drawing
+
+        net = load(model, device=sharding.own_device(device))
+        if len(net.shape) != 3:
+            raise ValueError(f"{model!r} draws points of shape {net.shape}, not images")
+        drawing = Drawing(net, labels, guidance, solver, steps, nfe, seed, batch_size, denoise)
+        real = RealImages.find(net.shape, features, against, model)
+        found = _drawn(drawing, count or 1000, keep, model)
+        if found is None:
+            return
+        pixels = found
+    if neighbours is not None and real.pixels is None:
+        raise ValueError("--neighbours shows real images; write --against DATA")
+    _report(real, pixels, neighbours, output)
+
+
+def _pixels(folder: str, count: int | None) -> Tensor:
+    """Images on disk: of a folder, or of shards, whose unfinished samples refuse a judgement."""
+    import torch
+
+    from ..data import load_images, split_names
+    from ..judging import choose
+    from ..shards import is_shards, read_pixels
+
+    if not is_shards(Path(folder)):
+        names = split_names(folder)
+        split = names[0] if names and "train" not in names else "train"
+        pixels = load_images(folder, split).pixels
+        return pixels[choose(len(pixels), count)]
+    parts, left, bad = [], count, 0
+    for part, failed in read_pixels(Path(folder)):
+        if left == 0:
+            break
+        kept = part if left is None else part[:left]
+        bad += int(failed[: len(kept)].sum())
+        parts.append(kept)
+        left = None if left is None else left - len(kept)
+    if not parts:
+        raise ValueError(f"{folder} holds no samples yet")
+    if bad:
+        typer.echo(f"not judged: {bad} samples in {folder} are unfinished", err=True)
+        raise typer.Exit(1)
+    return torch.cat(parts)
+
+
+def _drawn(drawing: Drawing, count: int, keep: Path | None, name: str) -> Tensor | None:
+    """Samples of a model, all or, in a process that only helps, none."""
     from .. import sharding
-    from ..model import load
-    from ..quality import features as features_of
-    from ..quality import shipped_reference
-    from .drawing import Drawing, report
+    from .drawing import report
 
-    net = load(model, device=sharding.own_device(device))
-    if len(net.shape) != 3:
-        raise ValueError(f"{model!r} draws points of shape {net.shape}, not images")
-    drawing = Drawing(net, labels, guidance, solver, steps, nfe, seed, batch_size, denoise)
-    name, reference = shipped_reference(net.shape, features)
-    solution, elapsed = drawing.timed(count or 10_000)
+    _estimate(drawing, count, keep)
+    if keep is not None:
+        from ..shards import sample_shards
+
+        bad = sample_shards(drawing, keep, count, name=name)
+        if not sharding.is_main_process():
+            return None
+        if bad:
+            typer.echo(f"not judged: {bad} samples in {keep} are unfinished", err=True)
+            raise typer.Exit(1)
+        return _pixels(str(keep), count)
+    solution, elapsed = drawing.timed(count)
     if not sharding.is_main_process():
-        return
+        return None
     report(solution, drawing, elapsed)
     if unfinished(solution):
         typer.echo("not judged: every image counts in a distance", err=True)
         raise typer.Exit(1)
-    pixels = net.to_pixels(solution.x).cpu()
-    _print(name, reference, features_of(reference.extractor, pixels))
+    return drawing.model.to_pixels(solution.x).cpu()
 
 
-def _judge_folder(folder: str, count: int | None, features: str | None) -> None:
-    """Judge images on disk, a shard at a time where they are shards."""
-    import torch
+def _estimate(drawing: Drawing, count: int, keep: Path | None) -> None:
+    """Say how long it will take, by one chunk of few samples, where that is long enough to say."""
+    import os
+    import time
 
-    from ..data import load_images
-    from ..quality import features as features_of
-    from ..quality import shipped_reference
-    from ..shards import is_shards, read_pixels
+    from .. import sharding
 
-    if is_shards(Path(folder)):
-        made, name, reference = [], "", None
-        left, bad = count, 0
-        for pixels, failed in read_pixels(Path(folder)):
-            if left == 0:
-                break
-            part = pixels if left is None else pixels[:left]
-            bad += int(failed[: len(part)].sum())
-            if reference is None:
-                name, reference = shipped_reference(tuple(part.shape[1:]), features)
-            made.append(features_of(reference.extractor, part))
-            left = None if left is None else left - len(part)
-        if reference is None:
-            raise ValueError(f"{folder} holds no samples yet")
-        if bad:
-            typer.echo(f"not judged: {bad} samples in {folder} are unfinished", err=True)
-            raise typer.Exit(1)
-        _print(name, reference, torch.cat(made))
+    few = min(drawing.batch_size, max(1, count // 20), 16)
+    if count < 40 or not sharding.is_main_process():
         return
-    images = load_images(folder, "train")
-    name, reference = shipped_reference(images.shape, features)
-    _print(name, reference, features_of(reference.extractor, images.pixels[:count]))
+    start = time.perf_counter()
+    drawing.draw(few, progress=False, alone=True)
+    shared = int(os.environ.get("WORLD_SIZE", "1"))
+    expected = (time.perf_counter() - start) * count / few / shared
+    hint = "" if keep is not None or expected < 120 else "; with --keep FOLDER a killed one goes on"
+    typer.echo(f"{count:,} samples: about {seconds(expected)}, at most{hint}")
 
 
-def _print(name: str, reference: object, made: object) -> None:
-    from torch import Tensor
+_ROWS = (
+    ("Frechet distance", "frechet", 1.0),
+    ("kernel distance x 1000", "kernel", 1e3),
+    ("precision", "precision", 1.0),
+    ("recall", "recall", 1.0),
+    ("density", "density", 1.0),
+    ("coverage", "coverage", 1.0),
+    ("nearer than held-out", "nearer", 1.0),
+)
 
-    from ..quality import Reference
 
-    assert isinstance(reference, Reference) and isinstance(made, Tensor)
-    mine, floor = reference.compare(made)
-    typer.echo(f"{'':24}{'images':>10}{'floor':>10}")
-    typer.echo(f"{'Frechet distance':24}{mine.frechet:10.3f}{floor.frechet:10.3f}")
-    typer.echo(f"{'kernel distance x 1000':24}{mine.kernel * 1e3:10.3f}{floor.kernel * 1e3:10.3f}")
-    short = (
-        "" if floor.count >= len(made) else " (fewer than were judged, so the floor is too high)"
-    )
+def _report(real: RealImages, pixels: Tensor, neighbours: Path | None, output: Path | None) -> None:
+    from ..judging import choose, figures
+
+    made = real.extract(pixels)
+    held = real.test if real.unseen else None
+    mine = figures(made, real.train, held)
+    few = real.test[choose(len(real.test), len(made))]
+    floor = figures(few, real.train, None)
+    typer.echo(f"{'':24}{'images':>20}{'floor':>20}   (+-: 95 % interval)")
+    for title, key, scale in _ROWS:
+        cells = [_cell(getattr(f, key), scale) for f in (mine, floor)]
+        if key == "nearer":
+            cells[1] = f"{0.5:12.3f}        "
+        if getattr(mine, key) is not None:
+            typer.echo(f"{title:24}{cells[0]}{cells[1]}")
+    short = "" if floor.count >= mine.count else "; fewer than were judged, so it is too high"
     typer.echo(
-        f"{len(made):,} images against {len(reference.train):,} training images; the floor is "
-        f"{floor.count:,} test images against the same{short}. Features: {name} classifier, "
-        "comparable only with figures of the same features and count."
+        f"{mine.count:,} images against {mine.against:,} real ones; the floor is {floor.count:,} "
+        f"other real images against the same{short}. Features: {real.extract.name}; comparable "
+        "only with figures of the same features and count."
     )
+    if mine.nearer is not None and mine.nearer[0] - 3 * mine.nearer[1] > 0.5:
+        typer.echo(
+            "the images are nearer to the real ones than held-out images are: some may be copies",
+            err=True,
+        )
+    if neighbours is not None:
+        _neighbours(real, pixels, made, neighbours)
+    if output is not None:
+        _write(output, mine, floor, real.extract.name)
+
+
+def _cell(value: tuple[float, float] | None, scale: float) -> str:
+    if value is None:
+        return " " * 20
+    return f"{scale * value[0]:12.3f}{'+-':>3}{1.96 * scale * value[1]:<5.2g}"
+
+
+def _neighbours(real: RealImages, pixels: Tensor, made: Tensor, path: Path) -> None:
+    """The images nearest to real ones above those, nearest first."""
+    import torch
+    from torch.nn import functional as F
+
+    from sdesolve import metrics
+
+    from ..pictures import grid, save_png
+
+    assert real.pixels is not None
+    distance, index = metrics.nearest(made, real.train)
+    order = distance.argsort()[:SHOWN]
+    others = real.pixels[index[order]]
+    if others.shape[-2:] != pixels.shape[-2:]:
+        others = F.interpolate(others.float(), pixels.shape[-2:], mode="area").byte()
+    rows = torch.cat([pixels[order], others])
+    save_png(path, grid(rows, columns=len(order)))
+    typer.echo(f"wrote {path}: the {len(order)} images nearest to real ones, above those")
+
+
+def _write(path: Path, mine: Figures, floor: Figures, name: str) -> None:
+    import json
+    from dataclasses import asdict
+
+    from ..files import write_atomically
+
+    about = {"features": name, "images": asdict(mine), "floor": asdict(floor)}
+    text = json.dumps(about, indent=1) + "\n"
+    write_atomically(path, lambda p: p.write_text(text))
+    typer.echo(f"wrote {path}")

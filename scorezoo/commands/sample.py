@@ -24,6 +24,9 @@ from .run import check_device, unfinished
 
 __all__ = ["sample"]
 
+ON_THE_WAY = 4
+"""Images whose way ``--path`` draws; of points there may be 1000."""
+
 
 def sample(
     model: Model,
@@ -37,6 +40,12 @@ def sample(
         typer.Option(
             help="Also write the samples as they are: .npy or .safetensors.",
             show_default="the picture alone",
+        ),
+    ] = None,
+    path: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="Also draw how the first samples come out of noise: .png a strip, .gif moving."
         ),
     ] = None,
     labels: Labels = None,
@@ -65,8 +74,8 @@ def sample(
     it stopped. Points of two values are drawn as a scatter plot.
     """
     shards = output.endswith("/")
-    path = Path(output)
-    _check(path, shards, save_tensors)
+    target = Path(output)
+    _check(target, shards, save_tensors, path)
     check_device(device)
 
     from .. import sharding
@@ -78,9 +87,9 @@ def sample(
     if shards:
         from ..shards import sample_shards
 
-        bad = sample_shards(drawing, path, count, first=first, name=model)
+        bad = sample_shards(drawing, target, count, first=first, name=model)
         if sharding.is_main_process():
-            typer.echo(f"wrote {path}, samples {first} to {first + count - 1}")
+            typer.echo(f"wrote {target}, samples {first} to {first + count - 1}")
         if bad and sharding.is_main_process():
             typer.echo(f"{bad} of {count} samples unfinished; their status says why", err=True)
         if bad:
@@ -91,6 +100,12 @@ def sample(
     picture = len(net.shape) == 3 or net.shape == (2,)
     if not picture and save_tensors is None:
         raise ValueError(f"shape {net.shape} has no picture; write --save-tensors samples.npy")
+    if path is not None and sharding.is_main_process():
+        from ..trajectories import draw_path
+
+        shown = min(count, ON_THE_WAY if len(net.shape) == 3 else 1000)
+        draw_path(path, drawing.draw(shown, progress=False, alone=True, path=True), net)
+        typer.echo(f"wrote {path}")
     solution, elapsed = drawing.timed(count)
     if not sharding.is_main_process():
         return
@@ -105,21 +120,28 @@ def sample(
 
         label = drawing.label_of(0, count)
         words = None if label is None else caption(label, net.class_names)
-        draw_samples(path, solution.x, net, columns=columns, captions=words)
-        typer.echo(f"wrote {path}")
+        draw_samples(target, solution.x, net, columns=columns, captions=words)
+        typer.echo(f"wrote {target}")
     if unfinished(solution):
         raise typer.Exit(1)
 
 
-def _check(path: Path, shards: bool, save_tensors: Path | None) -> None:
+def _check(output: Path, shards: bool, save_tensors: Path | None, on_the_way: Path | None) -> None:
     from ..files import check_output
 
-    if not shards and not path.suffix and not path.is_dir():
+    if not shards and not output.suffix and not output.is_dir():
         raise ValueError(
-            f"--output {path} has no ending; write {path}.png for a picture or {path}/ for shards"
+            f"--output {output} has no ending; write {output}.png for a picture, or {output}/ for "
+            "shards"
         )
-    if not shards and path.is_dir():
-        raise ValueError(f"--output {path} is a folder; write {path}/ for shards, or a .png file")
-    check_output(path, () if shards else (".png",))
+    if not shards and output.is_dir():
+        raise ValueError(
+            f"--output {output} is a folder; write {output}/ for shards, or a .png file"
+        )
+    check_output(output, () if shards else (".png",))
     if save_tensors is not None:
         check_output(save_tensors, (".npy", ".safetensors"), option="--save-tensors")
+    if on_the_way is not None:
+        if shards:
+            raise ValueError("--path is of a picture; leave it out for shards")
+        check_output(on_the_way, (".png", ".gif"), option="--path")

@@ -34,7 +34,7 @@ def train(
         typer.Option(
             min=1,
             help="Images in a step, over all processes.",
-            show_default="the recipe's, or at most 64",
+            show_default="the recipe's, or at most 32 (64 on a GPU)",
         ),
     ] = None,
     steps: Annotated[
@@ -42,7 +42,7 @@ def train(
         typer.Option(
             min=1,
             help="Steps of the optimiser.",
-            show_default="the recipe's, or 3000 (20000 on a GPU)",
+            show_default="the recipe's, or 6000 (20000 on a GPU)",
         ),
     ] = None,
     minutes: Annotated[
@@ -82,7 +82,13 @@ def train(
     device: Annotated[
         str, typer.Option(help="auto (a GPU where there is one), cpu, cuda or mps.")
     ] = "auto",
-    mixed_precision: Annotated[str, typer.Option(help="no, bf16 or fp16.")] = "no",
+    mixed_precision: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="no, bf16 or fp16.",
+            show_default="no; without a recipe bf16 where the device computes it in hardware",
+        ),
+    ] = None,
     channels_last: Annotated[
         bool, typer.Option(help="Channels innermost in memory; faster with matrix units.")
     ] = False,
@@ -97,6 +103,14 @@ def train(
         bool, typer.Option(help="Activation checkpointing, to save memory.")
     ] = False,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
+    look_every: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=0,
+            help="Steps between looks, samples with a quick figure of quality; 0: none.",
+            show_default="a twentieth of the time",
+        ),
+    ] = None,
     max_steps: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
@@ -135,7 +149,10 @@ def train(
     from ..recipes import read_recipe
     from ..sharding import is_main_process
     from ..training import train as run
+    from ..watching import Watch, draw_curve
 
+    if mixed_precision is None:
+        mixed_precision = "no" if recipe is not None else _precision(device)
     compute = Compute(
         mixed_precision,
         channels_last,
@@ -148,7 +165,8 @@ def train(
     if recipe is None and made.is_file():  # the same command again
         recipe = str(made)
     if recipe is not None:
-        if network is not None or classes is not None or flip:
+        own = network is not None or classes is not None or flip
+        if own and recipe != str(made):
             typer.echo(f"--network, --classes and --flip are {recipe}'s own", err=True)
         config = read_recipe(recipe)
         if data is not None and data != config["data"].get("source") and recipe != str(made):
@@ -180,14 +198,27 @@ def train(
         checkpoint_every=checkpoint_every,
         log_every=50 if total >= 5000 else max(1, total // 100),
         max_steps=max_steps,
+        watch=None if look_every == 0 else Watch(examples, look_every),
     )
     if not is_main_process():
         return
-    _show(model, output / "samples.png")
-    typer.echo(f"wrote {output / 'model'} and {output / 'samples.png'}")
+    if not (output / "samples.png").exists():
+        _show(model, output / "samples.png")
+    draw_curve(output)
+    typer.echo(f"wrote {output / 'model'}, {output / 'samples.png'} and {output / 'curve.png'}")
     if max_steps is not None and max_steps < total:
         typer.echo(f"stopped at step {max_steps} of {total}; the same command goes on")
     typer.echo(f"try: scorezoo sample {output}")
+
+
+def _precision(device: str) -> str:
+    import torch
+
+    from ..kernels import fastest_precision
+
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        return fastest_precision(torch.device("cuda"))
+    return fastest_precision(torch.device("cpu")) if device in ("auto", "cpu") else "no"
 
 
 def _adapted(

@@ -88,7 +88,7 @@ def test_list_names_what_ships():
         (["sample", "fashion-mnist-edm", "--labels", "0,11"], "0 to 9"),
         (["sample", "fashion-mnist-edm", "--guidance", "2"], "--labels all"),
         (["evaluate", "toy-25-modes", "--nfe", "2"], "not images"),
-        (["evaluate", "MODEL", "--count", "4", "--nfe", "2"], "no feature extractor"),
+        (["evaluate", "MODEL", "--count", "4", "--nfe", "2"], "write --against"),
         (["evaluate", "MODEL", "--features", "imagenet"], "fashion-mnist"),
         (["train", "nothing", "--output", "x"], "no recipe"),
         (["train", "fashion-mnist", "--output", "x", "--mixed-precision", "int4"], "bf16"),

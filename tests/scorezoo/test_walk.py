@@ -1,5 +1,6 @@
 """Every command with every shipped model, every kind of folder and every wrong option."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -46,6 +48,7 @@ def _folder(name, count, mode="RGB", size=(16, 16), classes=0):
 
 
 def _ok(*arguments, code=0):
+    AcceleratorState._reset_state(reset_partial_state=True)  # as in a process of its own
     result = run.invoke(app, list(map(str, arguments)))
     assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
@@ -68,6 +71,8 @@ def test_every_shipped_model_is_sampled_and_exported(name):
     _ok("export", name, "--output", "half")
     assert scorezoo.load("half").tuned.keys() == scorezoo.load(name).tuned.keys()
     _ok("recipe", name)
+    _ok("sample", name, "--count", 2, "--nfe", 3, "--path", "way.gif")
+    assert os.path.getsize("way.gif") > 500
 
 
 @pytest.mark.parametrize(
@@ -84,7 +89,13 @@ def test_every_shipped_model_is_sampled_and_exported(name):
 def test_a_folder_is_trained_on_and_every_command_takes_the_run(mode, size, count, classes):
     data = _folder("photos", count, mode, size, classes)
     arguments = ["train", "--data", data, "--output", "runs/mine", "--steps", 2]
-    result = _ok(*arguments, "--batch-size", 3)
+    look = [] if classes else ["--look-every", 0]
+    result = _ok(*arguments, "--batch-size", 3, *look)
+    looked = ("quality.jsonl", "samples/0000002.png") if classes else ()
+    for name in ("curve.png", "model/README.md", *looked):
+        assert os.path.getsize(f"runs/mine/{name}")
+    told = "kernel distance" in Path("runs/mine/model/README.md").read_text()
+    assert told == bool(classes)
     shape = "x".join(map(str, (len(mode), *size[::-1])))
     held = count >= 20
     assert f"examples of {shape}{' (10% held out)' if held else ''}" in result.output
@@ -100,9 +111,22 @@ def test_a_folder_is_trained_on_and_every_command_takes_the_run(mode, size, coun
     if count == 500:
         _ok("encode", *shared)
         _ok("likelihood", *shared, "--probes", 1)
+        _judge_everything()
     labels = ["--labels", "class1"] if classes else []
     _ok("sample", "runs/mine", "--count", 2, "--nfe", 2, *labels)
     _ok("sample", "runs/mine/model", "--count", 2, "--nfe", 2, "--output", "out/")
+
+
+def _judge_everything():
+    """The run itself, its shards, and a folder of images, each beside its floor."""
+    few = ["runs/mine", "--count", 8, "--nfe", 2, "--keep", "kept"]
+    output = _ok("evaluate", *few, "--neighbours", "copies.png", "--output", "e.json").output
+    assert "8 images against" in output and "nearer than held-out" in output
+    assert os.path.getsize("copies.png") and json.loads(Path("e.json").read_text())["floor"]
+    _ok("evaluate", *few)  # nothing is drawn again
+    assert "8 images against" in _ok("evaluate", "kept", "--against", "photos").output
+    output = _ok("evaluate", "photos", "--against", "photos", "--count", 40).output
+    assert "40 images against" in output and "nearer" not in output  # no part is held out
 
 
 WRONG = [
@@ -137,8 +161,21 @@ WRONG = [
     ("must end in .npy", "sample", "tiny", "--save-tensors", "x.pt"),
     ("shares out shards", "sample", "tiny", "--first", 3),
     ("other settings", "sample", "tiny", "--output", "shards/", "--nfe", 2, "--count", 1),
-    ("no feature extractor", "evaluate", "tiny", "--count", 2),
-    ("no feature extractor", "evaluate", "photos"),
+    ("write --against", "evaluate", "tiny", "--count", 2),
+    ("write --against", "evaluate", "photos"),
+    ("no feature extractor", "evaluate", "photos", "--features", "imagenet"),
+    ("pip install torch-fidelity", "evaluate", "photos", "--features", "inception"),
+    ("6 images or more", "evaluate", "photos", "--against", "photos"),
+    ("1 channels", "evaluate", "photos", "--against", "grey"),
+    ("no such folder", "evaluate", "photos", "--against", "./nothing"),
+    ("must end in .png", "evaluate", "photos", "--neighbours", "x.jpg"),
+    ("must end in .json", "evaluate", "photos", "--output", "x.txt"),
+    ("write --against", "evaluate", "fashion-mnist-edm", "--neighbours", "x.png", "--count", 2),
+    ("must end in .png or .gif", "sample", "tiny", "--path", "x.jpg"),
+    ("fixed steps", "sample", "toy-moons", "--path", "x.png", "--solver", "adaptive-dopri5"),
+    ("leave it out for shards", "sample", "tiny", "--path", "x.png", "--output", "y/"),
+    ("one data set", "features", "photos", "photos", "--output", "x.safetensors"),
+    ("do not fill a batch", "features", "photos", "--unlabelled", "--output", "x.safetensors"),
     ("points of shape", "evaluate", "toy-moons"),
     ("what to train on", "train"),
     ("no recipe", "train", "nothing"),
@@ -174,6 +211,7 @@ WRONG = [
 
 def test_every_wrong_option_is_one_sentence_and_exit_code_two(model):
     _folder("photos", 5)
+    _folder("grey", 5, "L")
     _ok("sample", model, "--count", 1, "--nfe", 3, "--batch-size", 1, "--output", "shards/")
     for message, *arguments in WRONG:
         _refused(message, *arguments)

@@ -1,9 +1,4 @@
-r"""Distances between two sets of samples, and whether posteriors cover the truth.
-
-Every distance is zero in the limit exactly when the laws agree (the Gaussian one: when their first
-two moments do). Two finite sets of the same law have a distance above zero: print it beside, as
-the floor.
-"""
+"""Distances between two sets of samples, and whether posteriors cover the truth."""
 
 from __future__ import annotations
 
@@ -13,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .checks import POSITIVE, Count, check_tensor
+from ..checks import POSITIVE, Count, check_tensor
 
 __all__ = [
     "classifier_two_sample",
@@ -22,11 +17,13 @@ __all__ = [
     "gaussian_wasserstein",
     "max_sliced_wasserstein",
     "mmd",
+    "pair",
     "sliced_wasserstein",
 ]
 
 
-def _pair(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def pair(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Two sets as float64 matrices on the host; raises where they do not fit."""
     for name, value in (("x", x), ("y", y)):
         check_tensor(name, value, finite=True)
         if value.ndim < 1:
@@ -96,7 +93,7 @@ def max_sliced_wasserstein(x: Tensor, y: Tensor, *, directions: int = 100, seed:
 
 def _slices(x: Tensor, y: Tensor, directions: int, seed: int) -> Tensor:
     """Squared one-dimensional distances along random directions, ``(directions,)``."""
-    x, y = _pair(x, y)
+    x, y = pair(x, y)
     directions = Count(least=1, most=10**6)("directions", directions)
     generator = torch.Generator("cpu").manual_seed(Count(most=2**64 - 1)("seed", seed))
     v = torch.randn(x.shape[1], directions, generator=generator, dtype=torch.float64, device="cpu")
@@ -128,7 +125,7 @@ def gaussian_wasserstein(x: Tensor, y: Tensor) -> float:
     References:
         Dowson & Landau 1982.
     """
-    x, y = _pair(x, y)
+    x, y = pair(x, y)
     c1, c2 = x.T.cov().reshape(x.shape[1], -1), y.T.cov().reshape(x.shape[1], -1)
     values, vectors = torch.linalg.eigh(c1)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
@@ -150,7 +147,7 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
     References:
         Szekely & Rizzo 2013.
     """
-    x, y = _pair(x, y)
+    x, y = pair(x, y)
     n, m = len(x), len(y)
     within = torch.cdist(x, x).sum() / (n * (n - 1)) + torch.cdist(y, y).sum() / (m * (m - 1))
     return (2 * torch.cdist(x, y).mean() - within).item()
@@ -171,7 +168,7 @@ def mmd(x: Tensor, y: Tensor, *, bandwidth: float | None = None) -> float:
     References:
         Gretton et al. 2012, equation 3.
     """
-    x, y = _pair(x, y)
+    x, y = pair(x, y)
     between = torch.cdist(x, y)
     h = between.median().item() if bandwidth is None else POSITIVE("bandwidth", bandwidth)
     if h == 0:
@@ -249,7 +246,7 @@ def classifier_two_sample(
         >>> classifier_two_sample(x, x + 6.0)
         1.0
     """
-    x, y = _pair(x, y)
+    x, y = pair(x, y)
     n = min(len(x), len(y))
     if n < folds:
         raise ValueError(f"{folds} folds need as many samples of each set, got {n}")
