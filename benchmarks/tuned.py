@@ -51,7 +51,7 @@ class Setting:
             self.process, self.score, event = model.process, model.score, model.shape
             assert model.reference is not None
             self.reference, self.shipped = model.reference, model.tuned
-            self.batch, dtype, finely = 8, torch.float32, (40, 40, 64)
+            self.batch, dtype, finely = 32, torch.float32, (40, 40, 64)
         else:
             it = problem(name)
             data = it.training(5000)

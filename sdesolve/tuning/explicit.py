@@ -44,11 +44,17 @@ class Explicit:
     keep: Tensor
     weights: Tensor
 
+    def each(self, count: int) -> Explicit:
+        """The same numbers for every sample, ``(count, ...)``."""
+        parts = (self.alpha, self.residual, self.keep, self.weights)
+        return Explicit(*(v.expand(count, *v.shape) for v in parts))
+
     def map(self, values: Tensor) -> Explicit:
-        """The numbers of one long vector, as :meth:`flat` lays them."""
+        """The numbers of a long vector ``(..., n)``, as :meth:`flat` lays them."""
         parts, low = [], 0
         for own in (self.alpha, self.residual, self.keep, self.weights):
-            parts.append(values[low : low + own.numel()].reshape(own.shape))
+            part = values[..., low : low + own.numel()]
+            parts.append(part.reshape(*values.shape[:-1], *own.shape))
             low += own.numel()
         return Explicit(*parts)
 

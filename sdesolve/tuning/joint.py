@@ -45,7 +45,7 @@ class Fit:
     @property
     def batch(self) -> int:
         """Trajectories in a step: many where they cost little."""
-        return min(64, max(16, 8192 // self.ends.x[0].numel()))
+        return min(64, max(32, 8192 // self.ends.x[0].numel()))
 
 
 class Start(NamedTuple):

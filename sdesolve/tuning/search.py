@@ -63,9 +63,9 @@ _SAMPLES = 8  # of a law, for each trajectory
 _HELD_OUT = 4  # trajectories that measure the gain, for each trajectory
 _TRAIN, _WATCH = 8, 2  # trajectories that a joint fit goes by and is watched on, for each one
 _TRAIN_STEPS = 64  # to their end points: many of them, so not as finely as those that judge
-_ITERATIONS, _QUICK_ITERATIONS = 3000, 300
+_ITERATIONS, _QUICK_ITERATIONS = 600, 100
 _CHUNK = 1 << 17  # values of a state
-_RULE = 4  # raised whenever search or selection change: what an older one kept is not found
+_RULE = 5  # raised whenever search or selection change: what an older one kept is not found
 # Index offset, so that tuning noise never coincides with that of samples 0, 1, ...
 _FIRST = 1 << 24
 
@@ -154,7 +154,7 @@ class Tuner:
             short, and fits all numbers of its best jointly to end points by gradients through the
             sampler: two to five times nearer, on a score that autograd can follow. None is
             "gradient" where ``minutes`` are given and there is no noise, and else "search".
-        minutes: Time for the joint fit of each budget, after the search; without it 3,000 steps.
+        minutes: Time for the joint fit of each budget, after the search; without it 600 steps.
             What comes out then depends on the machine.
         loss: What the joint fit minimises: "rmse", "huber", or a function of end points and exact
             ones, ``(batch, *event)`` each, to a number, such as a distance of features. Selection

@@ -8,13 +8,15 @@ import torch
 
 import sdesolve as ss
 from sdesolve.equations.problem import Problem
-from sdesolve.tuning import descent
 from sdesolve.tuning.calibrate import calibrate
 from sdesolve.tuning.descent import descend, distance
 from sdesolve.tuning.ends import Ends
 from sdesolve.tuning.explicit import explicit, tabulate
+from sdesolve.tuning.gauss_newton import GaussNewton
 from sdesolve.tuning.joint import in_bands
+from sdesolve.tuning.numbers import Numbers, Parameters, set_units
 from sdesolve.tuning.paths import mean_error, solve_finely
+from sdesolve.tuning.unrolled import Unrolled
 
 PROCESS = ss.EDM(sigma_max=20.0, sigma_min=0.01)
 MIX = ss.GaussianMixture([0.3, 0.7], [[-1.0, 0.5], [1.0, 0.0]], 0.02)
@@ -80,32 +82,59 @@ def test_gradients_are_those_of_the_end_points(name, known):
     """By differences, of the grid, the told times and the coefficients."""
     ends, table = _ends(known), _plan(SOLVERS[name])
     problem = Problem(PROCESS.reverse(SCORE, 0.0))
-    method = descent._Method(table, SOLVERS[name], PROCESS, problem, 6)
-    descent._scale(method, ends, 32)
-    numbers = descent._Numbers(*(v.clone().requires_grad_() for v in method.start.list()))
-    sampler = descent._Sampler(method, problem, ends.x)
+    parameters = Parameters(table, SOLVERS[name], PROCESS, problem, 6)
+    set_units(parameters, ends, 32)
+    numbers = Numbers(*(v.clone().requires_grad_() for v in parameters.start.list()))
+    sampler = Unrolled(table, problem, ends.x, again=name == "teleport")
+    free = parameters.free()
 
     def error(numbers):
-        method._age = 0  # plans anew, as it does every few steps
-        values, _, told = method(numbers)
-        return distance("rmse")(sampler(values, told, ends.x), ends.exact)
+        parameters._age = 0  # plans anew, as it does every few steps
+        values, told = parameters(numbers)
+        return distance("rmse")(sampler(values.each(1), told[None], ends.x), ends.exact)
 
-    gradients = torch.autograd.grad(error(numbers), numbers.list())
+    gradient = torch.autograd.grad(error(numbers), numbers.list())
+    gradient = torch.cat([v.flatten() for v in gradient])
     generator = torch.Generator().manual_seed(0)
-    for k, gradient in enumerate(gradients):
-        way = torch.randn(gradient.shape, generator=generator, dtype=torch.float64)
-        if k == 1 and not table.rows[0].free:
-            way[0] = 0  # no time is later than T: there the derivative has two sides
-        if k == 3:
-            way = way * method.seen
+    sizes = [v.numel() for v in numbers.list()]
+    for k in range(4):
+        way = torch.randn(len(gradient), generator=generator, dtype=torch.float64) * free
+        parts = list(way.split(sizes))
+        parts = [v if i == k else 0 * v for i, v in enumerate(parts)]
         values = []
         for sign in (1, -1):
-            moved = [v.detach().clone() for v in numbers.list()]
-            moved[k] += sign * 1e-5 * way
+            moved = [
+                v.detach() + sign * 1e-5 * part.reshape(v.shape)
+                for v, part in zip(numbers.list(), parts, strict=True)
+            ]
             with torch.no_grad():
-                values.append(error(descent._Numbers(*moved)).item())
+                values.append(error(Numbers(*moved)).item())
         slope = (values[0] - values[1]) / 2e-5
-        assert (gradient * way).sum().item() == pytest.approx(slope, rel=1e-3, abs=1e-7), k
+        assert (gradient @ torch.cat(parts)).item() == pytest.approx(slope, rel=1e-3, abs=1e-7), k
+
+
+def test_a_step_of_gauss_and_newton_ends_where_a_linear_problem_does():
+    """And each sample's probe is its own: E of their squares is the matrix of the problem."""
+    generator = torch.Generator().manual_seed(1)
+    a = torch.randn(400, 5, 3, generator=generator, dtype=torch.float64)
+    a = a * torch.tensor([100.0, 1.0, 0.01])
+    goal = torch.tensor([0.01, 2.0, -300.0], dtype=torch.float64)
+    optimiser, theta = GaussNewton(3), torch.zeros(3, dtype=torch.float64)
+    for _ in range(60):
+        error = a @ (theta - goal)
+        signs = torch.randint(2, error.shape, generator=generator) * 2.0 - 1
+        optimiser.see(torch.einsum("nd,ndp->np", signs.double(), a) / 5**0.5)
+        gradient = torch.einsum("nd,ndp->p", error, a) / error.numel()
+        theta = theta + optimiser.step(gradient, error.square().mean().item(), 0.3)
+    assert torch.allclose(theta, goal, rtol=0.05)
+
+
+def test_graphs_are_kept_or_run_again_with_the_same_result(known, held_out, monkeypatch):
+    solver, ends = SOLVERS["corrected"], _ends(known)
+    kept = descend(_plan(solver), solver, ends, held_out, iterations=4)
+    monkeypatch.setattr("sdesolve.tuning.descent._MEMORY", 0)
+    again = descend(_plan(solver), solver, ends, held_out, iterations=4)
+    assert again.t == pytest.approx(kept.t, rel=1e-9)
 
 
 def test_a_joint_fit_is_nearer_on_noise_it_has_not_seen(known, held_out):
@@ -199,6 +228,10 @@ def test_bad_arguments_are_refused_before_the_score_is_called(arguments, message
 def test_losses_are_distances():
     x = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
     exact = torch.zeros(2, 2)
-    assert distance("rmse")(x, exact).item() == pytest.approx(12.5**0.5 / 2)
-    assert distance("huber")(x, exact).item() == pytest.approx(12.5**0.5 / 2, rel=0.01)
+    assert distance("rmse")(x, exact).item() == pytest.approx(2.5)
+    near, far = torch.ones(9, 2), torch.full((1, 2), 30.0)  # from three mean errors on, linearly
+    knee = 3 * (9 + 30) / 10
+    square = (9 + 2 * knee * 30 - knee**2) / 10
+    both = torch.cat([near, far])
+    assert distance("huber")(both, 0 * both).item() == pytest.approx(square**0.5)
     assert distance(lambda a, b: (a - b).sum())(x, exact).item() == 7.0
