@@ -108,7 +108,7 @@ def _points(path: Path, x: Tensor) -> None:
         axis.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
         if not strip:
             figure.canvas.draw()
-            arrays.append(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())  # type: ignore[attr-defined]
+            arrays.append(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
     if strip:
         write_atomically(path, lambda p: figure.savefig(p, format="png", dpi=110))
     else:
