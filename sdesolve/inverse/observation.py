@@ -18,9 +18,18 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ..checks import FUNCTION, check_shape, check_tensor
 from ..noise.streams import Streams
 
-__all__ = ["Composed", "Function", "Linear", "LinearObservation", "Nonlinear", "Observation"]
+__all__ = [
+    "Composed",
+    "Function",
+    "Linear",
+    "LinearObservation",
+    "Nonlinear",
+    "Observation",
+    "check_states",
+]
 
 Function = Callable[[Tensor], Tensor]
 """Acts on eigenvalues ``(1, k)``, and returns ``(1, k)`` or a row for each sample."""
@@ -121,7 +130,8 @@ class Linear(LinearObservation):
     """
 
     def __init__(self, function: Function, event_shape: Sequence[int]) -> None:
-        self.function, self.event_shape = function, tuple(event_shape)
+        self.function: Function = FUNCTION("function", function)
+        self.event_shape = check_shape("event_shape", event_shape)
         check_linear(self, self.event_shape)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -160,7 +170,7 @@ class Nonlinear(Observation):
     """
 
     def __init__(self, function: Function) -> None:
-        self.function = function
+        self.function: Function = FUNCTION("function", function)
 
     def __call__(self, x: Tensor) -> Tensor:
         """The function."""
@@ -190,6 +200,18 @@ class Nonlinear(Observation):
         return f"Nonlinear({self.function!r})"
 
 
+def check_states(name: str, x: Tensor, *, axes: int = 2, floating: bool = True) -> Tensor:
+    """Raise unless x is a batch of states (or of observations).
+
+    Raises:
+        TypeError: If it is no real tensor.
+        ValueError: If it has fewer axes than a batch has.
+    """
+    if check_tensor(name, x, floating=floating).ndim < axes:
+        raise ValueError(f"{name} is a batch, its first axis the sample; got {tuple(x.shape)}")
+    return x
+
+
 def check_linear(A: LinearObservation, event_shape: Sequence[int]) -> None:
     """Try A on random states: linear, and <A x, y> = <x, A^T y>, each to 1e-6 of its size.
 
@@ -198,7 +220,7 @@ def check_linear(A: LinearObservation, event_shape: Sequence[int]) -> None:
     """
     draw = Streams(0, 0, 1, event_shape, dtype=torch.float64, device="cpu", purpose="linearity")
     x, z = draw.normal(), draw.normal()
-    ax, az = A(x), A(z)
+    ax, az = check_states("what A returns", A(x)), A(z)
     both = A(2 * x - 3 * z)
     size = ax.abs().max() + az.abs().max()
     if not bool((both - 2 * ax + 3 * az).abs().max() <= 1e-6 * size):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..checks import FUNCTION, Kind, Number, Optional, check_device, check_shape, check_tensor
 from ..equations.condition import Condition, check_cond, select
 from ..equations.process import Process
 from ..equations.score import Score
@@ -112,19 +113,24 @@ def particles(
         >>> round(run.log_evidence.item(), 2)  # log N(2; 0, 2)
         -2.27
     """
-    shape = tuple(shape)
+    Kind(Process, "ss.VPSDE()")("process", process)
+    FUNCTION("score", score)
+    shape = check_shape("shape", shape)
     if not isinstance(A, LinearObservation):
         raise TypeError(
             f"particles take a linear observation such as ss.inverse.Mask(mask), got {A!r}; write "
             'ss.inverse.posterior(..., method="moments") for another'
         )
-    if len(shape) < 2 or any(n < 1 for n in shape):
-        raise ValueError(f"shape is (batch, *event) with positive sizes, got {shape}")
-    check_noise(noise, zero=False, user="particles")
+    if len(shape) < 2:
+        raise ValueError(f"shape is (batch, *event), got {shape}")
+    check_tensor("y", y, finite=True)
+    Optional(Kind(Reference, "ss.Isotropic(0.25)"))("reference", reference)
+    device = check_device("device", device)
+    noise = check_noise(noise, zero=False, user="particles")
     check_count("particles", particles, least=1)
+    particles = int(particles)
     check_count("nfe", nfe, least=2)
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold is a share of the particles, 0 to 1, got {threshold}")
+    threshold = Number(least=0, most=1)("threshold", threshold)
     check_batch_size(batch_size)
     check_cond(cond, shape[0])
     seed, first = check_stream(seed, first)
@@ -139,7 +145,7 @@ def particles(
         reference = reference_from_score(process, score, shape[1:], seed=seed, device=device)
         found = DEFAULT_NFE
     if isinstance(grid, Tensor):
-        times = grid.detach().to("cpu", torch.float64)
+        times = check_tensor("grid", grid, finite=True).detach().to("cpu", torch.float64)
         if times.ndim != 1 or len(times) < 2 or not bool((times.diff() < 0).all()):
             raise ValueError("a grid of times is 1-d and decreases, from noise to data")
     else:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .observation import Function, LinearObservation
+from ..checks import Count, check_array, check_shape, check_tensor
+from .observation import Function, LinearObservation, check_states
 
 __all__ = ["Downsample", "Grayscale", "Mask", "Matrix", "Projection"]
 
@@ -64,6 +65,7 @@ class Mask(_OneValue):
     """
 
     def __init__(self, mask: Tensor) -> None:
+        check_tensor("mask", mask, floating=False)
         if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
             raise ValueError(
                 "a mask is True or 1 where a value is seen, else 0; write image > 0.5 for a "
@@ -76,6 +78,7 @@ class Mask(_OneValue):
 
     def __call__(self, x: Tensor) -> Tensor:
         """The values seen, ``(batch, m)``."""
+        check_states("x", x, axes=1, floating=False)
         if x.shape[1:] != self.mask.shape:
             raise ValueError(
                 f"the mask has shape {tuple(self.mask.shape)}, the events {tuple(x.shape[1:])}; "
@@ -85,6 +88,7 @@ class Mask(_OneValue):
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Zeros where nothing was seen."""
+        check_states("y", y, floating=False)
         full = y.new_zeros(len(y), self.mask.numel())
         full = full.index_copy(1, self._where.to(y.device), y)
         return full.reshape(len(y), *self.mask.shape)
@@ -108,9 +112,7 @@ class Downsample(_OneValue):
     """
 
     def __init__(self, factor: int) -> None:
-        if factor < 1:
-            raise ValueError(f"factor is a whole number from 1 up, got {factor}")
-        self.factor = factor
+        self.factor = Count(least=1)("factor", factor)
 
     def square(self, event_shape: Sequence[int]) -> float:
         """1 over the number of values in a block."""
@@ -118,6 +120,7 @@ class Downsample(_OneValue):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Means over the blocks."""
+        check_states("x", x)
         for axis in range(x.ndim - 1, max(0, x.ndim - 3), -1):
             if x.shape[axis] % self.factor:
                 raise ValueError(
@@ -130,6 +133,7 @@ class Downsample(_OneValue):
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Every mean, divided by the size of a block, at all its places."""
+        check_states("y", y)
         for axis in range(y.ndim - 1, max(0, y.ndim - 3), -1):
             y = y.repeat_interleave(self.factor, axis) / self.factor
         return y
@@ -152,7 +156,9 @@ class Grayscale(_OneValue):
     """
 
     def __init__(self, weights: Sequence[float] | Tensor = (1 / 3, 1 / 3, 1 / 3)) -> None:
-        self.weights = torch.as_tensor(weights, dtype=torch.float64, device="cpu").flatten()
+        self.weights = check_array("weights", weights).flatten()
+        if not bool(self.weights.any()):
+            raise ValueError(f"weights of the channels are not all 0, got {weights}")
 
     def _columns(self, x: Tensor) -> Tensor:
         w = self.weights.to(x.dtype).to(x.device)
@@ -164,6 +170,7 @@ class Grayscale(_OneValue):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Weighted sum, ``(batch, 1, *rest)``."""
+        check_states("x", x)
         if x.ndim < 2 or x.shape[1] != len(self.weights):
             raise ValueError(
                 f"events have {len(self.weights)} channels first, got {tuple(x.shape[1:])}"
@@ -172,6 +179,7 @@ class Grayscale(_OneValue):
 
     def adjoint(self, y: Tensor) -> Tensor:
         """The weights times the one channel."""
+        check_states("y", y)
         return self._columns(y) * y
 
     def __repr__(self) -> str:
@@ -189,7 +197,9 @@ class Projection(_OneValue):
     """
 
     def __init__(self, directions: Tensor) -> None:
-        self.directions = directions.detach().to("cpu", torch.float64)
+        self.directions = check_array("directions", directions).detach()
+        if self.directions.ndim < 2:
+            raise ValueError(f"directions have shape (m, *event), got {tuple(directions.shape)}")
         flat = self.directions.flatten(1)
         if not torch.allclose(
             flat @ flat.mT, torch.eye(len(flat), device="cpu").to(flat), atol=1e-6
@@ -203,10 +213,12 @@ class Projection(_OneValue):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Coordinates, ``(batch, m)``."""
+        check_tensor("x", x, event=self.directions.shape[1:])
         return x.flatten(1) @ self._basis(x).mT
 
     def adjoint(self, y: Tensor) -> Tensor:
         """The sum of the directions, each times its coordinate."""
+        check_tensor("y", y, event=(len(self.directions),))
         return (y @ self._basis(y)).reshape(len(y), *self.directions.shape[1:])
 
     def __repr__(self) -> str:
@@ -233,13 +245,14 @@ class Matrix(LinearObservation):
     closed_form = True
 
     def __init__(self, matrix: Tensor, event_shape: Sequence[int] | None = None) -> None:
-        if matrix.ndim != 2:
-            raise ValueError(f"a matrix has shape (m, d), got {tuple(matrix.shape)}")
-        self.matrix = matrix.detach().to("cpu", torch.float64)
-        self.event_shape = tuple(event_shape or matrix.shape[1:])
-        if math.prod(self.event_shape) != matrix.shape[1]:
+        self.matrix = check_array("matrix", matrix).detach()
+        if self.matrix.ndim != 2:
+            raise ValueError(f"a matrix has shape (m, d), got {tuple(self.matrix.shape)}")
+        shape = tuple(self.matrix.shape[1:]) if event_shape is None else event_shape
+        self.event_shape = check_shape("event_shape", shape)
+        if math.prod(self.event_shape) != self.matrix.shape[1]:
             raise ValueError(
-                f"the matrix has {matrix.shape[1]} columns, events {self.event_shape} have "
+                f"the matrix has {self.matrix.shape[1]} columns, events {self.event_shape} have "
                 f"{math.prod(self.event_shape)} values"
             )
         self._spectrum: tuple[Tensor, Tensor] | None = None
@@ -256,6 +269,7 @@ class Matrix(LinearObservation):
 
     def __call__(self, x: Tensor) -> Tensor:
         """A times the flat event, ``(batch, m)``."""
+        check_states("x", x, axes=1)
         if tuple(x.shape[1:]) != self.event_shape:
             raise ValueError(
                 f"the matrix acts on events {self.event_shape}, got {tuple(x.shape[1:])}"
@@ -264,6 +278,7 @@ class Matrix(LinearObservation):
 
     def adjoint(self, y: Tensor) -> Tensor:
         """The transpose."""
+        check_tensor("y", y, event=(len(self.matrix),))
         return (y @ self._like(y)).reshape(len(y), *self.event_shape)
 
     def of_gram(self, f: Function, x: Tensor) -> Tensor:

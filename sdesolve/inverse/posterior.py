@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from torch import Tensor
 
+from ..checks import FUNCTION, Kind, Number, check_tensor, show
 from ..equations.process import Process
 from ..equations.score import Score
 from ..references.base import Reference
@@ -14,7 +14,7 @@ from ..references.measured import MeasuredReference
 from ..shapes import expand_like
 from .conditioning import conditioned
 from .methods import METHODS, Asked, Method
-from .observation import LinearObservation, Observation
+from .observation import LinearObservation, Observation, check_states
 
 __all__ = ["PosteriorScore", "as_observed", "check_noise", "posterior"]
 
@@ -67,6 +67,8 @@ def posterior(
         >>> [round(v) for v in sol.x.mean(0).abs().tolist()]
         [1, 0]
     """
+    Kind(Process, "ss.VPSDE()")("process", process)
+    FUNCTION("score", score)
     if not isinstance(A, Observation):
         raise TypeError(
             f"A is an observation such as ss.inverse.Mask(mask), got {type(A).__name__}; write "
@@ -84,13 +86,20 @@ def posterior(
                 f"method {method!r} has the options {', '.join(known) or 'none'}; got "
                 f"{', '.join(options)}"
             ) from error
+    elif not isinstance(method, Method):
+        raise TypeError(
+            f"methods are {', '.join(sorted(METHODS))}, or an object of ss.inverse.methods; got "
+            f"{show(method)}"
+        )
     elif options:
         raise TypeError(f"a method object has its options already, got {', '.join(options)} beside")
     name = type(method).__name__
     if not method.nonlinear and not isinstance(A, LinearObservation):
         names = ", ".join(repr(k) for k, v in METHODS.items() if v.nonlinear)
         raise TypeError(f"{name} takes linear observations, {A!r} is none; write method={names}")
-    check_noise(noise, zero=method.noiseless, user=name)
+    noise = check_noise(noise, zero=method.noiseless, user=name)
+    if y is not None:
+        check_tensor("y", y, finite=True)
     return PosteriorScore(process, score, A, y, noise, method.check(A, score))
 
 
@@ -129,7 +138,10 @@ class PosteriorScore:
         y = self.y if y is None else y
         if y is None:
             raise ValueError('there is no observation; write cond={"y": y}, a row for each sample')
-        y = as_observed(self.A(x), y, given)
+        check_states("x", x, axes=1)
+        if check_tensor("t", t, event=()).shape != x.shape[:1]:
+            raise ValueError(f"t is a time for each of {len(x)} samples, got {tuple(t.shape)}")
+        y = as_observed(self.A(x), check_tensor("y", y), given)
         asked = Asked(self.process, self.score, self.A, self.noise, x, t, y, cond)
         score, shift = self.method(asked)
         sigma = expand_like(self.process.sigma(t), x)
@@ -160,12 +172,12 @@ def as_observed(seen: Tensor, y: Tensor, given: bool) -> Tensor:
     return y.to(seen.dtype).to(seen.device)
 
 
-def check_noise(noise: float, *, zero: bool, user: str) -> None:
+def check_noise(noise: float, *, zero: bool, user: str) -> float:
     """Raise for a noise level that is negative, not finite, or zero where it divides."""
-    if not (math.isfinite(noise) and noise >= 0):
-        raise ValueError(f"noise is a standard deviation, got {noise}")
+    noise = Number(least=0, most=1e15, hint="it is a standard deviation")("noise", noise)
     if noise == 0 and not zero:
         raise ValueError(
             f"{user} divides by the noise of the observation, got 0; write noise=1e-3, or "
             'method="replace" or "ddrm"'
         )
+    return noise

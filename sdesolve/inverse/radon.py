@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
-from .observation import LinearObservation
+from ..checks import Count, check_array
+from .observation import LinearObservation, check_states
 
 __all__ = ["Radon"]
+
+_LARGEST = 10_000
+"""Pixels of a side, and angles."""
 
 
 class Radon(LinearObservation):
@@ -36,11 +41,13 @@ class Radon(LinearObservation):
     """
 
     def __init__(self, size: int, angles: int | Sequence[float]) -> None:
-        if isinstance(angles, int):
-            angles = [180 * i / angles for i in range(angles)]
-        if size < 1 or len(angles) < 1:
-            raise ValueError(f"expected a size and angles, got size={size}, {len(angles)} angles")
-        self.size, self.angles = size, tuple(float(a) for a in angles)
+        self.size = size = Count(least=1, most=_LARGEST)("size", size)
+        if isinstance(angles, Integral):
+            count = Count(least=1, most=_LARGEST)("angles", angles)
+            angles = [180 * i / count for i in range(count)]
+        self.angles = tuple(check_array("angles", angles).flatten().tolist())
+        if not self.angles:
+            raise ValueError("angles are one or more, in degrees, got an empty list")
         self.bins = math.ceil(size * math.sqrt(2)) + 1
         line = torch.arange(size, dtype=torch.float64, device="cpu") - (size - 1) / 2
         v, u = torch.meshgrid(-line, line, indexing="ij")
@@ -55,6 +62,7 @@ class Radon(LinearObservation):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Sums along rays, ``(batch, *channels, angles, bins)``."""
+        check_states("x", x)
         if tuple(x.shape[-2:]) != (self.size, self.size) or x.ndim < 3:
             raise ValueError(
                 f"Radon({self.size}, ...) observes events (*, {self.size}, {self.size}), got "
@@ -69,6 +77,7 @@ class Radon(LinearObservation):
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Unfiltered back-projection."""
+        check_states("y", y, axes=3)
         low, share = self._moved(y)
         where = low.expand(*y.shape[:-2], *low.shape)
         back = y.gather(-1, where) * (1 - share) + y.gather(-1, where + 1) * share

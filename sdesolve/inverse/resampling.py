@@ -22,6 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..checks import Count, check_fields
 from ..correctors.base import Correction, Corrector, Info
 from ..equations.problem import Problem
 from ..noise.streams import NoiseSource
@@ -55,8 +56,7 @@ class Resampling(Corrector):
     repeats: int = 9
 
     def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise ValueError(f"repeats must be 1 or more, got {self.repeats}")
+        check_fields(self, repeats=Count(least=1))
 
     @property
     def evaluations(self) -> int:

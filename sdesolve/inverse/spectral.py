@@ -13,10 +13,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .observation import Function, LinearObservation
+from ..checks import NUMBER, Choice, Count, Number, check_array, check_tensor
+from .observation import Function, LinearObservation, check_states
 from .pixels import _OneValue
 
 __all__ = ["Blur", "Fourier"]
+
+_WIDEST = 10_000
+"""Pixels: no image has a blur as wide."""
 
 
 class Blur(LinearObservation):
@@ -37,9 +41,9 @@ class Blur(LinearObservation):
     closed_form = True
 
     def __init__(self, kernel: Tensor) -> None:
-        if kernel.ndim not in (1, 2):
-            raise ValueError(f"a kernel has one or two axes, got {tuple(kernel.shape)}")
-        self.kernel = kernel.detach().to("cpu", torch.float64)
+        self.kernel = check_array("kernel", kernel).detach()
+        if self.kernel.ndim not in (1, 2) or not self.kernel.numel():
+            raise ValueError(f"a kernel has one or two axes, got {tuple(self.kernel.shape)}")
 
     @classmethod
     def gaussian(cls, std: float, *, axes: int = 2) -> Blur:
@@ -49,8 +53,7 @@ class Blur(LinearObservation):
             std: In pixels, above 0.
             axes: 1 for signals, 2 for images.
         """
-        if not std > 0 or axes not in (1, 2):
-            raise ValueError(f"expected std > 0 and 1 or 2 axes, got std={std}, axes={axes}")
+        std, axes = Number(above=0, most=_WIDEST)("std", std), Choice(1, 2)("axes", axes)
         reach = math.ceil(3 * std)
         line = torch.arange(-reach, reach + 1, dtype=torch.float64, device="cpu")
         line = torch.exp(-0.5 * (line / std) ** 2)
@@ -65,8 +68,8 @@ class Blur(LinearObservation):
             length: In pixels, 1 or more.
             angle: In degrees, from the horizontal, counter-clockwise.
         """
-        if length < 1:
-            raise ValueError(f"length is 1 pixel or more, got {length}")
+        length = Count(least=1, most=_WIDEST)("length", length)
+        angle = NUMBER("angle", angle)
         reach = length // 2
         kernel = torch.zeros(2 * reach + 1, 2 * reach + 1, dtype=torch.float64, device="cpu")
         u = torch.arange(16 * length, dtype=torch.float64, device="cpu")
@@ -103,10 +106,12 @@ class Blur(LinearObservation):
 
     def __call__(self, x: Tensor) -> Tensor:
         """The blurred event, of the same shape."""
+        check_states("x", x)
         return self._multiply(x, self._moved(x))
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Convolution with the kernel turned round."""
+        check_states("y", y)
         return self._multiply(y, self._moved(y).conj())
 
     def of_gram(self, f: Function, x: Tensor) -> Tensor:
@@ -143,6 +148,9 @@ class Fourier(_OneValue):
     """
 
     def __init__(self, mask: Tensor) -> None:
+        mask = check_tensor("mask", mask, floating=False)
+        if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
+            raise ValueError("a mask of coefficients is True or 1 where one is seen, else 0")
         mask = mask.bool().cpu()
         if mask.ndim not in (1, 2) or not bool(mask.any()):
             raise ValueError(
@@ -161,6 +169,7 @@ class Fourier(_OneValue):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Real coefficients, then real and imaginary parts of pairs, ``(batch, *leading, m)``."""
+        check_states("x", x)
         if x.shape[x.ndim - self.mask.ndim :] != self.mask.shape or x.ndim <= self.mask.ndim:
             raise ValueError(
                 f"the mask of coefficients has sides {tuple(self.mask.shape)}, the events "
@@ -174,6 +183,7 @@ class Fourier(_OneValue):
 
     def adjoint(self, y: Tensor) -> Tensor:
         """The signal that has these coefficients and no others."""
+        check_states("y", y)
         n, k = len(self._own), len(self._pairs)
         own, real, imaginary = y[..., :n], y[..., n : n + k], y[..., n + k :]
         kind = torch.complex128 if y.dtype == torch.float64 else torch.complex64

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ...equations.process import Process
-from ...equations.score import Score
+from ...equations.score import Score, check_like
 from ...shapes import expand_like
 from ..observation import LinearObservation, Observation
 
@@ -75,6 +75,7 @@ class Asked:
         """One call of the score."""
         x = self.x if x is None else x
         score = self.score(x, self.t, **self.cond)
+        check_like(score, x)
         return Estimate(score, (x + self.sigma**2 * score) / self.alpha)
 
     def differentiate(self) -> tuple[Estimate, Callable[[Tensor], Tensor]]:

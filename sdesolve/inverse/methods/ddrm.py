@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...checks import Number, check_fields
 from ..observation import Observation
 from .base import Asked, Method, closed_form
 
@@ -47,8 +48,7 @@ class DDRM(Method):
     noiseless = True
 
     def __post_init__(self) -> None:
-        if not (0 <= self.eta <= 1 and 0 <= self.eta_b <= 1):
-            raise ValueError(f"eta and eta_b lie in [0, 1], got {self.eta} and {self.eta_b}")
+        check_fields(self, eta=Number(least=0, most=1), eta_b=Number(least=0, most=1))
 
     def check(self, A: Observation, score: Any) -> Method:  # noqa: ANN401
         """Needs the singular directions."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ...checks import POSITIVE, Count, check_fields
 from ...shapes import expand_like
 from ..krylov import conjugate_gradients
 from .base import Asked, Method
@@ -39,8 +40,7 @@ class DiffPIR(Method):
     iterations: int = 16
 
     def __post_init__(self) -> None:
-        if not self.strength > 0 or self.iterations < 1:
-            raise ValueError(f"strength is above 0 and iterations 1 or more, got {self}")
+        check_fields(self, strength=POSITIVE, iterations=Count(least=1, most=10_000))
 
     def __call__(self, asked: Asked) -> tuple[Tensor, Tensor]:
         """The step to the proximal point."""

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...checks import NUMBER, POSITIVE, Optional, check_fields
 from ...shapes import expand_like
 from .base import Asked, Method
 
@@ -51,8 +52,7 @@ class DPS(Method):
     nonlinear = True
 
     def __post_init__(self) -> None:
-        if self.variance is not None and not self.variance > 0:
-            raise ValueError(f"variance is above 0, got {self.variance}")
+        check_fields(self, weight=NUMBER, variance=Optional(POSITIVE))
 
     @property
     def backward_passes(self) -> int:

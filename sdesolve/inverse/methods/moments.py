@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ...checks import Count, check_fields
 from ..krylov import conjugate_gradients
 from .base import Asked, Method
 
@@ -40,8 +41,7 @@ class Moments(Method):
     nonlinear = True
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise ValueError(f"iterations is 1 or more, got {self.iterations}")
+        check_fields(self, iterations=Count(least=1, most=10_000))
 
     @property
     def backward_passes(self) -> int:

@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...checks import NUMBER, POSITIVE, Optional, check_fields
 from ...references.base import Reference
 from ...references.measured import MeasuredReference
 from ...shapes import expand_like
@@ -54,8 +55,7 @@ class PiGDM(Method):
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.data_variance is not None and not self.data_variance > 0:
-            raise ValueError(f"data_variance is above 0, got {self.data_variance}")
+        check_fields(self, data_variance=Optional(POSITIVE), weight=NUMBER)
 
     @property
     def backward_passes(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...checks import Kind, Optional
 from ...references.base import Reference
 from ..conditioning import Conditioning
 from ..observation import Observation
@@ -39,6 +40,7 @@ class FromReference(Method):
 
     def check(self, A: Observation, score: Any) -> Method:  # noqa: ANN401
         """Find the reference."""
+        Optional(Kind(Reference, "ss.Isotropic(0.25)"))("reference", self.reference)
         reference = self.reference or getattr(score, "reference", None)
         if reference is None:
             raise ValueError(
