@@ -39,6 +39,7 @@ __all__ = [
     "check_fields",
     "check_shape",
     "check_tensor",
+    "check_tensors",
     "show",
 ]
 
@@ -295,6 +296,21 @@ def check_tensor(
             raise ValueError(f"{name} holds values of {limit:g} or more; write it in other units")
         raise ValueError(f"{name} holds infinite or NaN values")
     return value
+
+
+def check_tensors(name: str, value: object) -> tuple[Tensor, ...]:
+    """Tensors of any kind, from whatever holds them.
+
+    Raises:
+        TypeError: If it holds something else.
+    """
+    if isinstance(value, Tensor) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} are tensors in a list or tuple, got {show(value)}")
+    tensors = tuple(value)
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} are tensors, one of them is {show(tensor)}")
+    return tensors
 
 
 def check_array(name: str, value: object, *, finite: bool = True, limit: float = 1e18) -> Tensor:

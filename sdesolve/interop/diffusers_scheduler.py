@@ -21,6 +21,7 @@ from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput
 from torch import Generator, Tensor
 
+from ..checks import Count, Kind, Optional, check_array, check_device, show
 from ..equations.process import Process
 from ..equations.score import output_like
 from ..grids import Grid
@@ -69,7 +70,13 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
                 f"a pipeline has a fixed number of calls, {type(made).__name__} has not; take a "
                 "solver with a fixed grid, such as dpmpp-2m"
             )
-        if not (grid is None or isinstance(grid, Grid) or (grid == "scheduler" and scheduler)):
+        Optional(Kind(Process, "ss.VPSDE()"))("process", process)
+        if scheduler is not None and not hasattr(scheduler, "config"):
+            raise TypeError(
+                f"scheduler is one of diffusers, such as pipe.scheduler, got {show(scheduler)}"
+            )
+        named = isinstance(grid, str) and grid == "scheduler" and scheduler is not None
+        if not (grid is None or isinstance(grid, Grid) or named):
             raise TypeError(
                 f'grid is a grid object, or "scheduler" where one is given, or None; got {grid!r}'
             )
@@ -141,6 +148,8 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         Raises:
             ValueError: If the times lie outside those of the training, or do not fall.
         """
+        Optional(Count(least=1))("num_inference_steps", num_inference_steps)
+        device = check_device("device", device)
         count = len(sigmas) if sigmas is not None else num_inference_steps
         if count is None and timesteps is None:
             raise ValueError("give num_inference_steps, timesteps or sigmas")
@@ -148,7 +157,7 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         given = {"sigmas": sigmas, "mu": mu}
         given = {k: v for k, v in given.items() if v is not None}
         if timesteps is not None:
-            grid = ended(self.solver, self._trained, torch.as_tensor(timesteps))
+            grid = ended(self.solver, self._trained, check_array("timesteps", timesteps))
         elif given or isinstance(self._grid, str):
             if self._template is None:
                 raise ValueError(f"only a scheduler knows what {', '.join(given)} mean; give one")

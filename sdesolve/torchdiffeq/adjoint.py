@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ..checks import Kind, Optional, check_tensors
 from .odeint import Setup, odeint
 from .state import CALLBACKS, States, pieces
 
@@ -76,6 +77,10 @@ def odeint_adjoint(
             "func is no module, so its parameters are not known: write adjoint_params=(...), or "
             "adjoint_params=() if it has none"
         )
+    for name, given in (("options", options), ("adjoint_options", adjoint_options)):
+        Optional(Kind(dict, "{'step_size': 0.1}"))(name, given)
+    for name, word in (("method", method), ("adjoint_method", adjoint_method)):
+        Optional(Kind(str, '"dopri5"'))(name, word)
     back = method if adjoint_method is None else adjoint_method
     if back != method and options is not None and adjoint_options is None:
         raise ValueError(
@@ -83,8 +88,8 @@ def odeint_adjoint(
         )
     if adjoint_options is None:
         adjoint_options = {k: v for k, v in (options or {}).items() if k != "norm"}
-    given = tuple(func.parameters() if adjoint_params is None else adjoint_params)  # type: ignore[attr-defined]
-    params = tuple(p for p in given if p.requires_grad)
+    own = func.parameters() if adjoint_params is None else adjoint_params  # type: ignore[attr-defined]
+    params = tuple(p for p in check_tensors("adjoint_params", own) if p.requires_grad)
     setup, flat = Setup.of(func, y0, t, rtol, atol, method, options)
     way = {
         "rtol": rtol if adjoint_rtol is None else adjoint_rtol,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import FLAG, FUNCTION, Kind, Optional, check_tensor
 from ..equations.sde import SDE
 from ..loop import solve
 from ..outcome import Solution, Status
@@ -97,6 +98,11 @@ def odeint_event(
     Returns:
         Time of the event, and the states at ``t0`` and at the event.
     """
+    FLAG("reverse_time", reverse_time)
+    FUNCTION("event_fn", event_fn)
+    FUNCTION("odeint_interface", odeint_interface)
+    if check_tensor("t0", t0).numel() != 1:
+        raise ValueError(f"t0 is one time, of shape (), got {tuple(t0.shape)}")
     start = t0.reshape(-1)
     later = start.detach() + (-1.0 if reverse_time else 1.0)
     return odeint_interface(func, y0, torch.cat([start, later]), event_fn=event_fn, **kwargs)
@@ -126,12 +132,15 @@ class Setup:
         options: dict[str, Any] | None,
     ) -> tuple[Setup, Tensor]:
         """The call, and the initial state as one vector."""
+        FUNCTION("func", func)
+        Optional(Kind(str, '"dopri5"'))("method", method)
+        Optional(Kind(dict, "{'step_size': 0.1}"))("options", options)
         state, flat = State.of(y0)
         if not isinstance(t, Tensor) or t.ndim != 1 or not len(t):
             raise TypeError(f"t is a 1-d tensor of times, got {t!r}")
         if not t.is_floating_point():
             raise TypeError(f"t holds floating point numbers, got {t.dtype}; write t.double()")
-        moves = t.detach().diff()
+        moves = check_tensor("t", t, finite=True, limit=math.inf).detach().diff()
         if len(t) > 1 and not (bool((moves > 0).all()) or bool((moves < 0).all())):
             raise ValueError("t must be strictly increasing or decreasing")
         name = "dopri5" if method is None else method
@@ -282,6 +291,7 @@ class Setup:
         if len(self.t) != 2:
             raise ValueError(f"with event_fn, t holds two times, got {len(self.t)}")
         start = self._shifted(flat[None])
+        FUNCTION("event_fn", event_fn)
         event = flat_event(event_fn, self.state, self.t[0].detach().to(flat), flat.detach())
         solution = (self._adaptive_until if self.method in ADAPTIVE else self._fixed_until)(
             start, event

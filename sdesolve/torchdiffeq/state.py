@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import Number, check_tensor
 from ..solvers.adaptive import rms
 
 __all__ = ["CALLBACKS", "Call", "State", "flat_event", "pieces"]
@@ -51,6 +52,9 @@ class State:
         Raises:
             TypeError: If it is neither a tensor nor a tuple of tensors, or of another dtype.
         """
+        for part in y0 if isinstance(y0, tuple) else (y0,):
+            if isinstance(part, Tensor) and not part.is_complex():  # which has a word of its own
+                check_tensor("y0", part, floating=False)
         if isinstance(y0, Tensor):
             shapes, flat = [y0.shape], y0.reshape(-1)
         elif isinstance(y0, tuple) and y0 and all(isinstance(part, Tensor) for part in y0):
@@ -100,10 +104,9 @@ class State:
             return torch.cat([torch.as_tensor(v).expand(s.numel()) for v, s in each]).to(flat)[None]
         if isinstance(given, Tensor) and given.ndim:
             return given.to(flat).expand(self.shapes[0]).reshape(1, -1)
-        value = float(given)  # type: ignore[arg-type]
-        if not value >= 0:
-            raise ValueError(f"{name} must be 0 or more, got {given}")
-        return value
+        if isinstance(given, Tensor):
+            given = check_tensor(name, given, floating=False).item()
+        return Number(least=0, infinite=True)(name, given)
 
     def norm(self, given: object) -> Callable[[Tensor], Tensor]:
         """The norm that errors are measured by, of ``(1, *event)``; ``(1,)`` float64 on the CPU."""

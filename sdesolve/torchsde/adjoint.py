@@ -23,10 +23,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
+from ..checks import FLAG, check_tensors
 from ..solvers.reversible import Reversible, ReversibleHeun, increment
 from .interval import BaseBrownian
 from .methods import MotionNoise
-from .sdeint import Run, warn_of
+from .sdeint import Run, tolerances, warn_of
 
 __all__ = ["sdeint_adjoint"]
 
@@ -96,15 +97,16 @@ def sdeint_adjoint(
             "sde is no module, so its parameters are not known: write adjoint_params=(...), or "
             "adjoint_params=() if it has none"
         )
+    FLAG("extra", extra)
     run = Run.of(sde, y0, ts, bm, method, dt, adaptive, options, names, logqp)
     given = sde.parameters() if adjoint_params is None else adjoint_params
-    params = tuple(p for p in given if p.requires_grad)
+    params = tuple(p for p in check_tensors("adjoint_params", given) if p.requires_grad)
     reversible = isinstance(run.solver, ReversibleHeun)
     if reversible and adaptive:
         warnings.warn("adaptive steps of reversible_heun are recorded, not undone", stacklevel=2)
     state: tuple[Tensor, ...] = ()
     if adaptive:
-        path = run.adaptively(rtol, atol, dt_min)
+        path = run.adaptively(*tolerances(rtol, atol, dt_min))
     elif not torch.is_grad_enabled():
         path, state = run.fixed(extra_solver_state)
     elif reversible:

@@ -27,6 +27,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import (
+    FLAG,
+    NUMBER,
+    Count,
+    Kind,
+    Optional,
+    check_device,
+    check_shape,
+    check_tensor,
+)
 from ..noise.twister import stream_generator
 from .settings import LEVY_AREA_APPROXIMATIONS
 
@@ -54,6 +64,12 @@ class BaseBrownian:
     def size(self) -> tuple[int, ...]:
         """The shape."""
         return self.shape
+
+
+def _time(name: str, t: object) -> float:
+    if isinstance(t, Tensor) and t.numel() == 1:
+        t = check_tensor(name, t, floating=False).item()
+    return NUMBER(name, t)
 
 
 class BrownianInterval(BaseBrownian):
@@ -96,29 +112,36 @@ class BrownianInterval(BaseBrownian):
         W: Tensor | None = None,
         H: Tensor | None = None,
     ) -> None:
-        self._t0, self._t1 = float(t0), float(t1)
+        self._t0, self._t1 = _time("t0", t0), _time("t1", t1)
         if not self._t0 < self._t1:
             raise ValueError(f"t1 is later than t0, got {self._t0} and {self._t1}")
-        if levy_area_approximation not in LEVY_AREA_APPROXIMATIONS:
+        known_words = LEVY_AREA_APPROXIMATIONS
+        if (
+            not isinstance(levy_area_approximation, str)
+            or levy_area_approximation not in known_words
+        ):
             raise ValueError(
-                f"levy_area_approximation is one of {LEVY_AREA_APPROXIMATIONS}; got "
-                f"{levy_area_approximation!r}"
+                f"levy_area_approximation is one of {known_words}; got {levy_area_approximation!r}"
             )
-        known = [v for v in (W, H) if v is not None]
+        named = {"W": W, "H": H}
+        known = [check_tensor(name, v, finite=True) for name, v in named.items() if v is not None]
+        Optional(Kind(torch.dtype, "torch.float64"))("dtype", dtype)
+        device = check_device("device", device)
         if not known and size is None:
             raise ValueError("the shape is not known: give size, or W")
         first = known[0] if known else None
         if size is None:
             assert first is not None
             size = first.shape
-        self.shape = tuple(size)
+        self.shape = check_shape("size", size)
         if any(v.shape != self.shape for v in known):
             raise ValueError(f"size, W and H have one shape, got {[tuple(v.shape) for v in known]}")
         usual = torch.get_default_dtype() if first is None else first.dtype
         self.dtype = usual if dtype is None else dtype
         home = "cpu" if first is None else first.device
         self.device = torch.device(home if device is None else device)
-        self.entropy = secrets.randbits(62) if entropy is None else int(entropy)
+        own = Optional(Count(most=2**64 - 1))("entropy", entropy)
+        self.entropy = secrets.randbits(62) if own is None else own
         self.levy_area_approximation = levy_area_approximation
         self._draw_dtype = torch.float64 if self.dtype == torch.float64 else torch.float32
         h = self._t1 - self._t0
@@ -150,7 +173,11 @@ class BrownianInterval(BaseBrownian):
         Raises:
             ValueError: If a time is outside the interval, or they are in the wrong order.
         """
-        low, high = (self._t0, float(ta)) if tb is None else (float(ta), float(tb))
+        low, high = self._t0, _time("ta", ta)
+        if tb is not None:
+            low, high = high, _time("tb", tb)
+        for name, flag in (("return_U", return_U), ("return_A", return_A)):
+            FLAG(name, flag)
         a, b = self._position(low), self._position(high)
         if a > b:
             raise ValueError(f"the first time is the earlier, got {low} and {high}")

@@ -12,6 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import (
+    FLAG,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Kind,
+    Number,
+    Optional,
+    check_tensor,
+    check_tensors,
+)
 from ..equations.problem import Problem
 from ..noise.twister import stream_generator
 from ..solvers import Solver
@@ -20,7 +30,7 @@ from .interval import BaseBrownian, BrownianInterval
 from .methods import MotionNoise, check_motion, choose, usual
 from .objects import Terms, with_kl
 
-__all__ = ["Run", "sdeint"]
+__all__ = ["Run", "sdeint", "tolerances"]
 
 
 def sdeint(
@@ -81,13 +91,28 @@ def sdeint(
         torch.Size([3, 4, 2])
     """
     warn_of(unused_kwargs)
+    FLAG("extra", extra)
     run = Run.of(sde, y0, ts, bm, method, dt, adaptive, options, names, logqp)
     state: tuple[Tensor, ...] = ()
     if adaptive:
-        path = run.adaptively(rtol, atol, dt_min)
+        path = run.adaptively(*tolerances(rtol, atol, dt_min))
     else:
         path, state = run.fixed(extra_solver_state)
     return run.result(path, state, logqp, extra)
+
+
+def tolerances(rtol: object, atol: object, dt_min: object) -> tuple[float, float, float]:
+    """Those of adaptive steps, as numbers."""
+    named = (("rtol", rtol), ("atol", atol), ("dt_min", dt_min))
+    one, two, three = (_number(name, value, NOT_NEGATIVE) for name, value in named)
+    return one, two, three
+
+
+def _number(name: str, value: object, rule: Number) -> float:
+    """A number, also one in a tensor, as torchsde takes it."""
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = check_tensor(name, value, floating=False).item()
+    return rule(name, value)
 
 
 def warn_of(unused: dict[str, Any]) -> None:
@@ -150,14 +175,20 @@ class Run:
         logqp: bool,
     ) -> Run:
         """Everything is checked before the first step; g is called once for its shape."""
+        for name, table in (("options", options), ("names", names)):
+            Optional(Kind(dict, "{}"))(name, table)
+        for name, flag in (("adaptive", adaptive), ("logqp", logqp)):
+            FLAG(name, flag)
+        Optional(Kind(str, '"euler"'))("method", method)
         terms = Terms(sde, names)
         if not isinstance(y0, Tensor) or y0.ndim != 2:
             raise ValueError(f"y0 is a tensor (batch, d); write y0.flatten(1). Got {_shape(y0)}")
         if y0.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"states are float32 or float64, got {y0.dtype}")
+        if not len(check_tensor("y0", y0, finite=True)):
+            raise ValueError(f"y0 holds no samples, got {_shape(y0)}")
         times = _times(ts)
-        if not float(dt) > 0:
-            raise ValueError(f"dt must be positive, got {dt}")
+        dt = _number("dt", dt, POSITIVE)
         if logqp:
             terms = with_kl(terms)
             y0 = torch.cat([y0, torch.zeros_like(y0[:, :1])], 1)
@@ -197,7 +228,9 @@ class Run:
         """States at the wanted times, and what the method carries."""
         plan = self.solver.plan(self.problem, self.grid)
         state: object = None
-        if carried:
+        if carried is not None and not (isinstance(carried, (tuple, list)) and not carried):
+            if len(check_tensors("extra_solver_state", carried)) != 3:
+                raise ValueError("extra_solver_state is what extra=True returned, three tensors")
             f, g, z = carried
             state = Reversible(z, f, g.squeeze(-1) if self.scalar else g)
         else:
@@ -287,12 +320,13 @@ def _times(ts: Any) -> list[float]:  # noqa: ANN401
     if isinstance(ts, Tensor):
         if ts.ndim != 1 or ts.requires_grad:
             raise ValueError("ts is a 1-d tensor that needs no gradient: write ts.detach()")
+        check_tensor("ts", ts, floating=False)
         times: list[float] = ts.to("cpu").double().tolist()
     elif isinstance(ts, (list, tuple)) and all(isinstance(t, (int, float)) for t in ts):
         times = [float(t) for t in ts]
     else:
         raise ValueError("ts is a 1-d tensor, or a list or tuple of numbers")
-    if len(times) < 2 or any(b <= a for a, b in itertools.pairwise(times)):
+    if len(times) < 2 or not all(a < b < math.inf for a, b in itertools.pairwise(times)):
         raise ValueError(f"ts holds two times or more, strictly increasing; got {times[:5]}")
     return times
 
