@@ -53,7 +53,7 @@ def distance(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
     """
     if callable(loss):
         return loss
-    if loss not in ("rmse", "huber"):
+    if not isinstance(loss, str) or loss not in ("rmse", "huber"):
         raise ValueError(f'loss is "rmse", "huber" or a function of (x, exact), got {loss!r}')
 
     def value(x: Tensor, exact: Tensor) -> Tensor:

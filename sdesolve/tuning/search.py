@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 import torch
 from torch import Tensor
 
+from ..checks import FLAG, POSITIVE, Choice, Count, Kind, Optional, check_tensor
 from ..closed_forms.surrogate import fit_mixture
 from ..equations.condition import Condition, check_cond, join, select
 from ..equations.process import Process, ReverseSDE
@@ -202,6 +203,9 @@ class Tuner:
         seed = _check(
             process, score, data, stochasticity, surrogate, event_shape, trajectories, seed, cond
         )
+        Optional(Kind(Reference, "ss.Isotropic(0.25)"))("reference", reference)
+        for name, value in (("quick", quick), ("progress", progress)):
+            FLAG(name, value)
         self._process, self._data, self._given = process, data, score
         self._stochasticity, self._surrogate = float(stochasticity), surrogate
         self._event = tuple(data.shape[1:]) if data is not None else tuple(event_shape or ())
@@ -396,10 +400,9 @@ def _check(
     cond: Condition | None,
 ) -> int:
     """Refuse what cannot be tuned; the seed as a Python number."""
-    check_count("trajectories", trajectories, least=16)
+    Count(least=16)("trajectories", trajectories)
     seed, _ = check_stream(seed, 0)
-    if surrogate not in (None, "mixture"):
-        raise ValueError(f'surrogate is "mixture" or None, got {surrogate!r}')
+    Optional(Choice("mixture"))("surrogate", surrogate)
     if surrogate and (data is None or cond):
         raise ValueError("a surrogate is fitted to data and has no conditions: give data, no cond")
     if score is None and not surrogate:
@@ -407,7 +410,7 @@ def _check(
     if (data is None) == (event_shape is None):
         raise ValueError("give data, or event_shape for the shape of one sample")
     if data is not None:
-        check_state(data)
+        check_state(check_tensor("data", data, finite=True))
     elif isinstance(event_shape, str) or not isinstance(event_shape, Sequence):
         raise TypeError(f"event_shape is a tuple of sizes such as (3, 32, 32), got {event_shape!r}")
     # Refuses what is not a process, a score or a stochasticity.
@@ -418,10 +421,8 @@ def _check(
 
 def _check_method(method: object, minutes: object, stochasticity: float) -> bool:
     """Whether gradients are taken."""
-    if method not in (None, "search", "gradient"):
-        raise ValueError(f'method is "search", "gradient" or None, got {method!r}')
-    if minutes is not None and not (isinstance(minutes, (int, float)) and 0 < minutes < math.inf):
-        raise ValueError(f"minutes is a positive number or None, got {minutes!r}")
+    Optional(Choice("search", "gradient"))("method", method)
+    Optional(POSITIVE)("minutes", minutes)
     if method == "gradient" and stochasticity:
         raise ValueError(
             "gradients are taken to end points, which a stochastic path has none of: leave "

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import Kind, show
 from ..equations.problem import Problem
 from ..equations.process import Process, same_key
 from ..equations.sde import Noise
@@ -147,6 +148,7 @@ class Tuned(LinearMultistep):
 
     def fits(self, process: Process) -> bool:
         """Whether it was tuned for this process."""
+        Kind(Process, "ss.VPSDE()")("process", process)
         return repr(process) == self.process if self.key is None else same_key(process, self.key)
 
     def _check(self, process: Process) -> None:
@@ -162,10 +164,16 @@ class Tuned(LinearMultistep):
         """The solver that :meth:`dumps` wrote.
 
         Raises:
-            ValueError: If it is of another format.
-            KeyError: If something is missing.
+            ValueError: If it is of another format, or something is missing.
+            TypeError: If it is no text.
         """
-        return cls._of(*loads(text))
+        if not isinstance(text, (str, bytes)):
+            raise TypeError(f"text is what dumps() wrote, got {show(text)}")
+        try:
+            return cls._of(*loads(text))
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+            raise ValueError(f"the text holds no tuned solver: {reason}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`dumps` to a file, atomically."""
