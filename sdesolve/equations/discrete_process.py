@@ -22,12 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from ..checks import FLAG, Choice, Number, check_array, check_tensor
 from .flow import LEAST_SIGNAL
 from .process import Process
 
@@ -68,13 +69,14 @@ class DiscreteProcess(Process):
         rounded: bool = False,
         floor: float = LEAST_SIGNAL**2,
     ) -> None:
-        table = torch.as_tensor(alphas_cumprod).detach().to("cpu", torch.float64, copy=True)
+        table = check_array("alphas_cumprod", alphas_cumprod).detach().clone()
         if table.ndim != 1 or len(table) < 2:
             raise ValueError(
                 f"a table has one alpha-bar for each timestep, got {tuple(table.shape)}"
             )
-        if interpolation not in ("log-snr", "sigma"):
-            raise ValueError(f'interpolation is "log-snr" or "sigma", got {interpolation!r}')
+        Choice(*get_args(Interpolation))("interpolation", interpolation)
+        FLAG("rounded", rounded)
+        floor = Number(above=0, most=1)("floor", floor)
         if 0 <= table[-1] < _NOTHING:
             table[-1] = min(floor, 0.25 * table[-2].item())
         inside = bool(((table > 0) & (table < 1)).all())
@@ -104,7 +106,7 @@ class DiscreteProcess(Process):
         Raises:
             ValueError: If a rate lies elsewhere.
         """
-        rates = torch.as_tensor(betas).detach().to("cpu", torch.float64)
+        rates = check_array("betas", betas).detach()
         if not bool(((rates > 0) & (rates <= 1)).all()):
             raise ValueError(
                 "betas lie in (0, 1); for a table of alpha-bar write "
@@ -132,6 +134,7 @@ class DiscreteProcess(Process):
 
         Single precision does not hold i/N: within its rounding a timestep is an integer.
         """
+        check_tensor("t", t)
         u = (self.levels * t - 1).clamp(min=0)
         nearest = u.round()
         if self.rounded:
@@ -152,13 +155,15 @@ class DiscreteProcess(Process):
         Raises:
             ValueError: If they lie elsewhere or do not fall.
         """
-        values = torch.as_tensor(timesteps).to("cpu", torch.float64)
+        values = check_array("timesteps", timesteps)
+        if values.ndim != 1:
+            raise ValueError(f"timesteps are a vector, got shape {tuple(values.shape)}")
         last = self.levels - 1
         if not bool(((values >= 0) & (values <= last)).all()):
             raise ValueError(f"timesteps lie in 0 to {last}, got {values.tolist()}")
         if not bool((values.diff() < 0).all()):
             raise ValueError(f"timesteps fall from noise to data, got {values.tolist()}")
-        zero = torch.zeros(int(end), dtype=torch.float64, device="cpu")
+        zero = torch.zeros(int(FLAG("end", end)), dtype=torch.float64, device="cpu")
         return torch.cat([(values + 1) / self.levels, zero])
 
     @cached_property

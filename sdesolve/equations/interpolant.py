@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import FUNCTION, POSITIVE, Number, check_array
 from .curve import Curve
 from .flow import LEAST_SIGNAL
 from .process import Process
@@ -70,13 +71,13 @@ class Interpolant(Process):
         T: float = 1.0,
         eps: float | None = None,
     ) -> None:
+        FUNCTION("alpha", alpha)
+        FUNCTION("sigma", sigma)
         self._functions = alpha, sigma
-        eps = T / 1000 if eps is None else eps
-        if not 0 < eps < T < math.inf:
-            raise ValueError(
-                f"expected 0 < eps < T, got eps={eps}, T={T}; leave eps out for T/1000"
-            )
-        self._end, self.eps = float(T), float(eps)
+        self._end = POSITIVE("T", T)
+        hint = "leave it out for T/1000"
+        below = Number(above=0, below=self._end, hint=hint)
+        self.eps = self._end / 1000 if eps is None else below("eps", eps)
         self._check()
         least = -math.log(LEAST_SIGNAL)
         if not self.log_snr(self._end) > -least:
@@ -104,9 +105,8 @@ class Interpolant(Process):
         References:
             Fritsch & Carlson 1980 (the slopes).
         """
-        times, *curves = (
-            torch.as_tensor(v, dtype=torch.float64, device="cpu") for v in (t, alpha, sigma)
-        )
+        named = {"t": t, "alpha": alpha, "sigma": sigma}
+        times, *curves = (check_array(name, value) for name, value in named.items())
         if times.ndim != 1 or len(times) < 2 or any(v.shape != times.shape for v in curves):
             shapes = ", ".join(str(tuple(v.shape)) for v in (times, *curves))
             raise ValueError(f"t, alpha and sigma are vectors of one length, got {shapes}")

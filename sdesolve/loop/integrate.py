@@ -309,7 +309,7 @@ def _check_event(method: Method, sde: Equation) -> None:
     """Raise for events that the run could not find."""
     if method.event is None:
         return
-    if not callable(method.event):
+    if not callable(method.event) or isinstance(method.event, type):
         raise TypeError(f"event is a function (x, t) of (batch,) numbers, got {method.event!r}")
     if method.clock is not None:
         raise ValueError("an event is looked for in t: leave clock out")

@@ -10,7 +10,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from ..checks import Choice, show
+from ..checks import Choice, check_tensor, show
 from ..equations.condition import Condition, check_cond, select
 from ..noise.streams import Source
 from ..outcome import Check
@@ -110,6 +110,8 @@ def check_times(times: object, name: str = "save_at") -> Tensor | None:
         return None
     if isinstance(times, (list, tuple)):
         times = torch.tensor(times, dtype=torch.float64, device="cpu")
+    if isinstance(times, Tensor):
+        check_tensor(name, times, floating=False)
     if not isinstance(times, Tensor) or times.ndim != 1 or not len(times) or times.is_complex():
         raise TypeError(
             f"{name} is a 1-d tensor of times such as torch.linspace(1, 0.1, 10), got {times!r}"

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..checks import Number
 from .options import check_times
 
 __all__ = ["check_longest", "check_max_step", "check_stops", "union"]
@@ -42,10 +43,7 @@ def check_max_step(max_step: object, clock: bool) -> None:
     """
     if max_step is None:
         return
-    if isinstance(max_step, bool) or not isinstance(max_step, (int, float)):
-        raise TypeError(f"max_step is a number, got {max_step!r}; write max_step=0.1")
-    if not max_step > 0 or math.isnan(max_step):
-        raise ValueError(f"max_step must be positive, got {max_step}")
+    Number(above=0, infinite=True, hint="write max_step=0.1")("max_step", max_step)
     if clock:
         raise ValueError("max_step is a step in t: leave clock out, or give a grid of your own")
 

@@ -59,7 +59,7 @@ def test_wrong_stops_and_steps_are_refused() -> None:
         ss.solve(sde, x, (0.0, 2.0), solver=ss.Heun(), grid=grid, stops=[0.7])
     with pytest.raises(TypeError, match="stops is a 1-d tensor"):
         ss.solve(sde, x, (0.0, 2.0), solver=ss.Heun(), steps=2, stops=1.0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="max_step must be positive"):
+    with pytest.raises(ValueError, match="max_step must be a number, positive"):
         ss.solve(sde, x, (0.0, 2.0), solver=ss.AdaptiveODE(), max_step=-1.0)
 
 
