@@ -103,8 +103,9 @@ def _images(run: _Run, a: argparse.Namespace) -> None:
     it = inverse_images.open_images("fashion-mnist-edm", a.images, a.count)
     made = {"images": it.fingerprint(), "count": a.count}
     results = run.results(f"images-{it.name}", made)
+    tasks = [task for task in GREY_TASKS if task in a.tasks]
     for nfe in (20,) if a.quick else (20, 100):
-        inverse_images.measure(it, GREY_TASKS[:1] if a.quick else GREY_TASKS, (nfe,), results)
+        inverse_images.measure(it, tasks[:1] if a.quick else tasks, (nfe,), results)
 
 
 def _colour(run: _Run, a: argparse.Namespace) -> None:
@@ -132,10 +133,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--observations", type=int, default=16, help="of each mixture")
     parser.add_argument("--particles", type=int, default=128, help="draws of each observation")
     parser.add_argument("--seeds", type=int, default=4, help="runs of MCGDiff's problem")
-    parser.add_argument("--signals", type=int, default=8, help="of each law of jumps")
-    parser.add_argument("--signal-draws", type=int, default=39, help="of each signal")
+    parser.add_argument("--signals", type=int, default=4, help="of each law of jumps")
+    parser.add_argument("--signal-draws", type=int, default=19, help="of each signal")
     parser.add_argument("--count", type=int, default=16, help="test images of Fashion-MNIST")
     parser.add_argument("--colour-count", type=int, default=8, help="and of CIFAR-10")
+    parser.add_argument(
+        "--tasks", nargs="+", default=list(GREY_TASKS), choices=GREY_TASKS, help="of Fashion-MNIST"
+    )
     parser.add_argument("--images", default=IMAGES, help="Hub id or folder of Fashion-MNIST")
     parser.add_argument("--colour-images", default=COLOUR_IMAGES, help="the same of CIFAR-10")
     parser.add_argument("--quick", action="store_true", help="few problems, draws and budgets")

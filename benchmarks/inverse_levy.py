@@ -31,8 +31,8 @@ F64 = torch.float64
 PROCESS = ss.EDM(sigma_max=100.0, sigma_min=0.005)
 VARIANCE = {"Gauss": 1.0, "Laplace": 2.0, "Bernoulli-Laplace": 2 * JUMP}
 """Of a jump."""
-METHODS = ("reference", "diffpir", "ddrm")
-SWEEPS = 1000
+METHODS = ("reference", "diffpir")
+SWEEPS = 600
 Row = dict[str, Any]
 
 

@@ -51,6 +51,58 @@ def test_pseudo_inverse_guidance_is_exact_for_one_variance():
     assert torch.allclose(score(x, t), exact(x, t), rtol=1e-10)
 
 
+@pytest.mark.parametrize("process", PROCESSES, ids=lambda p: type(p).__name__)
+def test_the_likelihood_of_the_mean_is_one_step_of_moment_matching(process):
+    x, t = randn(9, D, seed=2), times(process, 9)
+    one = given(process, "moments", iterations=1)(x, t)
+    assert torch.allclose(given(process, "dps")(x, t), one, rtol=1e-10)
+    assert given(process, "dps").backward_passes == 1
+
+
+def test_an_indefinite_covariance_leaves_the_noise_as_the_variance():
+    """A learned denoiser may bend the wrong way; here D = -x, so that C_t is below zero."""
+    process = ss.EDM()
+
+    def bent(x, t):
+        return -2 * x / t[:, None] ** 2
+
+    x, t = randn(3, D, seed=1), torch.full((3,), 2.0, dtype=torch.float64)
+    A = inv.Matrix(MATRIX)
+    mine = inv.posterior(process, bent, A, Y, NOISE, "dps")(x, t)
+    wanted = bent(x, t) + (-1 / NOISE**2) * A.adjoint(Y - A(-x))
+    assert torch.allclose(mine, wanted, rtol=1e-10)
+
+
+def test_pseudo_inverse_guidance_solves_along_its_direction():
+    """r^T (S u beta - r) = 0 along u, with S = n^2 I + A C_t A^T known for Gaussian data."""
+    process, (prior, _) = ss.EDM(), gaussian()
+    s, c = 0.7, 0.4
+    x, t = randn(4, D, seed=3), torch.full((4,), s, dtype=torch.float64)
+    score = prior.score(process)
+    covariance = torch.linalg.inv(torch.linalg.inv(prior.covariance) + torch.eye(D) / s**2)
+    r = Y - (x + s**2 * score(x, t)) @ MATRIX.mT
+    r2 = c * s**2 / (c + s**2)
+    eye = torch.eye(M, dtype=torch.float64)
+    u = torch.linalg.solve(r2 * MATRIX @ MATRIX.mT + NOISE**2 * eye, r.mT).mT
+    full = MATRIX @ covariance @ MATRIX.mT + NOISE**2 * eye
+    beta = (u * r).sum(1) / (u * (u @ full)).sum(1)
+    wanted = score(x, t) + beta[:, None] * (u @ MATRIX @ covariance) / s**2
+    mine = given(process, "pigdm", data_variance=c)(x, t)
+    assert torch.allclose(mine, wanted, rtol=1e-9)
+
+
+def test_the_variance_of_pseudo_inverse_guidance_is_the_largest_known():
+    assert given(ss.EDM(), "pigdm").method.data_variance == pytest.approx(1.0)
+    process, prior = ss.EDM(), ss.Gaussian(torch.zeros(D), 3.0)
+    score = prior.score(process)
+    options = {"A": inv.Matrix(MATRIX), "y": Y, "noise": NOISE, "method": "pigdm"}
+    assert inv.posterior(process, lambda x, t: score(x, t), **options).method.data_variance == 1
+    score.reference = ss.Isotropic(3.0)
+    assert inv.posterior(process, score, **options).method.data_variance == 3
+    score.reference = ss.Isotropic(float("inf"))
+    assert inv.posterior(process, score, **options).method.data_variance == 1
+
+
 @pytest.mark.parametrize("nfe", [1, 2, 10])
 @pytest.mark.parametrize("method", ["moments", "reference"])
 def test_samples_have_the_posteriors_moments_at_any_budget(method, nfe):
