@@ -128,7 +128,10 @@ class Watch:
             return {}
         from .general import load_general
 
-        extract, _ = load_general()
+        try:
+            extract, _ = load_general()
+        except ValueError:  # the weights that ship are not installed
+            return {}
         with torch.no_grad():
             if self._known is None:
                 sets = (self._data.pixels[rows] for rows in (self._real, self._other))
