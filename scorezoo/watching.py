@@ -183,8 +183,8 @@ def draw_curve(folder: Path) -> None:
     pyplot.close(figure)
 
 
-_LOSS = {"loss": "loss, summed over the values of an image"}
+_LOSS = {"loss": "loss of an image"}
 _QUALITY = {
-    "kernel_x1000": "kernel distance x 1000, of few samples",
+    "kernel_x1000": "kernel distance x 1000",
     "sliced_w2": "sliced 2-Wasserstein distance",
 }
