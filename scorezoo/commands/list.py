@@ -39,7 +39,7 @@ def list_models() -> None:
         about = f"{classes} classes ({names}), " if classes and names else ""
         about = about or (f"{classes} classes, " if classes else "")
         typer.echo(f"{'':18} {about}tuned for {budgets} calls")
-    features = sorted(path.stem for path in (root / "features").glob("*.safetensors"))
+    features = sorted(path.stem for path in (root / "features").rglob("*.safetensors"))
     classifiers = sorted(path.parent.name for path in (root / "classifiers").glob("*/config.json"))
     typer.echo(f"recipes: {', '.join(recipe_names())}")
     typer.echo(f"feature extractors: {', '.join(features)}; classifiers: {', '.join(classifiers)}")

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from .options import Data, Device, Model, SkipCorrupt
-from .run import check_device, images_of
+from .run import check_device, images_of, seconds
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..data import Data as Examples
+    from ..model import ScoreModel
 
 __all__ = ["tune"]
+
+FINE_SETS, FINE_CALLS = 5, 192
+"""The tuner solves the trajectories and four times as many by this many calls before any trial."""
 
 SHOWN = 1000
 """Images or points that the reference is made from."""
@@ -109,6 +115,8 @@ def tune(
         cond=cond,
         progress=True,
     )
+    if surrogate is None:
+        _estimate(net, trajectories, cond)
     for budget in nfe:
         with kernels.exact():
             tuned = tuner.tune(budget)
@@ -119,6 +127,25 @@ def tune(
             f"NFE {budget}: {tuned.choice}; error {tuned.gain:.3g} of the best published method's "
             "on held-out noise"
         )
+
+
+def _estimate(net: ScoreModel, trajectories: int, cond: dict[str, Tensor] | None) -> None:
+    """Say how long the fine solutions take, which come before the first trial, by one call."""
+    import time
+
+    import torch
+
+    x = torch.zeros(trajectories, *net.shape, device=net.device)
+    t = torch.full((trajectories,), net.process.T, device=net.device)
+    with torch.no_grad():
+        net.score(x[:1], t[:1], **{name: value[:1] for name, value in (cond or {}).items()})
+        start = time.perf_counter()
+        net.score(x, t, **(cond or {}))[0].sum().item()
+    each = time.perf_counter() - start
+    typer.echo(
+        f"fine solutions of {FINE_SETS * trajectories} trajectories come first: about "
+        f"{seconds(each * FINE_SETS * FINE_CALLS)}; a bar shows the trials after them"
+    )
 
 
 def _training_data(name: str, data: str | None, skip_corrupt: bool) -> Examples:

@@ -128,7 +128,7 @@ def test_images_are_written_and_read_back_from_the_command_line(tmp_path):
     assert not failed.any()
     assert (pixels.int() - model.to_pixels(x).int()).abs().max() <= 1
     result = run.invoke(app, ["evaluate", out])
-    assert result.exit_code == 2 and "no feature extractor" in result.stderr
+    assert result.exit_code == 2 and "write --against" in result.stderr
 
 
 def test_unfinished_samples_are_named_and_the_exit_code_is_one(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import scorezoo
@@ -221,6 +222,13 @@ def test_help_does_not_wait_for_torch():
     script = "import sys, scorezoo.cli; sys.exit('torch' in sys.modules)"
     root = Path(scorezoo.__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", script], cwd=root).returncode == 0
+
+
+def test_every_command_shows_an_example_and_no_default_is_lost():
+    for name in get_command(app).commands:
+        output = _ok(name, "--help").output
+        assert "Example: scorezoo" in output, name
+    assert "(20)" in _ok("sample", "--help").output
 
 
 def test_solvers_stand_in_groups():
