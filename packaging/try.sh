@@ -44,6 +44,6 @@ PY
     install --no-deps --force-reinstall dist/sdesolve-*.tar.gz
     small
     install "$wheel[zoo]"
-    venv/bin/scorezoo list | head -1
+    venv/bin/scorezoo list | sed -n 1p
     venv/bin/scorezoo sample fashion-mnist-edm --labels all --count 10 --nfe 5 --output ten.png
 done

@@ -15,9 +15,11 @@ from types import ModuleType
 
 import pytest
 import torch
+from typer.main import get_command
 
 import scorezoo
 import sdesolve as ss
+from scorezoo.cli import app
 from sdesolve.solvers import registry
 
 ROOT = Path(__file__).parent.parent
@@ -87,6 +89,16 @@ def test_every_public_name_is_in_the_reference():
                 places = {package.__name__, getattr(value, "__module__", "")}
                 said = {f"{place}.{name}" for place in places} & shown
                 assert said, f"docs/api says nothing of {package.__name__}.{name}"
+
+
+def test_every_command_is_in_the_reference():
+    commands = get_command(app).commands
+    said = re.findall(r"^\| `scorezoo ([\w-]+)` \| (.*) \|$", text_of("scorezoo"), re.MULTILINE)
+    assert dict(said) == {name: c.help.splitlines()[0] for name, c in commands.items()}
+
+
+def text_of(page):
+    return (DOCS / "api" / f"{page}.md").read_text()
 
 
 def test_what_the_reference_shows_exists():

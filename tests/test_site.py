@@ -20,6 +20,7 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 ROOT = Path(__file__).parent.parent
+ACCESSIBLE = (Path(__file__).parent / "accessible.js").read_text().split("\n", 2)[2]
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,7 @@ def test_every_page_opens_without_a_fault(site, page):
             "img", "all => all.filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
         )
         assert not broken, path.name
+        assert page.evaluate(ACCESSIBLE) == [], path.name
 
 
 def test_formulas_are_drawn(site, page):
@@ -134,22 +136,40 @@ def test_search_finds_without_a_server(site, page):
     assert "likelihood" in page.locator(".md-search-result__list").inner_text().lower()
 
 
-def test_text_stands_out_in_both_schemes(site, browser):
-    for scheme in ("light", "dark"):
-        opened = browser.new_page(color_scheme=scheme)
-        opened.goto((site / "choosing.html").as_uri())
-        ratio = opened.evaluate(
-            """() => {
-              const light = c => { const v = c.match(/[\\d.]+/g).map(Number).slice(0, 3).map(
-                x => (x /= 255) <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
-                return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
-              const text = document.querySelector('.choose label');
-              const a = light(getComputedStyle(text).color);
-              const b = light(getComputedStyle(document.body).backgroundColor);
-              return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05); }"""
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 1280), ("light", 390)])
+def test_pages_are_accessible_in_the_dark_and_on_a_telephone(site, browser, scheme, width):
+    opened = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    for name in ("index", "choosing", "how-do-i", "mathematics", "zoo", "api/sampling"):
+        opened.goto((site / f"{name}.html").as_uri())
+        assert opened.evaluate(ACCESSIBLE) == [], name
+    opened.close()
+
+
+def test_what_cannot_be_read_is_noticed(browser):
+    page = browser.new_page()
+    page.set_content(
+        "<h1>a</h1><h3 id=x>b</h3><p id=x style='color: #999'>c</p><img src=''><input>"
+    )
+    said = " ".join(page.evaluate(ACCESSIBLE))
+    page.close()
+    for fault in ("no alt", "h1, then h3", "no language", "no label", "twice: #x", "contrast 2.85"):
+        assert fault in said, fault
+
+
+def test_the_menu_is_walked_by_keyboard(site, page):
+    page.goto((site / "index.html").as_uri())
+    page.keyboard.press("Tab")
+    assert "skip" in page.evaluate("document.activeElement.className")  # past the menu
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.getAttribute('href')"))
+        outlined = page.evaluate(
+            "(s => s.outlineStyle !== 'none' || s.boxShadow !== 'none')"
+            "(getComputedStyle(document.activeElement))"
         )
-        opened.close()
-        assert ratio > 4.5, scheme
+        assert outlined or page.evaluate("document.activeElement.tagName") != "A"
+    assert {"choosing.html", "how-do-i.html", "zoo.html"} <= reached
 
 
 def test_the_report_filters(tmp_path, page):
@@ -159,6 +179,14 @@ def test_the_report_filters(tmp_path, page):
     path = tmp_path / "report.html"
     path.write_text(report.page())
     page.goto(path.as_uri())
+    assert page.evaluate(ACCESSIBLE) == []
+    for scheme, width in (("dark", 1280), ("light", 390)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 800})
+        page.reload()
+        assert page.evaluate(ACCESSIBLE) == [], scheme
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.reload()
 
     def curves(plot="quality-plot"):
         return page.evaluate(f"document.getElementById('{plot}').data.map(t => t.name)")

@@ -50,6 +50,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except FloatingPointError as error:
             typer.echo(f"scorezoo: {error}", err=True)
             raise typer.Exit(1) from error
+        except BrokenPipeError:  # as in scorezoo list | head -1; typer ends quietly
+            raise
         except (ValueError, TypeError, OSError) as error:
             typer.echo(f"scorezoo: {error}", err=True)
             raise typer.Exit(2) from error
