@@ -31,8 +31,11 @@ class _OnGrid(ExponentialAdams):
         return self.grid
 
     def __repr__(self) -> str:
-        linear = f"reference={self.reference!r}"
-        return f"ExponentialAdams({self.order}, {self.corrector}, {linear}) on {self.grid!r}"
+        own = {"length": self.length, "final_order": self.final_order}
+        parts = [f"reference={self.reference!r}", *(f"{k}={v}" for k, v in own.items() if v)]
+        return (
+            f"ExponentialAdams({self.order}, {self.corrector}, {', '.join(parts)}) on {self.grid!r}"
+        )
 
 
 def default_solver(
@@ -42,7 +45,8 @@ def default_solver(
 
     What the score brings comes first: a solver tuned for this budget (``score.tuned``, a dict), or
     a reference for the spectral predictor-corrector (``score.reference``), for images at few calls
-    on a wide peak, of order 2 and with a plain last step. Without them, DEIS for
+    on a wide and early peak, of order 2 and with a plain last step: errors of .61 to .89 of the
+    best published rule's on Karras at 5 to 10 calls on three networks. Without them, DEIS for
     few calls, and for more the predictor-corrector around a variance of 1/4: some times ahead of
     the published methods on mixtures, level with the best of them on a network. Its grid keeps
     more steps away from that scale the fewer there are, and its residual a longer memory than
@@ -97,7 +101,7 @@ def _with_noise(nfe: int, reference: Reference | None) -> tuple[Solver, str]:
     if nfe <= _FEW:
         few = _OnGrid(2, None, reference=Isotropic(0.0), final_order=1, grid=grid)
         return few, f"the default with noise up to {_FEW} calls"
-    many = _OnGrid(2, None, reference=Isotropic(0.25), length=_LENGTH, grid=grid)
+    many = _OnGrid(2, None, reference=Isotropic(0.25), grid=grid)
     return many, "the default with noise, around a variance of 1/4"
 
 
