@@ -2,6 +2,7 @@
 
     python -m benchmarks.tuned --problems lr64 --budgets 5 --seconds 60      # a trial
     python -m benchmarks.tuned --write                                       # goes on where stopped
+    python -m benchmarks.tuned --problems fashion-mnist --save scorezoo/pretrained/fashion-mnist
 
 Every row has the same trajectories, loss and seconds, and is judged on noise that nothing has
 seen: RMSE per value to the end point of the same score from the same noise, with the 95 % interval
@@ -16,6 +17,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -96,8 +98,10 @@ class Setting:
         return out
 
 
-def measure(it: Setting, nfe: int, seconds: float) -> dict[str, Any]:
-    """All rows of one budget."""
+def measure(
+    it: Setting, nfe: int, seconds: float, literature: bool = True, save: Path | None = None
+) -> dict[str, Any]:
+    """All rows of one budget; the joint fit is saved as a tuned solver if a folder is given."""
     published = it.trials(nfe, {name: ss.solver(name) for name in PUBLISHED})
     own = ss.ExponentialAdams(3, 4, reference=it.reference)
     ours = it.trials(nfe, {"ours": own, "ours, teleport": replace(own, teleport=True)})
@@ -110,13 +114,15 @@ def measure(it: Setting, nfe: int, seconds: float) -> dict[str, Any]:
             theory = replace(own, teleport=table.rows[0].free)
             start = Trial("shipped", theory, table, error)
     tables = {f"published {rival.name}": rival.table, f"start {start.name}": start.table}
-    for name in LEARNED:
+    for name in LEARNED if literature else ():
         tables[name] = learn(name, published, it.ends, it.held_out, seconds, it.batch)
     tables["joint fit"] = descend(
         start.table, start.solver, it.ends, it.held_out, seconds=seconds, batch=it.batch
     )
     errors = {name: it.judge(table) for name, table in tables.items()}
     theirs = errors[f"published {rival.name}"]
+    if save is not None:
+        _save(it, nfe, tables["joint fit"], rival, errors["joint fit"], theirs, save)
     return {
         name: {
             "rmse": float(f"{rms_error(e):.4g}"),
@@ -126,6 +132,38 @@ def measure(it: Setting, nfe: int, seconds: float) -> dict[str, Any]:
         }
         for name, e in errors.items()
     }
+
+
+def _save(
+    it: Setting,
+    nfe: int,
+    table: Table,
+    rival: Trial,
+    mine: torch.Tensor,
+    theirs: torch.Tensor,
+    folder: Path,
+) -> None:
+    """As ``ss.tune`` returns it, with the gain on the noise of the judge."""
+    choice, other = "joint fit", f"published {rival.name}"
+    tuned = ss.Tuned(
+        table,
+        repr(it.process),
+        choice,
+        {choice: it.held_out(table), other: rival.error},
+        held_out=(rms_error(mine), rms_error(theirs)),
+        gain_interval=interval(mine, theirs),
+        fitted_on={
+            "score": "the score",
+            "event": list(it.ends.x.shape[1:]),
+            "joint fit": len(it.ends.x),
+            "judged on": len(mine),
+            "seed": SEED,
+            "loss": "rmse",
+        },
+        key=it.process.key,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    tuned.save(folder / f"tuned-{nfe}.json")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -140,6 +178,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--sizes", nargs=3, type=int, default=[2048, 256, 1024], help="to fit, stop and judge on"
     )
+    parser.add_argument("--ours-alone", action="store_true", help="leave the literature's out")
+    parser.add_argument("--save", type=Path, help="folder to save the joint fits in")
     arguments = parser.parse_args(argv)
     place = record.place(arguments)
     result = place.read(NAME) or {"rows": {}}
@@ -150,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if key in result["rows"]:
                 continue
             start = time.monotonic()
-            rows = measure(it, nfe, arguments.seconds)
+            rows = measure(it, nfe, arguments.seconds, not arguments.ours_alone, arguments.save)
             result["rows"][key] = {
                 "machine": record.machine(),
                 "seconds each": arguments.seconds,

@@ -66,7 +66,8 @@ def tune(
     A network with classes is tuned on all labels and on unconditional sampling equally.
 
     Writes what is known of the data (reference.safetensors) and tuned-NFE.json; with noise
-    instead stochastic-TAU-NFE.json, for ``ss.Tuned.load``.
+    instead stochastic-TAU-NFE.json, for ``ss.Tuned.load``. Cut off, the same command goes on:
+    budgets that are done are kept in ``$XDG_CACHE_HOME/sdesolve`` and found again.
     """
     from ..files import check_output
     from ..folders import find_model
@@ -113,6 +114,7 @@ def tune(
         quick=quick,
         minutes=minutes,
         cond=cond,
+        cache=True,  # a run that was cut off goes on with the budget that it was at
         progress=True,
     )
     if surrogate is None:

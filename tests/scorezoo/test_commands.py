@@ -105,13 +105,20 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, message, model, fold
     assert "Traceback" not in result.output
 
 
-def test_a_toy_is_tuned_to_its_own_points_and_to_no_images(folder, tmp_path):
+def test_a_toy_is_tuned_to_its_own_points_and_to_no_images(folder, tmp_path, monkeypatch):
     """No --data: the recipe's density is drawn from; principal variances are kept beside it."""
     out = tmp_path / "tuned"
     arguments = ["tune", "toy-moons", "--output", str(out), "--nfe", "2", "--trajectories", "16"]
     result = run.invoke(app, [*arguments, "--quick"])
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in out.iterdir()) == ["reference.safetensors", "tuned-2.json"]
+    first = (out / "tuned-2.json").read_text()
+    (out / "tuned-2.json").unlink()  # cut off: what was done is found again
+    with monkeypatch.context() as patch:
+        patch.setattr("sdesolve.tuning.search.tune_paths", None)
+        result = run.invoke(app, [*arguments, "--quick"])
+    assert result.exit_code == 0, result.output
+    assert (out / "tuned-2.json").read_text() == first
     arguments = ["tune", "toy-moons", "--output", str(out), "--nfe", "2", "--data", str(folder)]
     result = run.invoke(app, arguments)
     assert result.exit_code != 0

@@ -50,3 +50,18 @@ def test_a_few_narrow_directions_are_known_at_fifteen_calls(divergences):
     fifteen = BUDGETS.index(15)
     assert divergences["edm"][fifteen, :7].sum() < 0.004
     assert all(table[fifteen, :7].sum() < 0.015 for table in divergences.values())
+
+
+@pytest.mark.parametrize("process", [ss.RectifiedFlow(), ss.VPSDE(), ss.EDM()], ids=repr)
+def test_with_noise_the_default_is_ahead_of_ancestral_steps(process):
+    """In energy distance a flow had .18 here at 20 calls, DDPM's steps .02, on two narrow modes."""
+    mix = ss.GaussianMixture([0.3, 0.7], [[-1.0, 0.5], [1.0, 0.0]], 0.02)
+    score, truth = mix.score(process), mix.sample(2000, seed=9)
+    error = {}
+    for solver in (None, "ddpm"):
+        sol = ss.sample(
+            process, score, (2000, 2), solver=solver, nfe=20, stochasticity=1, dtype=torch.float64
+        )
+        error[solver] = float(ss.metrics.energy_distance(sol.x, truth))
+    assert error[None] < 0.003  # of chance alone: below .001
+    assert error[None] < 0.5 * error["ddpm"]
