@@ -7,7 +7,8 @@ r"""Milstein's method, Ito and Stratonovich.
 
 for noise that commutes. The double sum of W_k W_l is one derivative of b W in the direction b W;
 for scalar and diagonal noise the rest, too, is one derivative of b in the direction b. Derivatives
-are taken by autograd (for diagonal noise in one pass), or, with ``derivative_free=True``, as differences over sqrt(h).
+are taken by autograd (for diagonal noise in one pass), or, with ``derivative_free=True``, as
+differences over sqrt(h).
 
 References:
     Milstein 1974; Kloeden & Platen 1992, sections 10.3 and 11.1.
