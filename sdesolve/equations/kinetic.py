@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -56,6 +57,7 @@ class KineticLangevin(Equation):
     friction: float = 1.0
     inverse_mass: float = 1.0
     temperature: float = 1.0
+    whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_fields(

@@ -163,6 +163,8 @@ class Problem:
         """Whole drift at times ``(batch,)`` held in float64 on the CPU; one call."""
         t = self.clip(t)
         term = self.term_at(x, t.to(x.device, x.dtype))
+        if self.equation.whole:
+            return term
         gain = column(self.equation.gain(t), x)
         linear = self.equation.linear(t)
         if bool((linear == 0).all()):

@@ -59,6 +59,8 @@ class Equation(ABC):
     """Brownian motions of commutative and general noise, and of correlated additive noise."""
     columns: ClassVar[bool] = False
     """Whether it takes times of shape ``(batch, 1, ..., 1)`` as they are, without reshaping."""
+    whole: ClassVar[bool] = False
+    """Whether the term is the whole drift, so that linear is 0 and gain is 1 at all times."""
 
     @abstractmethod
     def linear(self, t: Tensor) -> Tensor:
@@ -129,6 +131,7 @@ class SDE(Equation):
     calculus: Calculus = "ito"
     channels: int | None = None
     columns: ClassVar[bool] = True
+    whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_fields(

@@ -7,7 +7,8 @@ r"""Milstein's method, Ito and Stratonovich.
 
 for noise that commutes. The double sum of W_k W_l is one derivative of b W in the direction b W;
 for scalar and diagonal noise the rest, too, is one derivative of b in the direction b. Derivatives
-are taken by autograd, or, with ``derivative_free=True``, as differences over sqrt(h).
+are taken by autograd (for diagonal noise in one pass), or, with ``derivative_free=True``, as
+differences over sqrt(h).
 
 References:
     Milstein 1974; Kloeden & Platen 1992, sections 10.3 and 11.1.
@@ -45,13 +46,34 @@ def directional_derivative(
         value = function(y)
         if not value.requires_grad:
             return torch.zeros_like(value)
-        dual = torch.zeros_like(value, requires_grad=True)
+        # A part of the graph, not a leaf: the second pass would look for a leaf through all the
+        # steps that lead to x.
+        dual = 0.0 * value
         (pulled,) = torch.autograd.grad(value, y, dual, create_graph=True, allow_unused=True)
         if pulled is None or not pulled.requires_grad:
             return torch.zeros_like(value)
         create = wanted and (x.requires_grad or direction.requires_grad or _asked(value, y))
-        (pushed,) = torch.autograd.grad(pulled, dual, direction, create_graph=create)
-    return pushed
+        (pushed,) = torch.autograd.grad(
+            pulled, dual, direction, create_graph=create, allow_unused=True
+        )
+    return torch.zeros_like(value) if pushed is None else pushed
+
+
+def along_itself(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """The diffusion b of diagonal noise and (b . grad) b at x, by one evaluation and one pass.
+
+    Each value of b depends on the same value of x alone: the Jacobian is its own transpose.
+    """
+    wanted = torch.is_grad_enabled()
+    with torch.enable_grad():
+        y = x if x.requires_grad else x.detach().requires_grad_()
+        b = function(y)
+        if not b.requires_grad:
+            return b, torch.zeros_like(b)
+        create = wanted and (x.requires_grad or _asked(b, y))
+        (found,) = torch.autograd.grad(b, y, b, create_graph=create, allow_unused=True)
+    change = torch.zeros_like(b) if found is None else found
+    return (b, change) if create else (b.detach(), change.detach())
 
 
 def _asked(value: Tensor, y: Tensor) -> bool:
@@ -122,9 +144,17 @@ class Milstein(Solver):
         if kind == "additive":
             return Step(problem.add_noise(y, x, t, amplitude, noise.normal(), root))
         w = noise.normal() * root
-        b = problem.spread(x, t)
-        y = y + problem.times_noise(b, w)
         square = abs(h) if self.of == "ito" else 0.0
+
+        def spread(z: Tensor) -> Tensor:
+            b = problem.spread(z, t)
+            return b if problem.equation.channels is not None else b.expand_as(x)
+
+        if kind == "diagonal" and not self.derivative_free:
+            b, change = along_itself(spread, x)
+            return Step(y + b * w + 0.5 * (w**2 - square) * change)
+        b = spread(x)
+        y = y + problem.times_noise(b, w)
 
         def derivative(function: Callable[[Tensor], Tensor], direction: Tensor) -> Tensor:
             if not self.derivative_free:
@@ -135,12 +165,8 @@ class Milstein(Solver):
             # W^2 has a mean: the one-sided difference, biased by sqrt(h), would cost half an order.
             return (ahead - function(x - root * direction)) / (2 * root)
 
-        def spread(z: Tensor) -> Tensor:
-            return problem.spread(z, t)
-
         if problem.equation.channels is None:
-            b = b.expand_as(x)
-            change = derivative(lambda z: spread(z).expand_as(x), b)
+            change = derivative(spread, b)
             return Step(y + 0.5 * (w**2 - square) * change)
         kick = problem.times_noise(b, w)
         change = derivative(lambda z: problem.times_noise(spread(z), w), kick)
