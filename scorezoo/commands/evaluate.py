@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+PART = 256
+"""Samples in a file of ``--keep``: at most so many are lost with a killed evaluation."""
+
 SHOWN = 8
 """Images of the picture of neighbours."""
 
@@ -169,7 +172,10 @@ def _drawn(drawing: Drawing, count: int, keep: Path | None, name: str) -> Tensor
     if keep is not None:
         from ..shards import sample_shards
 
-        bad = sample_shards(drawing, keep, count, name=name)
+        bad = sum(
+            sample_shards(drawing, keep, min(PART, count - low), first=low, name=name)
+            for low in range(0, count, PART)
+        )
         if not sharding.is_main_process():
             return None
         if bad:
