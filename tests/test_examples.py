@@ -75,3 +75,16 @@ def test_every_example_is_short_and_helps_where_it_takes_something(monkeypatch, 
         with pytest.raises(SystemExit, match="0"):
             runpy.run_path(str(file), run_name="__main__")
         assert "--output" in capsys.readouterr().out
+
+
+def test_the_latent_sde_finds_the_parameters_of_its_prior(capsys):
+    """Their Brownian motions are fresh in every run; the deviations are .05 and .02."""
+    file = EXAMPLES / "latent_sde.py"
+    assert len(file.read_text().splitlines()) < 40
+    with torch.random.fork_rng():
+        runpy.run_path(str(file), run_name="__main__")
+    found = re.match(r"rate (.*) for 1.5, mean (.*) for 0.8", capsys.readouterr().out)
+    assert found is not None
+    rate, mean = map(float, found.groups())
+    assert abs(rate - 1.5) < 0.3
+    assert abs(mean - 0.8) < 0.12

@@ -19,7 +19,7 @@ from ..equations.condition import select
 from ..equations.problem import Problem
 from ..noise.brownian import BrownianPath, BrownianStack, PathStack
 from ..outcome import Solution, Status
-from ..shapes import column
+from ..shapes import column, plain, untransformed
 from ..solvers import Adaptive
 from ..solvers.adaptive import Attempt, Trial, rms
 from .events import Event, Signs
@@ -218,7 +218,8 @@ class _Run:
         if self.noise is not None and pair is not None and solver.bridges:
             rejected = torch.nonzero(~accept).flatten()
             rows = pair.index_select(0, rejected.to(pair.device))
-            self.noise.put_back(self.index[rejected], h[rejected], rows)
+            back = (self.index[rejected], h[rejected], rows)
+            untransformed(self.noise.put_back, *map(plain, back))
         new_t = torch.where(last, stop, self.t + h)
         new_x, came = attempt.x, torch.zeros_like(accept)
         if self.signs is not None:
@@ -320,7 +321,7 @@ class _Run:
         h = torch.where(remaining - h < 1e-3 * h, remaining, h)
         if self.noise is None:
             return self.direction * h, None
-        h, pair = self.noise.take(self.index, h)
+        h, pair = untransformed(self.noise.take, plain(self.index), plain(h))
         return self.direction * h, pair
 
     def _record(self, trial: Trial, attempt: Attempt, new_t: Tensor, accept: Tensor) -> None:

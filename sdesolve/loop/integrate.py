@@ -244,6 +244,11 @@ def integrate(
         )
         solution = solver.integrate(problem, x, inner, method.steps, options.seed)
     elif isinstance(solver, Adaptive):
+        if torch._C._functorch.is_batchedtensor(x):
+            raise ValueError(
+                "adaptive steps look at values, which vmap hides; leave vmap out and pass all "
+                "samples as the batch of x: each has a step of its own"
+            )
         if method.brownian is not None and clocked is not None:
             raise ValueError("a Brownian path is laid out in t: leave clock out, or brownian")
         if method.brownian is not None and not solver.bridges:

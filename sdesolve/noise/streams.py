@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..shapes import untransformed
 from .philox import Words
 from .twister import Twister, seed_of, twisters
 
@@ -254,7 +255,7 @@ class Streams:
         self._block, self._next = (), 0  # its memory serves again
         steps = self._piece_steps(self._drawn)
         ahead = self._home.type != self._device.type
-        drawn = self._wait(steps) if ahead else self._draw(self._piece, steps)
+        drawn = self._wait(steps) if ahead else untransformed(self._draw, self._piece, steps)
         self._drawn += steps
         self._piece += 1
         values = _copy(drawn, self._device, self.dtype)

@@ -27,6 +27,7 @@ from ..equations.problem import Problem, Step
 from ..noise.streams import NoiseSource
 from ..shapes import column
 from .base import Solver
+from .derivatives import asked
 from .runge_kutta import Row, StageTable
 
 __all__ = ["ImplicitRK", "ImplicitTableau"]
@@ -223,7 +224,8 @@ class ImplicitRK(Solver):
                         flat[:, m].sum(), at, retain_graph=True, allow_unused=True
                     )
                 lines.append((torch.zeros_like(at) if line is None else line).flatten(1))
-        return (value if record else value.detach()), torch.stack(lines, 1).detach()
+            keep = record and (z.requires_grad or asked(value, at))
+        return (value if keep else value.detach()), torch.stack(lines, 1).detach()
 
 
 def _sum(x: Tensor, weights: Row, increments: list[Tensor]) -> Tensor:

@@ -21,7 +21,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from ..checks import FLAG, Choice, check_fields
@@ -29,66 +28,9 @@ from ..equations.problem import Problem, Step
 from ..equations.sde import Calculus, Noise
 from ..noise.streams import NoiseSource
 from .base import Drift, Solver
+from .derivatives import along_itself, directional_derivative
 
 __all__ = ["Milstein"]
-
-
-def directional_derivative(
-    function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor
-) -> Tensor:
-    """(direction . grad) function at x, per sample; by two reverse passes, which any op allows.
-
-    A graph is kept only if x, the direction or what the function closes over asks for one.
-    """
-    wanted = torch.is_grad_enabled()
-    with torch.enable_grad():
-        y = x if x.requires_grad else x.detach().requires_grad_()
-        value = function(y)
-        if not value.requires_grad:
-            return torch.zeros_like(value)
-        # A part of the graph, not a leaf: the second pass would look for a leaf through all the
-        # steps that lead to x.
-        dual = 0.0 * value
-        (pulled,) = torch.autograd.grad(value, y, dual, create_graph=True, allow_unused=True)
-        if pulled is None or not pulled.requires_grad:
-            return torch.zeros_like(value)
-        create = wanted and (x.requires_grad or direction.requires_grad or _asked(value, y))
-        (pushed,) = torch.autograd.grad(
-            pulled, dual, direction, create_graph=create, allow_unused=True
-        )
-    return torch.zeros_like(value) if pushed is None else pushed
-
-
-def along_itself(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    """The diffusion b of diagonal noise and (b . grad) b at x, by one evaluation and one pass.
-
-    Each value of b depends on the same value of x alone: the Jacobian is its own transpose.
-    """
-    wanted = torch.is_grad_enabled()
-    with torch.enable_grad():
-        y = x if x.requires_grad else x.detach().requires_grad_()
-        b = function(y)
-        if not b.requires_grad:
-            return b, torch.zeros_like(b)
-        create = wanted and (x.requires_grad or _asked(b, y))
-        (found,) = torch.autograd.grad(b, y, b, create_graph=create, allow_unused=True)
-    change = torch.zeros_like(b) if found is None else found
-    return (b, change) if create else (b.detach(), change.detach())
-
-
-def _asked(value: Tensor, y: Tensor) -> bool:
-    """Whether the graph of a value leads to a leaf other than ``y``."""
-    seen, ahead = set(), [value.grad_fn]
-    while ahead:
-        node = ahead.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        leaf = getattr(node, "variable", None)
-        if leaf is not None and leaf is not y:
-            return True
-        ahead += [after for after, _ in node.next_functions]
-    return False
 
 
 @dataclass(frozen=True)

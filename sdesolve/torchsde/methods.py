@@ -22,9 +22,10 @@ from ..equations.problem import Problem, Step
 from ..noise.streams import NoiseSource
 from ..solvers import Solver
 from ..solvers.additive import SRA1
+from ..solvers.derivatives import directional_derivative
 from ..solvers.euler import EulerMaruyama
 from ..solvers.ito import SRIW1
-from ..solvers.milstein import Milstein, directional_derivative
+from ..solvers.milstein import Milstein
 from ..solvers.reversible import ReversibleHeun
 from ..solvers.runge_kutta import EulerHeun, Heun, Midpoint, StageTable
 from .interval import BaseBrownian
