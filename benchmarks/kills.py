@@ -240,19 +240,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     place = record.place(arguments)
     results = place.read("kills") or {"kills": {}, "two at once": {}, "launched": {}}
+
+    def keep() -> None:
+        results["machine"] = record.machine("accelerate", "filelock")
+        place.write("kills", results)
+
     for name in JOBS:
         if arguments.only in name:
             outcome = trial(name, arguments.kills)
             results["kills"][name] = asdict(outcome)
             print(f"{name:24} {outcome}", flush=True)
+            keep()
     if arguments.only in "training":
         results["two at once"]["training"] = _two_at_once("training", 3)
         print(results["two at once"], flush=True)
+        keep()
     if arguments.only in "launched":
         results["launched"] = _launched()
         print(results["launched"], flush=True)
-    results["machine"] = record.machine("accelerate", "filelock")
-    place.write("kills", results)
+        keep()
     place.section("kills", table(results))
     place.finish()
 

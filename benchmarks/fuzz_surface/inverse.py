@@ -40,6 +40,16 @@ def _given(score: Any) -> Tensor:
     return out
 
 
+def _at(score: Any) -> Any:
+    """A score at times above 0, where it is none."""
+
+    def at(x: Tensor, y: Tensor) -> Tensor:
+        out: Tensor = score(x, TIMES, y=y)
+        return out
+
+    return at
+
+
 def _with(method: Any) -> Tensor:
     return _given(inverse.posterior(PROCESS, SCORE, A, Y, noise=0.1, method=method))
 
@@ -91,8 +101,8 @@ def cases() -> dict[str, Case]:
         | posteriors
         | {
             "posterior()": Case(
-                inverse.posterior(PROCESS, SCORE, A, Y).__call__,
-                {"x": X, "t": TIMES, "y": torch.full((3, 1), 0.3)},
+                _at(inverse.posterior(PROCESS, SCORE, A, Y)),
+                {"x": X, "y": torch.full((3, 1), 0.3)},
                 elementwise=True,
             ),
             "particles": case(

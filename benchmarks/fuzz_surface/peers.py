@@ -72,7 +72,7 @@ def cases() -> dict[str, Case]:
         return torch.ones_like(y)
 
     def crossing(t: Tensor, y: Tensor) -> Tensor:
-        return y.square().mean() - 4  # which comes, forwards and backwards, from every state
+        return y.square().mean() - 4.3  # which comes, forwards and backwards, from every state
 
     crossed: dict[str, Any] = {"func": rise, "y0": -torch.ones(3, 2), "event_fn": crossing}
     brownian: dict[str, Any] = {"t0": 0.0, "t1": 1.0, "size": (3, 2), "entropy": 1}

@@ -157,7 +157,10 @@ class SolverScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         given = {"sigmas": sigmas, "mu": mu}
         given = {k: v for k, v in given.items() if v is not None}
         if timesteps is not None:
-            grid = ended(self.solver, self._trained, check_array("timesteps", timesteps))
+            stamps = check_array("timesteps", timesteps)
+            if stamps.ndim != 1 or not len(stamps):
+                raise ValueError(f"timesteps are a list of one or more, got {show(timesteps)}")
+            grid = ended(self.solver, self._trained, stamps)
         elif given or isinstance(self._grid, str):
             if self._template is None:
                 raise ValueError(f"only a scheduler knows what {', '.join(given)} mean; give one")

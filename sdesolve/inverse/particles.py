@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..checks import FUNCTION, Kind, Number, Optional, check_device, check_shape, check_tensor
+from ..checks import (
+    FUNCTION,
+    Count,
+    Kind,
+    Number,
+    Optional,
+    check_device,
+    check_shape,
+    check_tensor,
+)
 from ..equations.condition import Condition, check_cond, select
 from ..equations.process import Process
 from ..equations.score import Score
@@ -123,12 +132,17 @@ def particles(
         )
     if len(shape) < 2:
         raise ValueError(f"shape is (batch, *event), got {shape}")
-    check_tensor("y", y, finite=True)
+    if not check_tensor("y", y, finite=True).ndim:
+        raise ValueError("y holds an observation for each, (batch, *observed), got one number")
+    Optional(Kind(torch.dtype, "torch.float32"))("dtype", dtype)
+    if grid is not None and not isinstance(grid, (Grid, Tensor)):
+        raise TypeError(
+            f"a grid is an object such as Karras() or a 1-d tensor of times, got {grid!r}"
+        )
     Optional(Kind(Reference, "ss.Isotropic(0.25)"))("reference", reference)
     device = check_device("device", device)
     noise = check_noise(noise, zero=False, user="particles")
-    check_count("particles", particles, least=1)
-    particles = int(particles)
+    particles = Count(least=1)("particles", particles)
     check_count("nfe", nfe, least=2)
     threshold = Number(least=0, most=1)("threshold", threshold)
     check_batch_size(batch_size)

@@ -27,6 +27,7 @@ from ..checks import Count, Optional, check_array, check_tensor
 from ..equations.process import Process, ReverseSDE
 from ..equations.score import Score, check_like
 from ..grids import Grid
+from ..noise.streams import Streams
 from .base import A_REFERENCE, Isotropic, Reference
 from .frames import Frame
 from .principal import GaussianReference
@@ -94,12 +95,15 @@ class MeasuredReference(Reference):
         ReverseSDE(process, score)  # refuses what is not a process or not a score
         check_tensor("x", x, finite=True)
         Optional(A_REFERENCE)("base", base)
-        seed = Count(most=2**64 - _LEVELS)("seed", seed)
+        seed = Count(most=2**64 - 1)("seed", seed)
         base = base if base is not None else GaussianReference.from_data(x)
         first, last = process.log_snr(process.T), process.log_snr(process.eps)
         levels = torch.linspace(first, last, _LEVELS, dtype=torch.float64, device="cpu")
+        noise = Streams(
+            seed, 0, len(x), x.shape[1:], dtype=x.dtype, device=x.device, purpose="gains"
+        )
         gains = torch.stack(
-            [_gain(process, score, x, base, lam, seed + k) for k, lam in enumerate(levels.tolist())]
+            [_gain(process, score, x, base, lam, noise.normal()) for lam in levels.tolist()]
         )
         s2 = torch.exp(-2 * levels)
         atoms = torch.logspace(
@@ -134,14 +138,11 @@ class MeasuredReference(Reference):
 
 
 def _gain(
-    process: Process, score: Score, x: Tensor, base: Reference, log_snr: float, seed: int
+    process: Process, score: Score, x: Tensor, base: Reference, log_snr: float, noise: Tensor
 ) -> Tensor:
     """a_i at one noise level, ``(bands,)``."""
     t = process.time(log_snr)
     alpha, sigma = process.alpha(t), process.sigma(t)
-    unit = process.prior(x.shape[1:])
-    noise = unit.sample(len(x), seed=seed, dtype=x.dtype, device=x.device)
-    noise = noise / process.prior_std(process.T)
     y = process.perturb(x, t, noise)
     value = score(y, y.new_full((len(y),), t))
     check_like(value, y)
