@@ -35,7 +35,7 @@ from benchmarks.problems import IMAGES
 __all__ = ["main"]
 
 NAME = "inverse"
-PARTS = ("gaussian", "mixtures", "mcgdiff", "levy", "images", "colour")
+PARTS = ("gaussian", "mixtures", "mcgdiff", "levy", "images", "classes", "colour")
 MIXTURES = ((2, 1), (8, 2), (64, 16))
 """Dimensions, and how many are observed."""
 COLOUR_IMAGES = "uoft-cs/cifar10"
@@ -108,6 +108,12 @@ def _images(run: _Run, a: argparse.Namespace) -> None:
         inverse_images.measure(it, tasks[:1] if a.quick else tasks, (nfe,), results)
 
 
+def _classes(run: _Run, a: argparse.Namespace) -> None:
+    it = inverse_images.open_images("fashion-mnist-edm", a.images, 8 if a.quick else 200)
+    made = {"images": it.fingerprint(), "count": len(it.x)}
+    inverse_images.classes(it, run.results(f"classes-{it.name}", made))
+
+
 def _colour(run: _Run, a: argparse.Namespace) -> None:
     """At few calls alone: the network takes ten times as long."""
     it = inverse_images.open_images("cifar10", a.colour_images, a.colour_count)
@@ -121,6 +127,7 @@ _MEASURE = {
     "mcgdiff": _mcgdiff,
     "levy": _levy,
     "images": _images,
+    "classes": _classes,
     "colour": _colour,
 }
 
@@ -135,8 +142,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=4, help="runs of MCGDiff's problem")
     parser.add_argument("--signals", type=int, default=4, help="of each law of jumps")
     parser.add_argument("--signal-draws", type=int, default=19, help="of each signal")
-    parser.add_argument("--count", type=int, default=16, help="test images of Fashion-MNIST")
-    parser.add_argument("--colour-count", type=int, default=8, help="and of CIFAR-10")
+    parser.add_argument("--count", type=int, default=8, help="test images of Fashion-MNIST")
+    parser.add_argument("--colour-count", type=int, default=4, help="and of CIFAR-10")
     parser.add_argument(
         "--tasks", nargs="+", default=list(GREY_TASKS), choices=GREY_TASKS, help="of Fashion-MNIST"
     )
@@ -166,6 +173,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             _MEASURE[part](run, a)
     text = inverse_page.page(run.folder)
     place.page("inverse.md", text)
+    place.section("which-method", inverse_page.which(run.folder))
     print(text)
     place.finish()
 

@@ -25,6 +25,8 @@ __all__ = ["TAUS", "gaussian", "mixture", "timed"]
 F64 = torch.float64
 TAUS = (0.0, 1.0)
 """The default ODE solver and the default SDE solver."""
+SEEDS = 4
+"""Runs of particles on mixtures: what one run says depends on its seed."""
 METHODS = ("moments", "reference", "pigdm", "diffpir", "dps", "ddrm", "replace")
 Row = dict[str, Any]
 
@@ -126,9 +128,9 @@ def _together(peer: inverse_peers.Peer, y: Tensor, draws: int, nfe: int) -> Tens
     return peer(y.repeat(draws, 1), nfe, 0).reshape(draws, len(y), -1)
 
 
-def _each(peer: inverse_peers.Peer, y: Tensor, draws: int, nfe: int) -> Tensor:
+def _each(peer: inverse_peers.Peer, y: Tensor, draws: int, nfe: int, seed: int) -> Tensor:
     """One observation after the other, for particles."""
-    return torch.stack([peer(row.expand(draws, -1), nfe, 0) for row in y], dim=1)
+    return torch.stack([peer(row.expand(draws, -1), nfe, seed) for row in y], dim=1)
 
 
 def _distance(x: Tensor, truths: Sequence[Tensor]) -> float:
@@ -140,6 +142,17 @@ def _distance(x: Tensor, truths: Sequence[Tensor]) -> float:
         for i, truth in enumerate(truths)
     ]
     return math.sqrt(sum(squares) / len(squares))
+
+
+def _over_seeds(rows: list[Row]) -> Row:
+    """Particles stand or fall together: root mean squares over runs, and seconds of one."""
+    plain = ("coverage", "seconds")
+    return {
+        key: sum(row[key] for row in rows) / len(rows)
+        if key in plain
+        else math.sqrt(sum(row[key] ** 2 for row in rows) / len(rows))
+        for key in rows[0]
+    }
 
 
 def mixture(problem: Problem, results: Results, draws: int, budgets: Sequence[int]) -> None:
@@ -187,27 +200,33 @@ def mixture(problem: Problem, results: Results, draws: int, budgets: Sequence[in
         return judge(found, backward=given.backward_passes)
 
     def weighted(label: str, nfe: int) -> Row:
-        start = time.perf_counter()
-        run = ss.inverse.particles(
-            process,
-            problem.prior.score(process),
-            (n, d),
-            A,
-            problem.y,
-            problem.noise,
-            particles=draws,
-            nfe=nfe,
-            reference=references[label],
-            dtype=F64,
-        )
-        seconds = time.perf_counter() - start
-        error = (run.log_evidence - evidence).square().mean().sqrt().item()
-        said = run.stderr.square().mean().sqrt().item()
-        return judge([(run.x, seconds)], evidence_error=error, evidence_stderr=said)
+        def run(seed: int) -> Row:
+            start = time.perf_counter()
+            sol = ss.inverse.particles(
+                process,
+                problem.prior.score(process),
+                (n, d),
+                A,
+                problem.y,
+                problem.noise,
+                particles=draws,
+                nfe=nfe,
+                reference=references[label],
+                seed=seed,
+                dtype=F64,
+            )
+            seconds = time.perf_counter() - start
+            error = (sol.log_evidence - evidence).square().mean().sqrt().item()
+            said = sol.stderr.square().mean().sqrt().item()
+            return judge([(sol.x, seconds)], evidence_error=error, evidence_stderr=said)
+
+        return _over_seeds([run(seed) for seed in range(SEEDS)])
 
     def theirs(name: str, variants: list[inverse_peers.Peer], nfe: int) -> Row:
-        draw = _each if "TDS" in name else _together
-        return judge([timed(draw, each, problem.y, draws, nfe) for each in variants])
+        if "TDS" not in name:
+            return judge([timed(_together, each, problem.y, draws, nfe) for each in variants])
+        runs = [timed(_each, variants[0], problem.y, draws, nfe, seed) for seed in range(SEEDS)]
+        return _over_seeds([judge([run]) for run in runs])
 
     for nfe in budgets:
         for method in METHODS:

@@ -35,7 +35,7 @@ from benchmarks.peers.base import Denoiser
 from scorezoo.data import load_images
 from scorezoo.quality import shipped_reference
 
-__all__ = ["TASKS", "Images", "measure", "open_images"]
+__all__ = ["TASKS", "Images", "classes", "measure", "open_images"]
 
 NOISE = 0.05
 DRAWS = 2
@@ -118,11 +118,37 @@ def measure(it: Images, tasks: Sequence[str], budgets: Sequence[int], results: R
     right = (it.classify(it.x) == it.labels).double().mean().item()
     results.about |= {"count": len(it.x), "draws": DRAWS, "noise": NOISE, "class": right}
     for nfe in budgets:
-        for task in tasks:
-            _on_task(it, task, nfe, results)
+        for mine in (True, False):  # ours first: the peers take longer
+            for task in tasks:
+                _on_task(it, task, nfe, results, mine)
 
 
-def _on_task(it: Images, task: str, nfe: int, results: Results) -> None:
+def classes(it: Images, results: Results) -> None:
+    """Which share keeps its class: samples told theirs, and lower halves completed by "dps"."""
+    model, n = it.model, len(it.x)
+    guess = it.classify(it.x)
+    A = TASKS["lower half"](model.shape)
+    score = ss.inverse.posterior(model.process, model.score, A, None, NOISE, "dps")
+    told = torch.arange(n) % model.classes
+
+    def row(score: Any, cond: dict[str, Tensor], wanted: dict[str, Tensor]) -> Row:
+        shape = (n, *model.shape)
+        sol = ss.sample(model.process, score, shape, nfe=20, cond=cond, stochasticity=1.0)
+        found = it.classify(sol.x)
+        return {k: (found == v).double().mean().item() for k, v in wanted.items()}
+
+    both = {"label": it.labels, "guess": guess}
+    jobs: dict[str, tuple[Any, dict[str, Tensor], dict[str, Tensor]]] = {
+        "samples told their class": (model.score, {"label": told}, {"label": told}),
+        "lower halves": (score, {"y": it.seen(A)}, both),
+        "lower halves, class told": (score, {"y": it.seen(A), "label": it.labels}, both),
+    }
+    results.about |= {"count": n, "class": (guess == it.labels).double().mean().item()}
+    for name, (conditional, cond, wanted) in jobs.items():
+        results.once(f"{name} | 20", partial(row, conditional, cond, wanted))
+
+
+def _on_task(it: Images, task: str, nfe: int, results: Results, mine: bool) -> None:
     shape = it.model.shape
     A = TASKS[task](shape)
     y = it.seen(A)
@@ -162,16 +188,18 @@ def _on_task(it: Images, task: str, nfe: int, results: Results) -> None:
                 raise RuntimeError(f"{task}: a peer took {denoise.calls} calls of {nfe}")
         return keep(values, nfe=denoise.calls)
 
+    if mine:
+        for method in METHODS:
+            if method == "replace" and task == "blurred":
+                continue  # it divides by every singular value
+            results.once(f"ours, {method} | {task} | {nfe}", partial(ours, method))
+        return
     denoise = Denoiser(it.model.process, it.model.score)
     others: dict[str, list[Peer]] = {}
     if inverse_peers.PRESENT:
         others |= inverse_peers.of_score(_flat(denoise, A, shape))
     if inverse_deepinv.PRESENT:
         others |= inverse_deepinv.peers(denoise, A, shape, NOISE)
-    for method in METHODS:
-        if method == "replace" and task == "blurred":
-            continue  # it divides by every singular value
-        results.once(f"ours, {method} | {task} | {nfe}", partial(ours, method))
     for name, variants in others.items():
         results.once(f"{name} | {task} | {nfe}", partial(theirs, variants, denoise))
 

@@ -10,7 +10,7 @@ from benchmarks import record
 from benchmarks.cells import Cells, Results
 from benchmarks.inverse_mcgdiff import PUBLISHED
 
-__all__ = ["page"]
+__all__ = ["page", "which"]
 
 Row = dict[str, Any]
 
@@ -69,7 +69,8 @@ def _mixture(it: Results, d: int) -> list[str]:
         f"## A mixture in {d} dimensions",
         f"{about['observations']} observations, {about['draws']} draws of each: sliced W2 (floor "
         f"{about['floor']:.3g}), share of true values in 90 % intervals (exact draws "
-        f"{about['coverage']:.2f}), error of log evidence and what is said of it.",
+        f"{about['coverage']:.2f}), error of log evidence and what is said of it. "
+        "Particles: root mean squares over four runs.",
         record.table(["method", "calls", "sliced W2", "coverage", "log Z", "said", "s"], rows),
     ]
 
@@ -115,6 +116,21 @@ def _levy(it: Results) -> list[str]:
         "against a Gibbs sampler, whose own draws are the floor. Student's jumps are left out: "
         "their tails ask for more noise levels than the exact mean can be computed at.",
         record.table(head, body),
+    ]
+
+
+def _classes(it: Results) -> list[str]:
+    rows = [
+        [key.split(" | ")[0], _cell(row, "label", ".2f"), _cell(row, "guess", ".2f")]
+        for key, row in it.cells.items()
+    ]
+    return [
+        "## Classes kept",
+        f"{it.about['count']} test images of Fashion-MNIST, 20 calls: share that the shipped "
+        "classifier gives the label, and what it gives the image itself. Of the images themselves "
+        f"it gives {it.about['class']:.2f} their label, which nothing can be expected to exceed by "
+        "much. Half an image does not always say the class.",
+        record.table(["", "label", "as the image"], rows),
     ]
 
 
@@ -177,6 +193,44 @@ def _standing(rows: dict[str, Row]) -> str:
     )
 
 
+_JUDGED = {
+    "gaussian16": ("Gaussian, 8 of 16 dimensions seen", "kl", "KL"),
+    "mixture2": ("mixture, 1 of 2 dimensions", "sliced_w2", "sliced W2"),
+    "mixture8": ("mixture, 2 of 8 dimensions", "sliced_w2", "sliced W2"),
+    "mixture64": ("mixture, 16 of 64 dimensions", "sliced_w2", "sliced W2"),
+    "images-fashion-mnist-edm": ("Fashion-MNIST", "score", "energy score"),
+    "images-cifar10": ("CIFAR-10", "score", "energy score"),
+}
+
+
+def which(folder: Path) -> str:
+    """The best of ours and of the peers on each problem, by calls."""
+    rows = []
+    for name, (words, key, unit) in _JUDGED.items():
+        path = folder / f"{name}.json"
+        it = Results(path)
+        budgets = {k.split(" | ", 1)[1] for k in it.cells} - ({"2"} if "mix" not in name else set())
+        for budget in sorted(budgets, key=lambda b: (b.split(" | ")[0], int(b.split(" | ")[-1]))):
+            mine = {k: v for k, v in it.cells.items() if k.split(" | ", 1)[1] == budget}
+            best = [_best(mine, key, ours) for ours in (True, False)]
+            task = "".join(f", {part}" for part in budget.split(" | ")[:-1])
+            rows.append([f"{words}{task}", budget.split(" | ")[-1], unit, *best])
+    return record.table(["observation", "calls", "", "best of ours", "best peer"], rows)
+
+
+def _best(cells: Cells, key: str, ours: bool) -> str:
+    """Name and figure of the smallest."""
+    some = {
+        name.split(" | ")[0].removeprefix("ours, "): row[key]
+        for name, row in cells.items()
+        if name.startswith("ours") == ours and row.get(key) is not None
+    }
+    if not some:
+        return "-"
+    name = min(some, key=lambda n: some[n])
+    return f"{name} {some[name]:.3g}"
+
+
 def page(folder: Path) -> str:
     """The page, of whatever has been measured in a folder."""
     found = {path.stem: Results(path) for path in sorted(folder.glob("*.json"))}
@@ -191,6 +245,8 @@ def page(folder: Path) -> str:
             parts += _mcgdiff(found[f"mcgdiff{d}"], d)
     if "levy" in found:
         parts += _levy(found["levy"])
+    if "classes-fashion-mnist-edm" in found:
+        parts += _classes(found["classes-fashion-mnist-edm"])
     for name in ("images-fashion-mnist-edm", "images-cifar10"):
         if name in found:
             parts += _images(found[name])

@@ -42,7 +42,6 @@ Method = Annotated[
 ]
 Count = Annotated[int, typer.Option(min=1, help="Number of completions.")]
 Calls = Annotated[int, typer.Option("--nfe", min=2, help="Budget of network calls of each.")]
-METHOD = "reference"
 Picture = Annotated[Path, typer.Option("--output", help="PNG file to write.")]
 
 
@@ -53,7 +52,7 @@ class Asked:
     output: Picture
     model: ModelName
     noise: Noise
-    method: Method = METHOD
+    method: Method
     count: Count = 8
     nfe: Calls = 20
     seed: Seed = 0
@@ -84,7 +83,7 @@ class Asked:
 
 
 def completion(
-    *, output: str, model: str, noise: float
+    *, output: str, model: str, noise: float, method: str = "reference"
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A command whose last argument is an :class:`Asked`, with its fields for options.
 
@@ -92,8 +91,10 @@ def completion(
         output: Default of the file.
         model: Default of the model.
         noise: Default of the noise.
+        method: Default of the method. The cheapest, but where half an image is gone another one is
+            better by a tenth at equal calls (docs/inverse.md).
     """
-    defaults = {"output": Path(output), "model": model, "noise": noise}
+    defaults = {"output": Path(output), "model": model, "noise": noise, "method": method}
 
     def wrap(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)

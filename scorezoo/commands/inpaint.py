@@ -19,7 +19,7 @@ Hidden = Annotated[
 ]
 
 
-@completion(output="inpainted.png", model="fashion-mnist-edm", noise=0.02)
+@completion(output="inpainted.png", model="fashion-mnist-edm", noise=0.02, method="dps")
 def inpaint(image: File, mask: Hidden = "lower", *, asked: Asked) -> None:
     """Complete an image of which a part is hidden, several times.
 
