@@ -176,7 +176,7 @@ def _launched() -> dict[str, Any]:
         write_images(Path(place) / "images")
         commands = {
             "samples, in shards": (
-                "sample toy-moons --count 20000 --nfe 5 --output",
+                "sample toy-moons --count 9000 --nfe 3 --batch-size 1024 --output",
                 "{}/",
                 sampled,
             ),
