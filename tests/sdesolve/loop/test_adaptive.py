@@ -164,6 +164,23 @@ def test_a_sample_belongs_to_its_seed_alone(solver):
     assert torch.equal(whole.nfe, chunks.nfe)
 
 
+@pytest.mark.parametrize("matrix", [False, True], ids=["diagonal", "matrix"])
+def test_noise_of_a_diffusion_that_turns_within_a_step(matrix):
+    """int cos(t) dW, without a drift that could tell how long a step may be."""
+    shape = (4, 1) if matrix else (4,)
+    sde = ss.SDE(
+        lambda x, t: torch.zeros_like(x),
+        lambda x, t: torch.cos(t).reshape(-1, *[1] * len(shape)).expand(len(x), *shape),
+        noise="additive",
+        **({"channels": 1} if matrix else {}),
+    )
+    x = torch.zeros(4000, 4, dtype=torch.float64)
+    sol = ss.solve(sde, x, (0.0, 3.0), solver=ss.AdaptiveSDE(rtol=1e-2, atol=1e-2))
+    exact = 1.5 + math.sin(6.0) / 4
+    samples = len(x) if matrix else x.numel()
+    assert sol.x.var().item() / exact == pytest.approx(1.0, abs=0.02 + 3 * math.sqrt(2 / samples))
+
+
 def test_tighter_tolerances_cost_more_and_stop_at_requested_times():
     sde = ss.SDE(lambda x, t: -x, lambda x, t: torch.ones_like(x), noise="additive")
     x = torch.zeros(8, 3, dtype=torch.float64)
