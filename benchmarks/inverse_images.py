@@ -15,6 +15,7 @@ Scores are kept image by image: methods are compared on the same images.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -41,6 +42,11 @@ NOISE = 0.05
 DRAWS = 2
 ITERATIONS = 3
 """Of conjugate gradients in moment matching, ours and theirs."""
+OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "moments": [{"iterations": ITERATIONS}],
+    "pigdm": [{}, {"data_variance": 4.0}],
+}
+"""Of ours, where there are any: variants, as the peers have them."""
 METHODS = ("reference", "diffpir", "ddrm", "replace", "pigdm", "dps", "moments")
 Row = dict[str, Any]
 
@@ -160,12 +166,11 @@ def _on_task(it: Images, task: str, nfe: int, results: Results, mine: bool) -> N
         return {**best, **more}
 
     def ours(method: str) -> Row:
-        options = {"iterations": ITERATIONS} if method == "moments" else {}
-        score = ss.inverse.posterior(
-            it.model.process, it.model.score, A, None, NOISE, method, **options
-        )
         values = []
-        for tau in TAUS:
+        for tau, options in itertools.product(TAUS, OPTIONS.get(method, [{}])):
+            score = ss.inverse.posterior(
+                it.model.process, it.model.score, A, None, NOISE, method, **options
+            )
             start = time.perf_counter()
             sol = ss.sample(
                 it.model.process,

@@ -21,7 +21,9 @@ def _cell(row: Row | None, key: str, digits: str = ".3g") -> str:
 
 
 def _names(cells: Cells) -> list[str]:
-    return list(dict.fromkeys(key.split(" | ")[0] for key in cells))
+    """Ours first, whatever was measured again."""
+    names = dict.fromkeys(key.split(" | ")[0] for key in cells)
+    return sorted(names, key=lambda name: not name.startswith(("floor", "ours")))
 
 
 def _budgets(cells: Cells) -> list[int]:
@@ -78,15 +80,16 @@ def _mixture(it: Results, d: int) -> list[str]:
 def _mcgdiff(it: Results, d: int) -> list[str]:
     rows = []
     for name in _names(it.cells):
-        each = [it.cells[f"{name} | {m}"] for m in (1, 2, 4) if f"{name} | {m}" in it.cells]
-        if len(each) < 3:
-            continue
+        each = [it.cells.get(f"{name} | {m}") for m in (1, 2, 4)]
+        known = [row for row in each if row is not None]
         spans = [
             "{:.2f} ({:.2f}, {:.2f})".format(r["max_sliced_w2"], *r["max_sliced_w2_range"])
+            if r is not None
+            else "-"
             for r in each
         ]
-        seconds = max(r.get("seconds", 0.0) for r in each)
-        rows.append([name, f"{each[0]['calls_a_draw']:,.0f}", *spans, f"{seconds:.1f}"])
+        seconds = max(r.get("seconds", 0.0) for r in known)
+        rows.append([name, f"{known[0]['calls_a_draw']:,.0f}", *spans, f"{seconds:.1f}"])
     if d == 8:
         rows += [[name, *values, ""] for name, values in PUBLISHED.items()]
     text = "Published: their stored results on the same problem. " if d == 8 else ""
@@ -210,7 +213,7 @@ def which(folder: Path) -> str:
         path = folder / f"{name}.json"
         it = Results(path)
         budgets = {k.split(" | ", 1)[1] for k in it.cells} - ({"2"} if "mix" not in name else set())
-        for budget in sorted(budgets, key=lambda b: (b.split(" | ")[0], int(b.split(" | ")[-1]))):
+        for budget in sorted(budgets, key=lambda b: (b.split(" | ")[:-1], int(b.split(" | ")[-1]))):
             mine = {k: v for k, v in it.cells.items() if k.split(" | ", 1)[1] == budget}
             best = [_best(mine, key, ours) for ours in (True, False)]
             task = "".join(f", {part}" for part in budget.split(" | ")[:-1])
@@ -234,6 +237,7 @@ def _best(cells: Cells, key: str, ours: bool) -> str:
 def page(folder: Path) -> str:
     """The page, of whatever has been measured in a folder."""
     found = {path.stem: Results(path) for path in sorted(folder.glob("*.json"))}
+    found = {name: it for name, it in found.items() if it.cells}
     parts: list[str] = []
     if "gaussian16" in found:
         parts += _gaussian(found["gaussian16"])

@@ -73,36 +73,6 @@ def test_an_indefinite_covariance_leaves_the_noise_as_the_variance():
     assert torch.allclose(mine, wanted, rtol=1e-10)
 
 
-def test_pseudo_inverse_guidance_solves_along_its_direction():
-    """r^T (S u beta - r) = 0 along u, with S = n^2 I + A C_t A^T known for Gaussian data."""
-    process, (prior, _) = ss.EDM(), gaussian()
-    s, c = 0.7, 0.4
-    x, t = randn(4, D, seed=3), torch.full((4,), s, dtype=torch.float64)
-    score = prior.score(process)
-    covariance = torch.linalg.inv(torch.linalg.inv(prior.covariance) + torch.eye(D) / s**2)
-    r = Y - (x + s**2 * score(x, t)) @ MATRIX.mT
-    r2 = c * s**2 / (c + s**2)
-    eye = torch.eye(M, dtype=torch.float64)
-    u = torch.linalg.solve(r2 * MATRIX @ MATRIX.mT + NOISE**2 * eye, r.mT).mT
-    full = MATRIX @ covariance @ MATRIX.mT + NOISE**2 * eye
-    beta = (u * r).sum(1) / (u * (u @ full)).sum(1)
-    wanted = score(x, t) + beta[:, None] * (u @ MATRIX @ covariance) / s**2
-    mine = given(process, "pigdm", data_variance=c)(x, t)
-    assert torch.allclose(mine, wanted, rtol=1e-9)
-
-
-def test_the_variance_of_pseudo_inverse_guidance_is_the_largest_known():
-    assert given(ss.EDM(), "pigdm").method.data_variance == pytest.approx(1.0)
-    process, prior = ss.EDM(), ss.Gaussian(torch.zeros(D), 3.0)
-    score = prior.score(process)
-    options = {"A": inv.Matrix(MATRIX), "y": Y, "noise": NOISE, "method": "pigdm"}
-    assert inv.posterior(process, lambda x, t: score(x, t), **options).method.data_variance == 1
-    score.reference = ss.Isotropic(3.0)
-    assert inv.posterior(process, score, **options).method.data_variance == 3
-    score.reference = ss.Isotropic(float("inf"))
-    assert inv.posterior(process, score, **options).method.data_variance == 1
-
-
 @pytest.mark.parametrize("nfe", [1, 2, 10])
 @pytest.mark.parametrize("method", ["moments", "reference"])
 def test_samples_have_the_posteriors_moments_at_any_budget(method, nfe):
