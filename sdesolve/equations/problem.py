@@ -262,6 +262,6 @@ def _check_spread(value: object, x: Tensor, equation: Equation) -> None:
         if not fits:
             raise ValueError(
                 f"the diffusion of {equation.noise} noise must broadcast against x, {shape}, got "
-                f'{tuple(value.shape)}; for a matrix write channels=m'
+                f"{tuple(value.shape)}; for a matrix write channels=m"
             )
     check_kind(value, x, "the diffusion")

@@ -4,9 +4,9 @@ The error is the difference from an embedded method of lower order; a rejected s
 its increments (W, H) back and the next takes its share of them by the bridge. The controller is
 PI(0.1, 0.3).
 
-With additive noise a step integrates b(t) dW exactly for a diffusion that is linear in time. What it
-leaves out has the variance int (b - line)^2 dt = (8/15) h d^2, where b is a parabola that is off its
-chord by d in the middle. That deviation is part of the error; it takes no call of the drift.
+With additive noise a step integrates b(t) dW exactly for a diffusion that is linear in time. What
+it leaves out has the variance int (b - line)^2 dt = (8/15) h d^2, where b is a parabola that is off
+its chord by d in the middle. That deviation is part of the error; it takes no call of the drift.
 
 ``GottaGoFast`` is the published adaptive solver for diffusion models. It redraws the noise of
 rejected steps, which favours noise that is easy to integrate: its samples are too wide, by some
