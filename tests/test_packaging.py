@@ -91,9 +91,11 @@ def test_without_a_clone_the_models_are_those_of_the_weights(tmp_path, monkeypat
     shutil.copytree(folders.pretrained_folder() / "toy-moons", package / "pretrained" / "toy-moons")
     (package / "__init__.py").touch()
     monkeypatch.setattr(folders, "__file__", str(tmp_path / "scorezoo" / "folders.py"))
-    assert folders.pretrained_names() == []
-    with pytest.raises(ValueError, match=r"not installed: write pip install 'sdesolve\[zoo\]'"):
-        folders.find_model("toy-moons")
+    with monkeypatch.context() as absent:  # also where they are installed
+        absent.setattr(folders, "find_spec", lambda name: None)
+        assert folders.pretrained_names() == []
+        with pytest.raises(ValueError, match=r"not installed: write pip install 'sdesolve\[zoo\]'"):
+            folders.find_model("toy-moons")
     monkeypatch.syspath_prepend(tmp_path)
     assert folders.pretrained_names() == ["toy-moons"]
     assert folders.find_model("toy-moons") == package / "pretrained" / "toy-moons"

@@ -45,7 +45,8 @@ def sample(
     path: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
-            help="Also draw how the first samples come out of noise: .png a strip, .gif moving."
+            help="Also draw how the first samples come out of noise: .png a strip, .gif moving.",
+            show_default="the samples alone",
         ),
     ] = None,
     labels: Labels = None,

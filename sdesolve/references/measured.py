@@ -67,7 +67,9 @@ class MeasuredReference(Reference):
             )
         self.base, self.mean = base, base.mean
         self.variances = variances.expand(weights.shape).clone()
-        self.weights = weights / weights.sum(1, keepdim=True)
+        total = weights.sum(1, keepdim=True)
+        # Of weights that were read back not a bit changes.
+        self.weights = torch.where((total - 1).abs() < 1e-12, weights, weights / total)
 
     @classmethod
     @torch.no_grad()

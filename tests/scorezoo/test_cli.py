@@ -118,7 +118,9 @@ def test_every_line_of_help_says_what_happens_without_it():
         for parameter in command.params:
             called = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.name
             row = [
-                line for line in lines if re.search(rf"^│ [* ] +{called}[ ,]|^│ {called}[ ,]", line)
+                line
+                for line in lines
+                if re.search(rf"^│ [* ] +{called}[ ,.]|^│ {called}[ ,.]", line)
             ]
             assert len(row) == 1, (name, called, text)
             assert parameter.name == "help" or re.search(r"\[(default: .+|required)\]", row[0]), (

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import sdesolve as ss
-from benchmarks.fuzz_surface import DATA, IMAGES, LAW, PROCESS, SCORE, X
+from benchmarks.fuzz_surface.shared import DATA, IMAGES, LAW, PROCESS, SCORE, X
 from sdesolve.closed_forms.surrogate import fit_mixture
 
 

@@ -126,8 +126,8 @@ def test_a_reference_is_measured_on_conditional_scores_too(monkeypatch):
         return seen[-1]
 
     monkeypatch.setattr(ss.MeasuredReference, "from_score", classmethod(measured))
-    cond = {"label": torch.arange(16) % 2}
-    given = {"trajectories": 16, "quick": True, "cache": False, "cond": cond}
+    cond = {"label": torch.arange(64) % 2}
+    given = {"trajectories": 64, "quick": True, "cache": False, "cond": cond}
     tuned = ss.tune(PROCESS, score, 3, MIX.sample(100), **given)
     assert any("measured" in label for label in tuned.report)
     (reference,) = seen

@@ -210,8 +210,8 @@ def test_tune_takes_gradients_and_says_so(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "adam"}, 'method is "search", "gradient"'),
-        ({"minutes": 0}, "minutes is a positive number"),
+        ({"method": "adam"}, "method must be one of search or gradient; got 'adam'"),
+        ({"minutes": 0}, "minutes must be a finite number, positive, got 0"),
         ({"method": "search", "minutes": 1}, 'leave out method="search"'),
         ({"method": "gradient", "stochasticity": 1.0}, "leave stochasticity out"),
         ({"method": "gradient", "loss": "l1"}, 'loss is "rmse", "huber"'),

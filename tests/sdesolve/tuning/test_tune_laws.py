@@ -166,7 +166,7 @@ def test_bad_input_is_refused():
     for arguments, message in (
         ({"stochasticity": -1.0, "event_shape": (2,)}, "0 or more"),
         ({"surrogate": "mixture", "event_shape": (2,)}, "fitted to data"),
-        ({"surrogate": "gmm", "event_shape": (2,)}, '"mixture" or None'),
+        ({"surrogate": "gmm", "event_shape": (2,)}, "surrogate must be one of mixture; got 'gmm'"),
     ):
         with pytest.raises(ValueError, match=message):
             ss.tune(PROCESS, _refuse, NFE, **arguments)
