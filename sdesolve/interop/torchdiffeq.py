@@ -15,6 +15,7 @@ import torch
 import torchdiffeq
 from torch import Tensor
 
+from ..checks import FLAG, POSITIVE, Count, check_fields, check_tensors
 from ..equations.problem import Problem
 from ..equations.sde import Noise
 from ..outcome import Solution, Status
@@ -49,6 +50,7 @@ class Torchdiffeq(Delegate):
     Raises:
         ValueError: If the method is not known, a number is not positive, or parameters are given
             without the adjoint.
+        TypeError: If an argument has the wrong type.
 
     Examples:
         >>> import sdesolve as ss
@@ -76,11 +78,14 @@ class Torchdiffeq(Delegate):
             raise ValueError(
                 f"method must be one of {', '.join((*_ADAPTIVE, *_FIXED))}; got {self.method!r}"
             )
-        if not (self.rtol > 0 and self.atol > 0 and self.max_steps > 0):
-            raise ValueError(
-                f"tolerances and max_steps must be positive, got rtol={self.rtol}, "
-                f"atol={self.atol}, max_steps={self.max_steps}"
-            )
+        check_fields(
+            self,
+            rtol=POSITIVE,
+            atol=POSITIVE,
+            adjoint=FLAG,
+            parameters=check_tensors,
+            max_steps=Count(least=1),
+        )
         if self.parameters and not self.adjoint:
             raise ValueError(
                 "parameters are for the adjoint; write adjoint=True, or leave them out: without "

@@ -20,6 +20,7 @@ import torch
 import torchsde
 from torch import Tensor
 
+from ..checks import FLAG, POSITIVE, Optional, check_fields
 from ..equations.problem import Problem
 from ..equations.sde import Calculus, Noise
 from ..outcome import Solution
@@ -92,8 +93,7 @@ class Torchsde(Delegate):
     def __post_init__(self) -> None:
         if self.method not in _CALCULUS:
             raise ValueError(f"method must be one of {', '.join(_CALCULUS)}; got {self.method!r}")
-        if self.dt is not None and not self.dt > 0:
-            raise ValueError(f"dt must be positive, got {self.dt}; it is a length, not a direction")
+        check_fields(self, dt=Optional(POSITIVE), hint=FLAG)
 
     def integrate(
         self, problem: Problem, x: Tensor, times: Tensor, steps: int | None, seed: int

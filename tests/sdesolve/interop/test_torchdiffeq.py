@@ -135,6 +135,8 @@ def test_unknown_methods_and_bad_numbers_are_refused():
         Torchdiffeq("rk45")
     with pytest.raises(ValueError, match="positive"):
         Torchdiffeq(rtol=0.0)
+    with pytest.raises(TypeError, match="parameters are tensors in a list or tuple, got 0"):
+        Torchdiffeq(parameters=0)
     with pytest.raises(ValueError, match="adjoint=True"):
         Torchdiffeq(parameters=(torch.ones(1),))
     with pytest.raises(ValueError, match="with noise none"):
