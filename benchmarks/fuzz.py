@@ -5,7 +5,7 @@
     python -m benchmarks.fuzz --share 0.02       # a fixed part of the calls
     python -m benchmarks.fuzz --write            # publish the table of docs/reliability.md
 
-Every argument of every callable (``fuzz_surface.py``) is replaced by each of some eighty values of
+Every argument of every callable (``fuzz_surface``) is replaced by each of some eighty values of
 other kinds, ranges, shapes and precisions, and what follows is sorted:
 
 - clear: an error that the library raised on purpose, at the call or when the object is first used;
@@ -41,32 +41,15 @@ from torch import Tensor
 
 import sdesolve as ss
 from benchmarks import record
+from benchmarks.fuzz_surface import library, zoo
+from benchmarks.fuzz_surface.case import Case
 
-__all__ = ["Case", "Verdict", "calls", "main", "run"]
+__all__ = ["Verdict", "calls", "main", "run"]
 
 KINDS = ("clear", "own", "raw", "accepted", "passed on", "silent", "hang")
 _SECONDS = 6
 
 Maker = Callable[[Any], Any]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A callable and arguments that are right.
-
-    Args:
-        call: The callable.
-        right: Its arguments.
-        use: What a user does with the result.
-        elementwise: Whether NaN given is NaN returned by the function's meaning.
-        infinite: Whether infinity is a right answer, as of a log-SNR without noise.
-    """
-
-    call: Callable[..., Any]
-    right: Mapping[str, Any]
-    use: Callable[[Any], Any] | None = None
-    elementwise: bool = False
-    infinite: bool = False
 
 
 @dataclass(frozen=True)
@@ -319,8 +302,6 @@ def table(results: Mapping[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
-    from benchmarks.fuzz_surface import library, zoo
-
     parser = record.parser(__doc__)
     parser.add_argument("--only", default="", help="callables whose name holds this word")
     parser.add_argument("--share", type=float, default=1.0, help="part of the calls, 0 to 1")

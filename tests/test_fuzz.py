@@ -5,8 +5,8 @@ import warnings
 import pytest
 import torch
 
-from benchmarks.fuzz import Case, calls, run, summary
 from benchmarks.fuzz_surface import library
+from benchmarks.fuzz_surface.case import Case, calls, run, summary
 
 SHARE = 0.02
 

@@ -6,7 +6,7 @@ option that is added is tried without a line here.
 
 from __future__ import annotations
 
-from benchmarks.fuzz import Case
+from benchmarks.fuzz_surface.case import Case
 
 __all__ = ["library", "zoo"]
 
@@ -21,6 +21,6 @@ def library() -> dict[str, Case]:
 
 def zoo() -> dict[str, Case]:
     """The Python functions of scorezoo."""
-    from . import zoo as room
+    from . import networks
 
-    return room.cases()
+    return networks.cases()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import sdesolve as ss
-from benchmarks.fuzz import Case
+from benchmarks.fuzz_surface.case import Case
 from sdesolve import inverse
 from sdesolve.inverse import methods
 

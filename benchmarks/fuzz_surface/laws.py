@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 import sdesolve as ss
-from benchmarks.fuzz import Case
+from benchmarks.fuzz_surface.case import Case
 
 from .shared import DATA, IMAGES, LAW, PROCESS, SCORE, TIMES, X, asked, case, referred
 

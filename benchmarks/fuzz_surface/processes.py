@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 import sdesolve as ss
-from benchmarks.fuzz import Case
+from benchmarks.fuzz_surface.case import Case
 
 from .shared import LAW, PROCESS, SCORE, TIMES, X, case
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 import sdesolve as ss
-from benchmarks.fuzz import Case
+from benchmarks.fuzz_surface.case import Case
 
 from .shared import PROCESS, SCORE, TIMES, X, asked, case
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import sdesolve as ss
-from benchmarks.fuzz import Case
+from benchmarks.fuzz_surface.case import Case
 
 __all__ = ["DATA", "IMAGES", "LAW", "PROCESS", "SCORE", "TIMES", "X", "asked", "case", "referred"]
 

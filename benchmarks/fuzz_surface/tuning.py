@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sdesolve as ss
-from benchmarks.fuzz import Case
+from benchmarks.fuzz_surface.case import Case
 from scorezoo.folders import pretrained_folder
 
 from .shared import DATA, PROCESS, SCORE, case

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import sdesolve as ss
-from benchmarks.fuzz import Case
+from benchmarks.fuzz_surface.case import Case
 
 from .shared import DATA, TIMES, X, case
 
