@@ -5,8 +5,9 @@ import warnings
 import pytest
 import torch
 
+from benchmarks.fuzz import calls, run, summary
 from benchmarks.fuzz_surface import library
-from benchmarks.fuzz_surface.case import Case, calls, run, summary
+from benchmarks.fuzz_surface.case import Case
 
 SHARE = 0.02
 
