@@ -165,7 +165,6 @@ TOYS: dict[str, Callable[[], ss.GaussianMixture | Checkerboard]] = {
 }
 
 
-@functools.cache
 def toy(name: str) -> ss.GaussianMixture | Checkerboard:
     """Density by name: ``sample``, ``log_prob`` and ``score`` as of a Gaussian mixture.
 
@@ -180,4 +179,10 @@ def toy(name: str) -> ss.GaussianMixture | Checkerboard:
         raise ValueError(f"a toy density has a name, one of {', '.join(TOYS)}; got {name!r}")
     if name not in TOYS:
         raise ValueError(f"no toy density {name!r}; there are {', '.join(TOYS)}")
+    return _make(name)
+
+
+@functools.cache
+def _make(name: str) -> ss.GaussianMixture | Checkerboard:
+    """One of each: a mixture of many points is not cheap."""
     return TOYS[name]()

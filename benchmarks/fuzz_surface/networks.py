@@ -59,7 +59,8 @@ def _heuristic(call: Callable[..., Any]) -> Case:
         for name, p in inspect.signature(call).parameters.items()
         if p.default is inspect.Parameter.empty
     }
-    return case(call, **wanted)
+    # Levels of one dimension overlap however far apart: their ratio is infinite.
+    return case(call, infinite=call.__name__ == "geometric_ratio", **wanted)
 
 
 def _training(folder: Path) -> dict[str, Case]:

@@ -45,12 +45,14 @@ def build_network(config: dict[str, Any], shape: Sequence[int]) -> nn.Module:
     if not isinstance(config, dict):
         raise ValueError(f"network is a table with a name, got {config!r}")
     name = config.get("name")
+    if not isinstance(name, str) or name not in NETWORKS:
+        raise ValueError(f"unknown network {name!r}; known are {', '.join(sorted(NETWORKS))}")
     points = name == "mlp"
-    if name in NETWORKS and len(shape) != (1 if points else 3):
+    if len(shape) != (1 if points else 3):
         takes = "points, (dim,)" if points else "images, (channels, height, width)"
         raise ValueError(f"the network {name!r} takes {takes}; the data have shape {tuple(shape)}")
     key = "dim" if points else "in_channels"
-    config = ({key: shape[0]} if name in NETWORKS else {}) | config
+    config = {key: shape[0]} | config
     _check(config)
     if key in config and config[key] != shape[0]:
         raise ValueError(
