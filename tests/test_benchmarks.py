@@ -129,7 +129,7 @@ def test_commands_in_the_documents_are_understood(file, monkeypatch):
 
     monkeypatch.setattr(record, "place", stop)
     monkeypatch.setattr("benchmarks.image_folder.write", stop)  # its folder is no result
-    for name, rest in re.findall(r"python -m benchmarks\.(\w+)([^`\n#]*)", file.read_text()):
+    for name, rest in re.findall(r"python -m benchmarks\.([\w.]+)([^`\n#]*)", file.read_text()):
         with pytest.raises(Parsed):
             import_module(f"benchmarks.{name}").main(shlex.split(rest))
 

@@ -11,18 +11,19 @@ has the word; with ``--write`` the counts of other files stay as they were publi
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import json
 import sys
 import time
 import types
 import unittest
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent.parent / "results"
+from benchmarks import record
+
+LIBRARIES = ("torchsde", "torchdiffeq")
 
 
 class _Counting(unittest.TextTestResult):
@@ -133,25 +134,38 @@ def torchsde(checkout: Path, only: str) -> dict[str, Any]:
     return out
 
 
-def main() -> None:
+def page(place: record.Place) -> None:
+    """The table of both libraries, file by file."""
+    rows = [
+        "| suite | file | passed | failed | skipped | why |",
+        "| --- | --- | ---: | ---: | ---: | --- |",
+    ]
+    for library in LIBRARIES:
+        for file, part in place.read(f"suite_{library}").get("files", {}).items():
+            why = "; ".join(f"{reason} ({n})" for reason, n in part["why"].items())
+            counts = " | ".join(str(part.get(kind, 0)) for kind in ("passed", "failed", "skipped"))
+            rows.append(f"| {library} | {file} | {counts} | {why} |")
+    place.section("suites", "\n".join(rows))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Count, and publish with ``--write``."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("library", choices=("torchsde", "torchdiffeq"))
-    parser.add_argument("checkout", type=Path)
+    parser = record.parser(__doc__)
+    parser.add_argument("library", choices=LIBRARIES, help="whose suite")
+    parser.add_argument("checkout", type=Path, help="clone of its repository")
     parser.add_argument("--only", default="", help="run files whose name has this word")
-    parser.add_argument("--write", action="store_true", help="publish the counts")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
+    place, name = record.place(given), f"suite_{given.library}"
     run = torchsde if given.library == "torchsde" else torchdiffeq
-    path = RESULTS / f"suite_{given.library}.json"
     counts = run(given.checkout.resolve(), given.only)
-    if given.only and path.exists():
-        counts = {**json.loads(path.read_text())["files"], **counts}
+    if given.only:
+        counts = {**place.read(name).get("files", {}), **counts}
     total: Counter[str] = Counter()
     for part in counts.values():
         total.update({k: v for k, v in part.items() if k != "why"})
-    print(dict(total))
-    if given.write:
-        path.write_text(json.dumps({"total": dict(total), "files": counts}, indent=1) + "\n")
+    place.write(name, {"machine": record.machine(), "total": dict(total), "files": counts})
+    page(place)
+    place.finish()
 
 
 if __name__ == "__main__":
