@@ -260,8 +260,9 @@ def _check_spread(value: object, x: Tensor, equation: Equation) -> None:
         except RuntimeError:
             fits = False
         if not fits:
+            remedy = "" if equation.noise == "additive" else 'noise="general", '
             raise ValueError(
                 f"the diffusion of {equation.noise} noise must broadcast against x, {shape}, got "
-                f"{tuple(value.shape)}; for a matrix write channels=m"
+                f"{tuple(value.shape)}; for a matrix write {remedy}channels=m"
             )
     check_kind(value, x, "the diffusion")
