@@ -17,7 +17,8 @@ from ..equations.problem import Problem
 from ..equations.sde import Noise
 from ..shapes import column
 from .adaptive import Adaptive, Attempt, Trial, first_step
-from .pairs import PAIRS, Pair
+from .pair import Pair
+from .pairs import PAIRS
 
 __all__ = ["AdaptiveODE"]
 

@@ -41,16 +41,16 @@ class _OnGrid(ExponentialAdams):
 def default_solver(
     nfe: int, stochastic: bool, score: object, process: Process | None = None
 ) -> tuple[Solver, str]:
-    """Best known rule for a budget, by the tables of ``benchmarks.nfe_quality``, and its name.
+    """Best known rule for a budget, and its name.
 
     What the score brings comes first: a solver tuned for this budget (``score.tuned``, a dict), or
     a reference for the spectral predictor-corrector (``score.reference``), for images on a wide and
-    early peak with a plain last step, of order 2 at few calls: errors of .55 to .89 of the best
-    published rule's on Karras, at 5 and 6 calls on three networks and up to 20 on one. Without
-    them, DEIS for few calls, and for more the predictor-corrector around a variance of 1/4: some
-    times ahead of the published methods on mixtures, level with the best of them on a network. Its
-    grid keeps more steps away from that scale the fewer there are, and its residual a longer memory
-    than usual, so that data far from that variance do not get worse by more calls.
+    early peak with a plain last step, of order 2 at few calls (chosen on the networks that ship).
+    Without them, DEIS for few calls, and for more the predictor-corrector around a variance of 1/4:
+    ahead of the published methods on mixtures, level with the best of them on a network
+    (``benchmarks.nfe_quality``). Its grid keeps more steps away from that scale the fewer there
+    are, and its residual a longer memory than usual, so that data far from that variance do not get
+    worse by more calls.
 
     Args:
         nfe: Network calls of each sample.

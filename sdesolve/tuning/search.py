@@ -36,16 +36,17 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 import torch
 from torch import Tensor
 
-from ..checks import FLAG, POSITIVE, Choice, Count, Kind, Optional, check_tensor
+from ..checks import FLAG, Kind, Optional
 from ..closed_forms.surrogate import fit_mixture
-from ..equations.condition import Condition, check_cond, join, select
-from ..equations.process import Process, ReverseSDE
+from ..equations.condition import Condition, join, select
+from ..equations.process import Process
 from ..equations.score import Score
-from ..loop.checks import check_count, check_state, check_stream
+from ..loop.checks import check_count
 from ..references.base import Reference
 from ..references.principal import GaussianReference
 from ..references.spectral import SpectralReference
 from ..solvers.linear_multistep import Table
+from .arguments import check_method, check_task
 from .cache import cache_folder, cache_name, keep
 from .descent import Loss, distance
 from .ends import Ends
@@ -200,7 +201,7 @@ class Tuner:
         cache: bool | str | os.PathLike[str] = False,
         progress: bool = False,
     ) -> None:
-        seed = _check(
+        seed = check_task(
             process, score, data, stochasticity, surrogate, event_shape, trajectories, seed, cond
         )
         Optional(Kind(Reference, "ss.Isotropic(0.25)"))("reference", reference)
@@ -211,7 +212,7 @@ class Tuner:
         self._event = tuple(data.shape[1:]) if data is not None else tuple(event_shape or ())
         self._reference, self._trajectories, self._seed = reference, trajectories, seed
         self._quick, self._cond = bool(quick), cond or {}
-        self._gradient = _check_method(method, minutes, self._stochasticity)
+        self._gradient = check_method(method, minutes, self._stochasticity)
         self._minutes, self._loss = minutes, loss
         distance(loss)  # raises for one that is not known
         self._cache, self._progress = cache_folder(cache), progress
@@ -386,55 +387,6 @@ class Tuner:
             parts = [self._solve(low, self._trajectories) for low in starts]
             truth = torch.cat([part.path[-1] for part in parts])
         return runs, Law(truth, count), data if data is not None else truth
-
-
-def _check(
-    process: Process,
-    score: Score | None,
-    data: Tensor | None,
-    stochasticity: float,
-    surrogate: str | None,
-    event_shape: Sequence[int] | None,
-    trajectories: int,
-    seed: int,
-    cond: Condition | None,
-) -> int:
-    """Refuse what cannot be tuned; the seed as a Python number."""
-    Count(least=16)("trajectories", trajectories)
-    seed, _ = check_stream(seed, 0)
-    Optional(Choice("mixture"))("surrogate", surrogate)
-    if surrogate and (data is None or cond):
-        raise ValueError("a surrogate is fitted to data and has no conditions: give data, no cond")
-    if score is None and not surrogate:
-        raise ValueError('give a score, or data and surrogate="mixture"')
-    if (data is None) == (event_shape is None):
-        raise ValueError("give data, or event_shape for the shape of one sample")
-    if data is not None:
-        check_state(check_tensor("data", data, finite=True))
-    elif isinstance(event_shape, str) or not isinstance(event_shape, Sequence):
-        raise TypeError(f"event_shape is a tuple of sizes such as (3, 32, 32), got {event_shape!r}")
-    # Refuses what is not a process, a score or a stochasticity.
-    ReverseSDE(process, score if score is not None else _nothing, stochasticity)
-    check_cond(cond, trajectories)
-    return seed
-
-
-def _check_method(method: object, minutes: object, stochasticity: float) -> bool:
-    """Whether gradients are taken."""
-    Optional(Choice("search", "gradient"))("method", method)
-    Optional(POSITIVE)("minutes", minutes)
-    if method == "gradient" and stochasticity:
-        raise ValueError(
-            "gradients are taken to end points, which a stochastic path has none of: leave "
-            'stochasticity out, or write method="search"'
-        )
-    if method == "search" and minutes is not None:
-        raise ValueError('minutes are for the fit by gradients: leave out method="search"')
-    return stochasticity == 0 and (method == "gradient" or minutes is not None)
-
-
-def _nothing(x: Tensor, t: Tensor) -> Tensor:
-    return torch.zeros_like(x)
 
 
 def _reference(data: Tensor) -> Reference:
