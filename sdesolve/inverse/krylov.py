@@ -10,13 +10,20 @@ from torch import Tensor
 __all__ = ["conjugate_gradients"]
 
 
+_LEAN = 0.1
+"""Product of two residuals in a row, in units of the first and the larger one; 0 if S is symmetric.
+From here on S is not."""
+
+
 def conjugate_gradients(
     apply: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tolerance: float = 0.0
 ) -> Tensor:
     """Approximate solution of S u = b, a symmetric positive definite S for each sample.
 
     A sample whose residual has fallen below rounding stays as it is, so that more iterations than a
-    system needs do no harm. Nothing waits for the device.
+    system needs do no harm. So does one whose next residual leans on the last: for a symmetric S
+    they are orthogonal, but the Jacobian of a learned denoiser is symmetric only nearly, and what
+    it is not grows from iteration to iteration. Nothing waits for the device.
 
     Args:
         apply: Maps ``(batch, *)`` to S times it, sample by sample.
@@ -40,8 +47,11 @@ def conjugate_gradients(
         bend = dot(p, sp)
         going = (square > floor) & (bend > 0)
         length = torch.where(going, square / torch.where(going, bend, 1.0), 0.0)
-        u, r = u + length * p, r - length * sp
-        new = dot(r, r)
+        ahead = r - length * sp
+        new = dot(ahead, ahead)
+        leaning = dot(ahead, r).abs() > _LEAN * (square * torch.maximum(new, square)).sqrt()
+        going = going & ~leaning
+        u, r = torch.where(going, u + length * p, u), torch.where(going, ahead, r)
         p = torch.where(going, r + new / torch.where(going, square, 1.0) * p, p)
         square = torch.where(going, new, square)
     return u

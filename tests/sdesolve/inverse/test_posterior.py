@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import sdesolve as ss
+from sdesolve.inverse.krylov import conjugate_gradients
 
 from .gaussian import NOISE, D, M, conditioned, gaussian, randn
 
@@ -131,6 +132,16 @@ def test_conjugate_gradients_stop_at_the_solution():
     x, t = randn(4, D, seed=8), times(process, 4)
     few, many = (given(process, "moments", iterations=n)(x, t) for n in (6, 40))
     assert torch.allclose(few, many, rtol=1e-9)
+
+
+def test_conjugate_gradients_stop_where_the_system_is_not_symmetric():
+    """As with a learned denoiser, whose Jacobian is nearly symmetric: going on gives 250 |b|."""
+    d = 40
+    skew = randn(d, d, seed=1)
+    S = torch.diag(torch.logspace(-4, 0, d, dtype=torch.float64)) + 0.02 * (skew - skew.mT)
+    b = randn(8, d, seed=2)
+    u = conjugate_gradients(lambda v: v @ S.mT, b, 30)
+    assert (b - u @ S.mT).norm(dim=1).max() < 10 * b.norm(dim=1).max()
 
 
 @pytest.mark.parametrize("method", METHODS)
