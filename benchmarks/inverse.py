@@ -142,7 +142,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=4, help="runs of MCGDiff's problem")
     parser.add_argument("--signals", type=int, default=4, help="of each law of jumps")
     parser.add_argument("--signal-draws", type=int, default=19, help="of each signal")
-    parser.add_argument("--count", type=int, default=8, help="test images of Fashion-MNIST")
+    parser.add_argument("--count", type=int, default=32, help="test images of Fashion-MNIST")
     parser.add_argument("--colour-count", type=int, default=4, help="and of CIFAR-10")
     parser.add_argument(
         "--tasks", nargs="+", default=list(GREY_TASKS), choices=GREY_TASKS, help="of Fashion-MNIST"

@@ -92,7 +92,7 @@ def completion(
         model: Default of the model.
         noise: Default of the noise.
         method: Default of the method. The cheapest, but where half an image is gone another one is
-            better by a tenth at equal calls (docs/inverse.md).
+            better at equal calls (docs/inverse.md).
     """
     defaults = {"output": Path(output), "model": model, "noise": noise, "method": method}
 
