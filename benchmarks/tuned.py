@@ -1,14 +1,14 @@
 """A joint fit beside the literature's learned solvers and the best published sampler.
 
-    python -m benchmarks.tuned --problems lr64 --budgets 5 --seconds 60      # a trial
+    python -m benchmarks.tuned --problems lr64 --budgets 5 --steps 40        # a trial
     python -m benchmarks.tuned --write                                       # goes on where stopped
     python -m benchmarks.tuned --problems fashion-mnist --save scorezoo/pretrained/fashion-mnist
 
-Every row has the same trajectories, loss and seconds, and is judged on noise that nothing has
-seen: RMSE per value to the end point of the same score from the same noise, with the 95 % interval
-of its ratio to the best published sampler's. That one is the best of our presets on four usual
-grids, by held-out noise. Ours starts from the best of our untuned methods there and, for a network,
-of its default and the table that ships with it.
+Every row has the same trajectories, loss and number of steps, and is judged on noise that nothing
+has seen: RMSE per value to the end point of the same score from the same noise, with the 95 %
+interval of its ratio to the best published sampler's. That one is the best of our presets on four
+usual grids, by held-out noise. Ours starts from the best of our untuned methods there and, for a
+network, of its default and the table that ships with it.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Setting:
 
 
 def measure(
-    it: Setting, nfe: int, seconds: float, literature: bool = True, save: Path | None = None
+    it: Setting, nfe: int, steps: int, literature: bool = True, save: Path | None = None
 ) -> dict[str, Any]:
     """All rows of one budget; the joint fit is saved as a tuned solver if a folder is given."""
     published = it.trials(nfe, {name: ss.solver(name) for name in PUBLISHED})
@@ -137,9 +137,9 @@ def measure(
             start = Trial("shipped", theory, table, error)
     tables = {f"published {rival.name}": rival.table, f"start {start.name}": start.table}
     for name in LEARNED if literature else ():
-        tables[name] = learn(name, published, it.ends, it.held_out, seconds, it.batch)
+        tables[name] = learn(name, published, it.ends, it.held_out, steps, it.batch)
     tables["joint fit"] = descend(
-        start.table, start.solver, it.ends, it.held_out, seconds=seconds, batch=it.batch
+        start.table, start.solver, it.ends, it.held_out, iterations=steps, batch=it.batch
     )
     errors = {name: it.judge(table) for name, table in tables.items()}
     theirs = errors[f"published {rival.name}"]
@@ -212,10 +212,10 @@ def _table(rows: Mapping[str, Any]) -> str:
                 *("-" if v is None else f"{v:.2f}" for v in learned),
                 f"{start.removeprefix('start ')} {methods[start]['over published']:.2f}",
                 f"{joint['over published']:.2f} ({low:.2f} to {high:.2f})",
-                f"{row['seconds each']:.0f}",
+                str(row["steps"]) if "steps" in row else f"{row['seconds each']:.0f} s",
             ]
         )
-    head = ["score", "calls", "published, RMSE", *LEARNED, "ours, start", "ours, fitted", "seconds"]
+    head = ["score", "calls", "published, RMSE", *LEARNED, "ours, start", "ours, fitted", "steps"]
     return record.table(head, body)
 
 
@@ -227,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--problems", nargs="+", default=["lr64", "held48"], choices=known, help="what to tune"
     )
     parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS), help="calls")
-    parser.add_argument("--seconds", type=float, default=120.0, help="of each learned row")
+    parser.add_argument("--steps", type=int, default=80, help="of each learned row")
     parser.add_argument(
         "--sizes", nargs=3, type=int, default=[2048, 256, 1024], help="to fit, stop and judge on"
     )
@@ -243,10 +243,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             if key in result["rows"]:
                 continue
             start = time.monotonic()
-            rows = measure(it, nfe, arguments.seconds, not arguments.ours_alone, arguments.save)
+            rows = measure(it, nfe, arguments.steps, not arguments.ours_alone, arguments.save)
             result["rows"][key] = {
                 "machine": record.machine(),
-                "seconds each": arguments.seconds,
+                "steps": arguments.steps,
                 "trajectories": list(arguments.sizes),
                 "seconds in all": round(time.monotonic() - start),
                 "methods": rows,
