@@ -262,6 +262,10 @@ class Run:
             x, state, _ = self.solver.step(self.problem, plan, i, x, state, noise)
         return x
 
+    def _before(self, t: float, within: float) -> float:
+        """``t``, or a time a little before that the motion knows cheaply."""
+        return self.motion.just_before(t, within) if isinstance(self.motion, BaseBrownian) else t
+
     def adaptively(self, rtol: float, atol: float, dt_min: float) -> Tensor:
         """States at the wanted times; each step is compared with its halves."""
         x, out = self.y0, [self.y0]
@@ -271,7 +275,9 @@ class Run:
             t = start
             while t < end:
                 step = min(h, end - t)
-                new = end if end - t - step < 1e-3 * step else t + step
+                # Brownian increments between the ends of few, long pieces are put together from few.
+                near = self._before(t + step, step / 16)
+                new = end if end - t - step < 1e-3 * step else near
                 whole = self._steps(x, [t, new])
                 halves = self._steps(x, [t, 0.5 * (t + new), new])
                 with torch.no_grad():
