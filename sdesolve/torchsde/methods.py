@@ -11,7 +11,6 @@ References:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,7 +30,7 @@ from ..solvers.runge_kutta import EulerHeun, Heun, Midpoint, StageTable
 from .interval import BaseBrownian
 from .settings import METHODS
 
-__all__ = ["LogODE", "MotionNoise", "check_motion", "choose", "usual"]
+__all__ = ["LogODE", "check_motion", "choose", "usual"]
 
 _ITO = ("euler", "milstein", "srk")
 _STRATONOVICH = ("midpoint", "heun", "euler_heun", "milstein", "log_ode", "reversible_heun")
@@ -40,39 +39,6 @@ _STRATONOVICH = ("midpoint", "heun", "euler_heun", "milstein", "log_ode", "rever
 class _TellsArea(Protocol):
     def area(self) -> tuple[Tensor, Tensor]:
         """W and A of the next interval."""
-
-
-class MotionNoise:
-    """Increments of a Brownian motion along a grid, in a solver's units.
-
-    Args:
-        motion: Called as ``motion(s, t, return_U=, return_A=)``.
-        times: The grid.
-        start: The first interval.
-    """
-
-    def __init__(self, motion: BaseBrownian, times: list[float], start: int = 0) -> None:
-        self._motion, self._times, self._i = motion, times, start
-
-    def _ask(self, **more: bool) -> tuple[Any, float]:
-        s, t = (torch.tensor(v, dtype=torch.float64) for v in self._times[self._i : self._i + 2])
-        self._i += 1
-        return self._motion(s, t, **more), float(t - s)
-
-    def normal(self) -> Tensor:
-        """W / sqrt(h)."""
-        w, h = self._ask()
-        return w / math.sqrt(h)  # type: ignore[no-any-return]
-
-    def pair(self) -> tuple[Tensor, Tensor]:
-        """W / sqrt(h) and H / sqrt(h / 12)."""
-        (w, u), h = self._ask(return_U=True)
-        return w / math.sqrt(h), (u / h - 0.5 * w) / math.sqrt(h / 12)
-
-    def area(self) -> tuple[Tensor, Tensor]:
-        """W and A."""
-        both, _ = self._ask(return_A=True)
-        return both  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
