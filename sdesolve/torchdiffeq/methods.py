@@ -18,11 +18,13 @@ from ..solvers.adaptive import Attempt, Trial
 from ..solvers.adaptive_ode import AdaptiveODE
 from ..solvers.implicit import ImplicitRK
 from ..solvers.runge_kutta import RK38, EulerODE, Heun, Heun3, Midpoint
+from .by_scipy import OPTIONS
 from .state import CALLBACKS, Call
 
 __all__ = [
     "ADAPTIVE",
     "FIXED",
+    "SCIPY",
     "Controlled",
     "adaptive",
     "check_options",
@@ -39,6 +41,8 @@ ADAPTIVE = {
     "fehlberg2": "fehlberg2",
     "adaptive_heun": "adaptive-heun",
 }
+
+SCIPY = "scipy_solver"
 
 FIXED: dict[str, Callable[[dict[str, Any]], Solver]] = {
     "euler": lambda options: EulerODE(),
@@ -85,14 +89,12 @@ def check_options(method: str, options: dict[str, Any]) -> None:
     Raises:
         ValueError: If there is no such method.
     """
-    if method == "scipy_solver":
-        raise ValueError(
-            'method="scipy_solver" hands the integration to scipy, without gradients; call '
-            'scipy.integrate.solve_ivp, or write method="dopri8", or "radauIIA5" if it is stiff'
-        )
-    if method not in ADAPTIVE and method not in FIXED:
-        raise ValueError(f"method is one of {', '.join([*ADAPTIVE, *FIXED])}; got {method!r}")
-    known = _ADAPTIVE_OPTIONS if method in ADAPTIVE else _FIXED_OPTIONS
+    names = [*ADAPTIVE, *FIXED, SCIPY]
+    if method not in names:
+        raise ValueError(f"method is one of {', '.join(names)}; got {method!r}")
+    known = OPTIONS if method == SCIPY else _FIXED_OPTIONS
+    if method in ADAPTIVE:
+        known = _ADAPTIVE_OPTIONS
     if "adams" in method:
         known = known | _ADAMS_OPTIONS
     unknown = set(options) - known
