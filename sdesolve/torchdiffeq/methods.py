@@ -155,20 +155,25 @@ class Controlled(AdaptiveODE):
 
     def size(self, trial: Trial, attempt: Attempt) -> Tensor:
         """By the given norm; the callbacks hear of it."""
-        self.call.length = trial.h.abs()
         size = self.norm(attempt.error.detach() / self.scale(trial, attempt).detach())
-        tiny = trial.h.abs() <= self.least * (1 + 1e-9)
-        size = torch.where(tiny, size.clamp(max=1.0), size)
+        if self.least:
+            self.call.length = trial.h.abs()
+            tiny = self.call.length <= self.least * (1 + 1e-9)
+            size = torch.where(tiny, size.clamp(max=1.0), size)
         if self.call.hooks:
             self._tell(CALLBACKS[1] if bool(size <= 1) else CALLBACKS[2], trial)
         return size
 
     def factor(self, size: Tensor, accept: Tensor, previous: Tensor) -> Tensor:
-        """Within the bounds."""
-        factor = super().factor(size, accept, previous) * (self.safety / 0.9)
-        factor = torch.where(accept, factor.clamp(*self.bounds), factor)
-        assert self.call.length is not None
-        return torch.maximum(factor, self.least / self.call.length)
+        """By this error alone, as torchdiffeq; within the bounds."""
+        growth = self.safety * size.clamp(min=1e-10) ** (-1 / self.error_order)
+        shortest, longest = self.bounds
+        factor = growth.clamp(shortest, longest)
+        if not bool(accept.all()):
+            factor = torch.where(accept, factor, growth.clamp(shortest, 0.9))
+        if self.call.length is not None:
+            factor = torch.maximum(factor, self.least / self.call.length)
+        return factor
 
     def _tell(self, name: str, trial: Trial) -> None:
         self.call.tell(name, trial.t.item(), trial.x, trial.h.abs().item())
