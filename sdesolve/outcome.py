@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 __all__ = [
     "Check",
@@ -112,7 +113,7 @@ class Outcome:
     def failed(self) -> Tensor:
         """Samples that did not reach the end or their event, ``(batch,)``, bool, as x's device."""
         ended = (self.status == Status.DONE) | (self.status == Status.EVENT)
-        return ~ended.to(self.x.device)
+        return ~ended.to(tree_leaves(self.x)[0].device)
 
     def __repr__(self) -> str:
         ended = ", ".join(
@@ -122,7 +123,8 @@ class Outcome:
         )
         mean = self.nfe.double().mean().item() if self.nfe.numel() else 0.0
         by = f"; {self.ran}" if self.ran else ""
-        return f"{type(self).__name__}(x={tuple(self.x.shape)}, {ended}; mean NFE {mean:.4g}{by})"
+        shape = tree_map(lambda value: tuple(value.shape), self.x)
+        return f"{type(self).__name__}(x={shape}, {ended}; mean NFE {mean:.4g}{by})"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -130,7 +132,8 @@ class Solution(Outcome):
     """Result of :func:`sdesolve.solve` and :func:`sdesolve.sample`.
 
     Args:
-        x: Final states, ``(batch, *event)``. Where the status is not DONE: the last good state for
+        x: Final states, ``(batch, *event)``, or a tree of such tensors where :func:`sdesolve.solve`
+            was given one; ``path`` alike. Where the status is not DONE: the last good state for
             adaptive solvers and with ``check=True``.
         nfe: Function evaluations (network calls) of each sample, ``(batch,)``, int64.
         calls: Batched calls of the network.

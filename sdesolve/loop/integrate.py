@@ -35,6 +35,7 @@ from .options import Callback, Options
 from .spans import from_start, to_end, traced
 from .stops import check_longest, check_max_step, check_stops, union
 from .times import check_resolution, check_span, lay_grid, process_of, visited
+from .trees import States, take_apart
 
 __all__ = ["Method", "integrate", "integrate_chunks", "solve"]
 
@@ -59,7 +60,7 @@ class Method:
 
 def solve(
     sde: Equation | object,
-    x: Tensor,
+    x: States,
     t_span: tuple[float, float],
     *,
     solver: AnySolver | str,
@@ -88,7 +89,11 @@ def solve(
     Args:
         sde: ``process.reverse(score)``, a generic :class:`sdesolve.SDE`, or an object in
             torchsde's manner (``f``, ``g``, ``noise_type``, ``sde_type``).
-        x: Initial states, ``(batch, *event)``, float32 or float64.
+        x: Initial states, ``(batch, *event)``, float32 or float64. Or several: a tuple, list or
+            dictionary of such tensors (:mod:`sdesolve.loop.trees`). Then drift, diffusion, score,
+            ``event`` and ``callback`` are called with trees and return trees like x, and so are the
+            solution's ``x`` and ``path``; t has the axes of the tensor with the most. The tensors
+            share batch, dtype and, with adaptive steps, one error.
         t_span: First and last time.
         solver: A solver object, or its name.
         steps: Number of steps; the first step of adaptive solvers is the span over ``steps``.
@@ -136,6 +141,7 @@ def solve(
         TypeError: If an argument has the wrong type, or a dtype is not float32 or float64.
         UnfinishedError: With ``check="raise"``, if a sample did not reach the end.
     """
+    form, x = take_apart(x)
     check_state(x)
     options = Options(
         seed=seed,
@@ -149,6 +155,9 @@ def solve(
         check=check,
         noise=noise,
     ).checked(len(x))
+    if form is not None:
+        sde, event = form.equation(sde), form.event(event)
+        options = replace(options, callback=form.callback(options.callback))
     method = Method(
         as_solver(solver), steps, nfe, grid, clock, brownian, error, max_step, stops, event
     )
@@ -156,6 +165,8 @@ def solve(
         span = check_span(t_span, None)
         sde = as_equation(sde, x, span[0])
     solution = integrate_chunks(sde, x.shape, lambda rows: x[rows], t_span, method, options)
+    if form is not None:
+        solution = form.solution(solution)
     return report(solution, options.first, options.check)
 
 
