@@ -24,6 +24,7 @@ from .adaptive import integrate_adaptively
 from .checks import (
     AnySolver,
     as_solver,
+    check_coefficients,
     check_count,
     check_delegated,
     check_equation,
@@ -132,8 +133,9 @@ def solve(
             ordinary equations. Gradients of x and ``reached`` are those of the moving event.
 
     Returns:
-        :class:`sdesolve.Solution`. Gradients are recorded unless the caller disables them; of an
-        ordinary equation also with respect to ``t_span``, where that is a tensor that asks.
+        :class:`sdesolve.Solution`. Gradients are recorded unless the caller disables them; those of
+        x also with respect to ``t_span``, for ordinary equations, where that is a tensor that asks.
+        Parameters of a process: see :class:`sdesolve.ReverseSDE`.
 
     Raises:
         ValueError: If an argument is out of range, a shape is wrong, or the solver cannot solve
@@ -211,6 +213,7 @@ def integrate(
     """Integrate one chunk; nothing is said of samples that fail."""
     solver = method.solver
     check_equation(sde, solver)
+    check_coefficients(sde)
     for name in ("steps", "nfe"):
         check_count(name, getattr(method, name))
     _check_kinds(method)
