@@ -112,7 +112,8 @@ sampler is written out independently in `tests/published`.
 ## For equations that no score gives
 
 Implicit methods solve stiff equations whose samples are small: a step inverts a Jacobian of each.
-ALIGN, ShOULD and QUICSORT solve underdamped Langevin dynamics, `ss.KineticLangevin(score)`, alone.
+The log-ODE method is for Stratonovich noise that does not commute. ALIGN, ShOULD and QUICSORT solve
+underdamped Langevin dynamics, `ss.KineticLangevin(score)`, alone.
 `ss.solver_names(special=True)` lists them.
 
 {samplers(special=True)}

@@ -38,6 +38,7 @@ _OTHERS: dict[str, dict[str, tuple[Noise, ...]]] = {
     "stratonovich": {
         "Heun()": ("scalar", "diagonal", "commutative", "general"),
         "EulerHeun()": ("scalar", "diagonal", "commutative", "general"),
+        "LogODE()": ("general",),
         'Milstein("stratonovich")': ("scalar", "diagonal", "commutative"),
     },
 }

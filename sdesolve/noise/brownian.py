@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..checks import Number, Pair, check_shape
+from .area import area_draws, chained
 from .bridge import merge, split
 from .stack import BrownianStack
 from .streams import Streams
@@ -81,6 +82,7 @@ class BrownianPath:
         self._tree = Tree(seed, first, self.batch, self.shape)
         self._key = (seed, first)
         self._third: Tensor | None = None
+        self._pairs: Tensor | None = None
         self._cell = (self.high - self.low) / self.steps
         self._draw(seed, first)
 
@@ -143,13 +145,7 @@ class BrownianPath:
         Raises:
             ValueError: If a time is outside the span, or between the points of the grid.
         """
-        ends = np.sort(self.position(np.array([s, t], dtype=np.float64)))
-        if np.any(ends & ((1 << DEPTH) - 1)) or ends[0] == ends[1]:
-            raise ValueError(
-                f"the third integral of a path is known between points of its grid, and {s} and "
-                f"{t} are none; write BrownianPath(..., steps=n) with a multiple of the run's steps"
-            )
-        low, high = (ends >> DEPTH).tolist()
+        low, high = self._whole_cells("third integral", s, t)
         if self._third is None:
             draws = Streams(*self._key, self.batch, self.shape, dtype=torch.float64, purpose="k")
             self._third = torch.stack([draws.normal() for _ in range(self.steps)])
@@ -160,6 +156,47 @@ class BrownianPath:
         own = self._third[low:high].sum(0) * ((cell / 720) ** 0.5 * cell**2)
         k: Tensor = (torch.tensordot(middle, area, 1) + (h**2 - cell**2) / 12 * w + own) / h**2
         return k if s < t else -k
+
+    def levy(self, s: float, t: float) -> Tensor:
+        """Levy area from ``s`` to ``t``, two points of the grid, ``(batch, m, m)`` for shape (m,).
+
+        Those of the grid's cells are drawn given (W, H); over several cells they are chained, so
+        that the area is known the better the finer the grid.
+
+        Raises:
+            ValueError: If a time is outside the span, or between the points of the grid, or the
+                increments are no vectors.
+        """
+        if len(self.shape) != 1:
+            raise ValueError(
+                f"the Levy area is that of a path of shape (channels,), not {self.shape}"
+            )
+        low, high = self._whole_cells("Levy area", s, t)
+        if self._pairs is None:
+            draws = Streams(*self._key, self.batch, self.shape, dtype=torch.float64, purpose="levy")
+            count = area_draws(self.shape[0])
+            self._pairs = torch.stack(
+                [
+                    torch.cat([draws.normal() for _ in range(count)], -1)
+                    if count
+                    else self._w[0, :, :0]
+                    for _ in range(self.steps)
+                ]
+            )
+        cells = slice(low, high + 1)
+        area = chained(self._w[cells], self._integral[cells], self._pairs[low:high], self._cell)
+        return area if s < t else -area
+
+    def _whole_cells(self, what: str, s: float, t: float) -> tuple[int, int]:
+        """Two points of the grid, the lower one first."""
+        ends = np.sort(self.position(np.array([s, t], dtype=np.float64)))
+        if np.any(ends & ((1 << DEPTH) - 1)) or ends[0] == ends[1]:
+            raise ValueError(
+                f"the {what} of a path is known between points of its grid, and {s} and "
+                f"{t} are none; write BrownianPath(..., steps=n) with a multiple of the run's steps"
+            )
+        low, high = (ends >> DEPTH).tolist()
+        return low, high
 
     def position(self, times: Floats) -> Ints:
         """Times in units of 2^-40 of a cell, from the start of the span.
@@ -276,6 +313,12 @@ class PathNoise:
         s, t = self._times[self._i : self._i + 2]
         third = self._path.third(s, t) / (abs(t - s) / 720) ** 0.5
         return (*self.pair(), self._cast(third))
+
+    def levy(self) -> tuple[Tensor, Tensor]:
+        """W / sqrt(h) and A / h of the next interval."""
+        s, t = self._times[self._i : self._i + 2]
+        area = self._path.levy(s, t) / abs(t - s)
+        return self.normal(), self._cast(area)
 
     def _cast(self, values: Tensor) -> Tensor:
         return values.to(self._like.dtype).to(self._like.device)
