@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
+from .transforms import wrapped
+
 __all__ = [
     "Check",
     "NotFiniteWarning",
@@ -199,7 +201,7 @@ def report(outcome: Result, first: int = 0, check: Check = False, stacklevel: in
     Raises:
         UnfinishedError: If a sample failed and ``check`` is "raise".
     """
-    if _traced(outcome.status):
+    if wrapped(outcome.status):  # nobody can look at values
         return outcome
     status = torch.where(outcome.status == Status.EVENT, int(Status.DONE), outcome.status)
     failed = status.reshape(-1, status.shape[-1]).amax(0)
@@ -232,8 +234,3 @@ def _describe(outcome: Outcome, failed: Tensor, kind: Status, first: int) -> str
         f"{len(rows)} of {len(failed)} samples {state} (samples {shown}; {name}{where}): "
         f"{_ADVICE[kind]}"
     )
-
-
-def _traced(status: Tensor) -> bool:
-    """Whether torch.func maps over the run, so that nobody can look at values."""
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(status))

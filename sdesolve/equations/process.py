@@ -29,6 +29,7 @@ from torch import Tensor
 
 from ..checks import NUMBER, Kind, Number, check_array, check_fields, check_shape, check_tensor
 from ..shapes import expand_like
+from ..transforms import wrapped
 from .prior import NormalPrior
 from .score import A_SCORE, Score
 from .sde import Calculus, Equation, Noise
@@ -61,7 +62,7 @@ def _seen(values: object) -> bool:
         or torch.compiler.is_compiling()
     ):
         return False
-    return not torch._C._functorch.is_functorch_wrapped_tensor(values)
+    return not wrapped(values)
 
 
 def _check_times(t: Tensor, x: Tensor) -> None:

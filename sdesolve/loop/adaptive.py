@@ -19,9 +19,10 @@ from ..equations.condition import select
 from ..equations.problem import Problem
 from ..noise.brownian import BrownianPath, BrownianStack, PathStack
 from ..outcome import Solution, Status
-from ..shapes import column, plain, untransformed
+from ..shapes import column
 from ..solvers import Adaptive
 from ..solvers.adaptive import Attempt, Trial, rms
+from ..transforms import plain, untransformed
 from .events import Event, Signs
 from .options import Callback, Options
 from .times import visited

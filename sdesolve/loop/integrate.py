@@ -20,6 +20,7 @@ from ..grids.clocks import Clocked
 from ..noise.brownian import BrownianPath
 from ..outcome import Solution, concatenate, report
 from ..solvers import Adaptive, Delegate, Solver
+from ..transforms import seen_by
 from .adaptive import integrate_adaptively
 from .checks import (
     AnySolver,
@@ -202,9 +203,20 @@ def integrate_chunks(
     parts = []
     for rows, chunk in options.chunks(shape[0]):
         own = solver.rows(shape, rows.start, rows.stop) if isinstance(solver, Solver) else solver
-        part = integrate(equation, start(rows), t_span, replace(method, solver=own), chunk)
+        x = start(rows)
+        with seen_by(_looks(method, options), x):
+            part = integrate(equation, x, t_span, replace(method, solver=own), chunk)
         parts.append(part if finish is None else finish(part, chunk))
     return concatenate(parts)
+
+
+def _looks(method: Method, options: Options) -> str | None:
+    """What looks at values on the way, if anything does."""
+    if not isinstance(method.solver, Solver):
+        return type(method.solver).__name__
+    if method.event is not None:
+        return "event"
+    return "check" if options.check else None
 
 
 def integrate(
@@ -258,11 +270,6 @@ def integrate(
         )
         solution = solver.integrate(problem, x, inner, method.steps, options.seed)
     elif isinstance(solver, Adaptive):
-        if torch._C._functorch.is_batchedtensor(x):
-            raise ValueError(
-                "adaptive steps look at values, which vmap hides; leave vmap out and pass all "
-                "samples as the batch of x: each has a step of its own"
-            )
         if method.brownian is not None and clocked is not None:
             raise ValueError("a Brownian path is laid out in t: leave clock out, or brownian")
         if method.brownian is not None and not solver.bridges:

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..shapes import untransformed
+from ..transforms import untransformed
 from .area import scaled_area
 from .philox import Words
 from .twister import Twister, seed_of, twisters
