@@ -17,8 +17,17 @@ ODE = ss.SDE(lambda x, t: torch.sin(x.flip(1)))
 ITO = ss.SDE(lambda x, t: -x, lambda x, t: 0.3 * torch.cos(x))
 SCALAR = ss.SDE(lambda x, t: -x, lambda x, t: 0.3 * x.flip(1), noise="scalar")
 ADDITIVE = ss.SDE(lambda x, t: -torch.sin(x), lambda x, t: 0.3 + 0 * x, noise="additive")
+GENERAL = ss.SDE(
+    lambda x, t: -x,
+    lambda x, t: torch.stack([0.3 * x.flip(1), torch.sin(x)], -1),
+    "general",
+    "stratonovich",
+    channels=2,
+)
 RUNS = {
     "heun": (ODE, "heun"),
+    "radau5": (ODE, "radau5"),
+    "log-ode": (GENERAL, "log-ode"),
     "euler": (ITO, "euler-maruyama"),
     "milstein": (ITO, "milstein"),
     "milstein, scalar": (SCALAR, "milstein"),
