@@ -143,6 +143,13 @@ def solve(
             this equation.
         TypeError: If an argument has the wrong type, or a dtype is not float32 or float64.
         UnfinishedError: With ``check="raise"``, if a sample did not reach the end.
+
+    Examples:
+        >>> import sdesolve as ss
+        >>> swing = ss.SDE(lambda x, t: {"angle": x["speed"], "speed": -torch.sin(x["angle"])})
+        >>> start = {"angle": torch.full((4, 1), 0.5), "speed": torch.zeros(4, 1)}
+        >>> solve(swing, start, (0.0, 1.0), solver=ss.RK4(), steps=10).x["angle"].shape
+        torch.Size([4, 1])
     """
     form, x = take_apart(x)
     check_state(x)

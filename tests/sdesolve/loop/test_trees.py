@@ -214,3 +214,5 @@ def test_equations_of_one_tensor_are_refused():
     langevin = ss.KineticLangevin(lambda x, t: -x)
     with pytest.raises(TypeError, match="functions take trees"):
         ss.solve(langevin, (A, B), (0.0, 1.0), solver=ss.QUICSORT(), steps=2)
+    with pytest.raises(TypeError, match="x must be a tensor"):
+        ss.stepper(ss.SDE(pull), (A, B), (0.0, 1.0), solver="heun", steps=2)
