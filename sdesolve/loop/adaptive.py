@@ -17,7 +17,9 @@ from tqdm import tqdm
 
 from ..equations.condition import select
 from ..equations.problem import Problem
-from ..noise.brownian import BrownianPath, BrownianStack, PathStack
+from ..noise.along import PathStack
+from ..noise.brownian import BrownianPath
+from ..noise.stack import BrownianStack
 from ..outcome import Solution, Status
 from ..shapes import column
 from ..solvers import Adaptive

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor
 from ..equations.condition import Condition
 from ..equations.foreign import as_equation
 from ..equations.problem import Problem
-from ..equations.process import Process
 from ..equations.sde import Equation
 from ..grids import Grid
 from ..grids.clocks import Clocked
@@ -31,6 +30,7 @@ from .checks import (
     check_equation,
     check_state,
 )
+from .clocks import clock_process, in_clock, own_clock
 from .events import Event, linked
 from .fixed import integrate_on_grid
 from .options import Callback, Options
@@ -38,6 +38,7 @@ from .spans import from_start, to_end, traced
 from .stops import check_longest, check_max_step, check_stops, union
 from .times import check_resolution, check_span, lay_grid, process_of, visited
 from .trees import States, take_apart
+from .words import what_ran
 
 __all__ = ["Method", "integrate", "integrate_chunks", "solve"]
 
@@ -237,7 +238,7 @@ def integrate(
         check_count(name, getattr(method, name))
     _check_kinds(method)
     span = check_span(t_span, process_of(sde))
-    clock = _own_clock(sde, solver, method.clock)
+    clock = own_clock(sde, solver, method.clock)
     stops = check_stops(method.stops, span)
     check_max_step(method.max_step, clock is not None)
     visit = union(options.save_at, stops)
@@ -256,7 +257,7 @@ def integrate(
     if clock is not None:
         sde = clocked = Clocked(sde, clock, clock_process(sde, clock), span)
         inner = clocked.clock(times)
-        options = _in_clock(options, clocked)
+        options = in_clock(options, clocked)
         stops = None if stops is None else clocked.clock(stops)
     problem = Problem(sde, options.cond, method.error, dtype=x.dtype, stops=stops)
     if traced(t_span):
@@ -311,31 +312,7 @@ def integrate(
     if clocked is not None:
         # The times as they were asked for: there and back through a clock they are rounded.
         solution = replace(solution, t=asked, reached=clocked.time(solution.reached))
-    return replace(solution, ran=_words(method, solution))
-
-
-def _words(method: Method, solution: Solution) -> str:
-    """What ran: the solver, its steps, and the rule that chose it."""
-    low, high = int(solution.accepted.min()), int(solution.accepted.max())
-    steps = f"{low} step{'s' if low != 1 else ''}" if low == high else f"{low} to {high} steps"
-    return f"{_short(method.solver)}, {steps}" + (f" ({method.why})" if method.why else "")
-
-
-def _short(solver: AnySolver) -> str:
-    """A solver as one would write it: what is as by default is left out."""
-    # dataclass wraps the repr that it makes; a class with words of its own says it better.
-    if not is_dataclass(solver) or not hasattr(type(solver).__repr__, "__wrapped__"):
-        return repr(solver)
-    said = [
-        f"{field.name}={getattr(solver, field.name)!r}"
-        for field in fields(solver)
-        if field.repr and not _usual(field.default, getattr(solver, field.name))
-    ]
-    return f"{type(solver).__name__}({', '.join(said)})"
-
-
-def _usual(default: object, value: object) -> bool:
-    return default is value or (type(default) is type(value) and bool(default == value))
+    return replace(solution, ran=what_ran(solver, solution, method.why))
 
 
 def _check_event(method: Method, sde: Equation) -> None:
@@ -366,33 +343,6 @@ def _check_kinds(method: Method) -> None:
         raise TypeError(f"error is True or False, got {method.error!r}")
 
 
-def _own_clock(sde: Equation, solver: AnySolver, clock: Grid | None) -> Grid | None:
-    """The clock of a solver that has one of its own."""
-    own = solver.clock if isinstance(solver, Adaptive) else None
-    if own is None:
-        return clock
-    name = type(solver).__name__
-    Problem(sde).reverse(name)
-    if clock not in (None, own):
-        raise ValueError(f"{name} steps in {own}, not in {clock}; leave clock out")
-    return own
-
-
-def clock_process(sde: Equation, clock: Grid) -> Process | None:
-    """The process that defines a clock.
-
-    Raises:
-        ValueError: If the clock needs one and the equation has none.
-    """
-    process = process_of(sde)
-    if process is None and clock.needs_process:
-        raise ValueError(
-            f"the clock {type(clock).__name__} is defined by the noise of a process; a generic SDE "
-            "runs in Uniform() or Quadratic()"
-        )
-    return process
-
-
 def _with(times: Tensor, save_at: Tensor) -> Tensor:
     """The ends of a run and the times to be kept between them, in order."""
     t0, t1 = times[0].item(), times[-1].item()
@@ -400,17 +350,3 @@ def _with(times: Tensor, save_at: Tensor) -> Tensor:
         raise ValueError(f"save_at lies between {t0:g} and {t1:g}, got {save_at.tolist()}")
     every = sorted({*times.tolist(), *save_at.tolist()}, reverse=t1 < t0)
     return torch.tensor(every, dtype=torch.float64, device="cpu")
-
-
-def _in_clock(options: Options, clocked: Clocked) -> Options:
-    """The same options in the times of a clock; callbacks go on seeing t."""
-    callback = options.callback
-    if callback is not None:
-        told = callback
-
-        def callback(step: int, u: float, x: Tensor) -> Tensor | None:
-            t = clocked.time(torch.tensor(u, dtype=torch.float64, device="cpu")).item()
-            return told(step, t, x)
-
-    save_at = None if options.save_at is None else clocked.clock(options.save_at)
-    return replace(options, callback=callback, save_at=save_at)
