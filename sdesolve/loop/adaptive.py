@@ -17,11 +17,14 @@ from tqdm import tqdm
 
 from ..equations.condition import select
 from ..equations.problem import Problem
-from ..noise.brownian import BrownianPath, BrownianStack, PathStack
+from ..noise.along import PathStack
+from ..noise.brownian import BrownianPath
+from ..noise.stack import BrownianStack
 from ..outcome import Solution, Status
-from ..shapes import column, plain, untransformed
+from ..shapes import column
 from ..solvers import Adaptive
 from ..solvers.adaptive import Attempt, Trial, rms
+from ..transforms import plain, untransformed
 from .events import Event, Signs
 from .options import Callback, Options
 from .times import visited

@@ -11,7 +11,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..equations.problem import Problem
-from ..noise.brownian import BrownianPath, PathNoise
+from ..noise.along import PathNoise
+from ..noise.brownian import BrownianPath
 from ..noise.streams import NoiseSource, Streams
 from ..outcome import Solution, Status
 from ..solvers import Solver

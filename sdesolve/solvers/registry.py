@@ -93,8 +93,8 @@ def solver_names(*, special: bool = False) -> list[str]:
     """Names that :func:`solver` knows, in the order in which they were registered.
 
     Args:
-        special: Those of the methods for equations that no score gives, stiff ones and Langevin
-            dynamics, instead of all others.
+        special: Those of the methods for equations that no score gives, stiff ones, noise that does
+            not commute and Langevin dynamics, instead of all others.
 
     Examples:
         >>> solver_names(special=True)[-3:]

@@ -1,41 +1,40 @@
-r"""torchsde's methods, as solvers of ours, and the log-ODE method, which needs the Levy area.
-
-.. math::
-
-    x' = x + h f(y) + g(y) W + \sum_{k,l} A_{kl} (g_k \cdot \nabla) g_l (y), \qquad
-    y = x + \tfrac h2 f(x) + \tfrac12 g(x) W.
-
-References:
-    Foster, Lyons & Oberhauser 2020; Li et al. 2020.
-"""
+"""torchsde's methods, as solvers of ours, and its Brownian motions as their noise."""
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from dataclasses import dataclass
 from typing import Any, Protocol
+=======
+import math
+from typing import Any
+>>>>>>> engine
 
 import torch
 from torch import Tensor
 
-from ..equations.problem import Problem, Step
-from ..noise.streams import NoiseSource
 from ..solvers import Solver
 from ..solvers.additive import SRA1
-from ..solvers.derivatives import directional_derivative
 from ..solvers.euler import EulerMaruyama
 from ..solvers.ito import SRIW1
+from ..solvers.log_ode import LogODE
 from ..solvers.milstein import Milstein
 from ..solvers.reversible import ReversibleHeun
-from ..solvers.runge_kutta import EulerHeun, Heun, Midpoint, StageTable
+from ..solvers.runge_kutta import EulerHeun, Heun, Midpoint
 from .interval import BaseBrownian
 from .settings import METHODS
 
+<<<<<<< HEAD
 __all__ = ["LogODE", "check_motion", "choose", "usual"]
+=======
+__all__ = ["MotionNoise", "check_motion", "choose", "usual"]
+>>>>>>> engine
 
 _ITO = ("euler", "milstein", "srk")
 _STRATONOVICH = ("midpoint", "heun", "euler_heun", "milstein", "log_ode", "reversible_heun")
 
 
+<<<<<<< HEAD
 class _TellsArea(Protocol):
     def area(self) -> tuple[Tensor, Tensor]:
         """W and A of the next interval."""
@@ -78,6 +77,39 @@ class LogODE(Solver):
                 along[..., k],
             )
         return Step(new)
+=======
+class MotionNoise:
+    """Increments of a Brownian motion along a grid, in a solver's units.
+
+    Args:
+        motion: Called as ``motion(s, t, return_U=, return_A=)``.
+        times: The grid.
+        start: The first interval.
+    """
+
+    def __init__(self, motion: BaseBrownian, times: list[float], start: int = 0) -> None:
+        self._motion, self._times, self._i = motion, times, start
+
+    def _ask(self, **more: bool) -> tuple[Any, float]:
+        s, t = (torch.tensor(v, dtype=torch.float64) for v in self._times[self._i : self._i + 2])
+        self._i += 1
+        return self._motion(s, t, **more), float(t - s)
+
+    def normal(self) -> Tensor:
+        """W / sqrt(h)."""
+        w, h = self._ask()
+        return w / math.sqrt(h)  # type: ignore[no-any-return]
+
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """W / sqrt(h) and H / sqrt(h / 12)."""
+        (w, u), h = self._ask(return_U=True)
+        return w / math.sqrt(h), (u / h - 0.5 * w) / math.sqrt(h / 12)
+
+    def levy(self) -> tuple[Tensor, Tensor]:
+        """W / sqrt(h) and A / h."""
+        (w, area), h = self._ask(return_A=True)
+        return w / math.sqrt(h), area / h
+>>>>>>> engine
 
 
 def usual(sde_type: str, noise: str) -> str:
