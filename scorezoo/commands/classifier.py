@@ -19,9 +19,11 @@ def classifier(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and noise.")] = 0,
 ) -> None:
-    """Train a classifier of noised images, pixels in [-1, 1], for classifier guidance.
+    """Train a classifier of noised images, for guidance.
 
     Example: scorezoo classifier zalando-datasets/fashion_mnist --output runs/classifier
+
+    It takes pixels in [-1, 1].
     """
     from ..files import check_output, write_atomically
 

@@ -37,12 +37,13 @@ def features(
     ] = 700,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the weights and the order.")] = 0,
 ) -> None:
-    """Train a feature extractor and keep the features of real images beside it.
+    """Train a feature extractor for scorezoo evaluate.
 
     Example: scorezoo features uoft-cs/cifar10 --output cifar10.safetensors
 
-    With --unlabelled a killed run goes on where it stopped, and of data that have labels the
-    accuracy of a linear classifier is recorded, beside that of the network before training.
+    Features of the real images are kept beside it. With --unlabelled a killed run
+    goes on where it stopped, and of data that have labels the accuracy of a linear classifier is
+    recorded, beside that of the network before training.
     """
     from ..files import check_output
 

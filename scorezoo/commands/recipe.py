@@ -18,7 +18,7 @@ def recipe(
         ),
     ] = None,
 ) -> None:
-    """Print a commented recipe: what it sets, and every other key with its default.
+    """Print a recipe with every key, its default and what it means.
 
     Example: scorezoo recipe cifar10 > mine.toml; scorezoo train mine.toml --output runs/mine
     """

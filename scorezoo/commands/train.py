@@ -149,7 +149,7 @@ def train(
     from ..recipes import read_recipe
     from ..sharding import is_main_process
     from ..training import train as run
-    from ..watching import Watch, draw_curve
+    from ..watching import Watch, draw_curve, last_look, steps_done
 
     if mixed_precision is None:
         mixed_precision = "no" if recipe is not None else _precision(device)
@@ -187,9 +187,9 @@ def train(
         _fit(config, examples, minutes, compute)
     if is_main_process():
         _say(config, examples)
-        _keep(made, config)
     plan = plan_of(config)
     total = plan.steps or (plan.epochs or 0) * (len(examples) // plan.batch_size)
+    done = steps_done(output)
     model = run(
         config,
         examples,
@@ -206,8 +206,12 @@ def train(
         _show(model, output / "samples.png")
     draw_curve(output)
     typer.echo(f"wrote {output / 'model'}, {output / 'samples.png'} and {output / 'curve.png'}")
+    if found := last_look(output):
+        typer.echo(found)
     if max_steps is not None and max_steps < total:
         typer.echo(f"stopped at step {max_steps} of {total}; the same command goes on")
+    elif done >= total:
+        typer.echo(f"all {total} steps were done before; for more write --steps {3 * total}")
     typer.echo(f"try: scorezoo sample {output}")
 
 
@@ -289,15 +293,6 @@ def _say(config: dict[str, Any], data: Examples) -> None:
         f"{len(data)} examples of {shape}{held}{labels}: {network['name']}, {long} of "
         f"{plan.get('batch_size', 64)}"
     )
-
-
-def _keep(path: Path, config: dict[str, Any]) -> None:
-    """Write the recipe of the run; that of a run which goes on stays."""
-    from ..files import write_atomically
-    from ..recipes import write_toml
-
-    if not (path.exists() and path.with_name("checkpoint.pt").exists()):
-        write_atomically(path, lambda p: p.write_text(write_toml(config)))
 
 
 def _show(model: ScoreModel, path: Path) -> None:

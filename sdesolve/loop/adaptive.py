@@ -68,7 +68,7 @@ def integrate_adaptively(
         run.signs = Signs(event, x, run.t)
     run.start(first_step)
     t0, t1 = times[0].item(), times[-1].item()
-    bar = tqdm(total=100, desc=type(solver).__name__, unit="%", disable=not options.progress)
+    bar = tqdm(total=100, desc="solving", unit="%", disable=not options.progress)
     attempts = 0
     while len(run.index):
         run.advance(budget)
