@@ -79,6 +79,8 @@ def find_model(name: str | Path) -> Path:
         return _download(text)
     near = difflib.get_close_matches(text, [*pretrained_names(), *_beside(path)], n=3)
     hint = f": did you mean {' or '.join(near)}?" if near else "."
+    if path.is_dir() and text:
+        hint = f": that folder holds none. To train on images in it: scorezoo train --data {text}."
     if not pretrained_names():
         hint = f": the weights are not installed, {WEIGHTS}."
     shipped = ", ".join(pretrained_names()) or "nothing"

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from .run import check_test_split
+
 __all__ = ["classifier"]
 
 _SHOWN = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -32,7 +34,9 @@ def classifier(
     from ..classifier import noisy_accuracy, train_noisy_classifier
     from ..data import load_images
 
-    images, held_out = load_images(data, "train"), load_images(data, "test")
+    images = load_images(data, "train")
+    check_test_split(data)
+    held_out = load_images(data, "test")
     model = train_noisy_classifier(images, epochs=epochs, seed=seed, progress=True)
     model.save_pretrained(output)
     accuracy = {f"{level:g}": noisy_accuracy(model, held_out, level) for level in _SHOWN}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .run import check_test_split
+
 if TYPE_CHECKING:
     from ..data import ImageData
 
@@ -57,7 +59,9 @@ def features(
     from ..data import load_images
     from ..quality import Reference, classifier_accuracy, train_classifier
 
-    images, held_out = load_images(data[0], "train"), load_images(data[0], "test")
+    images = load_images(data[0], "train")
+    check_test_split(data[0], ", or write --unlabelled")
+    held_out = load_images(data[0], "test")
     extractor = train_classifier(images, epochs=epochs, seed=seed, progress=True)
     accuracy = classifier_accuracy(extractor, held_out)
     Reference.of(extractor, images, held_out).save(output)

@@ -50,7 +50,11 @@ def restore(
     blank = torch.zeros(1, *net.shape)
     seen_shape = tuple(blank.shape[1:]) if operator == "none" else tuple(A(blank).shape[1:])
     clean = read_image(image, net) if degrade else None
-    seen = read_image(image, net, seen_shape) if clean is None else A(clean[None])[0]
+    try:
+        seen = read_image(image, net, seen_shape) if clean is None else A(clean[None])[0]
+    except ValueError as error:
+        hint = "; --degrade takes a clean image" if seen_shape != net.shape else ""
+        raise ValueError(f"{error}{hint}") from error
     seen = seen.reshape(seen_shape)
     if clean is not None:
         z = Streams(asked.seed, 0, 1, seen_shape, purpose="observation", steps=1).normal()

@@ -130,6 +130,7 @@ def train(
     train RECIPE --output FOLDER
     """
     from ..files import check_output
+    from ..recipes import recipe_names
 
     check_output(output)
     if steps is not None and minutes is not None:
@@ -138,6 +139,13 @@ def train(
         raise ValueError(f"--device {device}: train takes auto, cpu, cuda or mps")
     if device != "auto":
         check_device(device)
+    if recipe is not None and Path(recipe).is_dir() and recipe not in recipe_names():
+        go_on = (Path(recipe) / "recipe.toml").is_file()
+        raise ValueError(
+            f"a recipe is a file, and {recipe} a folder; write "
+            f"{'--output' if go_on else '--data'} {recipe}"
+            f"{' to go on with that run' if go_on else ' to train on its images'}"
+        )
     made = output / "recipe.toml"
     if recipe is None and data is None and not made.is_file():
         raise ValueError(

@@ -147,7 +147,7 @@ def _estimate(net: ScoreModel, trajectories: int, cond: dict[str, Tensor] | None
     each = time.perf_counter() - start
     typer.echo(
         f"fine solutions of {FINE_SETS * trajectories} trajectories come first: about "
-        f"{seconds(each * FINE_SETS * FINE_CALLS)}; a bar shows the trials after them"
+        f"{seconds(each * FINE_SETS * FINE_CALLS)}; then trials at each budget"
     )
 
 
