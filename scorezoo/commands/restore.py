@@ -48,7 +48,10 @@ def restore(
     net = asked.load()
     A = observation(operator, strength, net.shape)
     blank = torch.zeros(1, *net.shape)
-    seen_shape = tuple(blank.shape[1:]) if operator == "none" else tuple(A(blank).shape[1:])
+    try:
+        seen_shape = tuple(blank.shape[1:]) if operator == "none" else tuple(A(blank).shape[1:])
+    except ValueError as error:
+        raise ValueError(f"--strength {strength:g} is too much here: {error}") from error
     clean = read_image(image, net) if degrade else None
     try:
         seen = read_image(image, net, seen_shape) if clean is None else A(clean[None])[0]
