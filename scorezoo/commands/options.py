@@ -91,7 +91,7 @@ Guidance = Annotated[
 Tolerance = Annotated[
     float,
     typer.Option(
-        min=1e-12, max=1.0, help="Relative and absolute error tolerance of a step; no unit."
+        min=1e-9, max=1.0, help="Relative and absolute error tolerance of a step; no unit."
     ),
 ]
 SkipCorrupt = Annotated[

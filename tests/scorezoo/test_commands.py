@@ -91,7 +91,7 @@ TRAIN = ["likelihood", "MODEL", "--data", "DATA", "--split", "train"]
     [
         (["likelihood", "MODEL"], "--data"),
         ([*TRAIN, "--limit", "9"], "count"),
-        ([*TRAIN, "--limit", "3", "--tolerance", "0"], "positive"),
+        ([*TRAIN, "--limit", "3", "--tolerance", "0"], "equal to 0.000000001"),
         (["encode", "MODEL", "--data", "DATA", "--split", "train", "--limit", "9"], "0 .. 4"),
         (["interpolate", "MODEL", "--start", "a"], "--start"),
         (["interpolate", "MODEL", "--start", "1"], "pairs"),
