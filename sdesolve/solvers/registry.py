@@ -141,8 +141,9 @@ def _entry(name: str) -> _Entry:
         _load_plugins()  # an entry point may have it
         names = list(_ENTRIES)
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
-            raise ValueError(f"unknown solver {name!r}; did you mean {', '.join(near)}?")
+            near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+            cure = f"did you mean {', '.join(near)}?" if near else "ss.solver_names() lists all"
+            raise ValueError(f"unknown solver {name!r}; {cure}")
     return _ENTRIES[name]
 
 
