@@ -1,21 +1,21 @@
 """A joint fit beside the literature's learned solvers and the best published sampler.
 
-    python -m benchmarks.tuned --problems lr64 --budgets 5 --seconds 60      # a trial
+    python -m benchmarks.tuned --problems lr64 --budgets 5 --steps 40        # a trial
     python -m benchmarks.tuned --write                                       # goes on where stopped
     python -m benchmarks.tuned --problems fashion-mnist --save scorezoo/pretrained/fashion-mnist
 
-Every row has the same trajectories, loss and seconds, and is judged on noise that nothing has
-seen: RMSE per value to the end point of the same score from the same noise, with the 95 % interval
-of its ratio to the best published sampler's. That one is the best of our presets on four usual
-grids, by held-out noise. Ours starts from the better of our untuned methods there and, for a
-network, of the table that ships with it.
+Every row has the same trajectories, loss and number of steps, and is judged on noise that nothing
+has seen: RMSE per value to the end point of the same score from the same noise, with the 95 %
+interval of its ratio to the best published sampler's. That one is the best of our presets on four
+usual grids, by held-out noise. Ours starts from the best of our untuned methods there and, for a
+network, of its default and the table that ships with it.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,14 @@ from benchmarks import record
 from benchmarks.peers.learned import LEARNED, Trial, learn
 from benchmarks.problems import PROBLEMS, problem
 from sdesolve.equations.problem import Problem
+from sdesolve.solvers.default import default_solver
 from sdesolve.solvers.linear_multistep import Table
 from sdesolve.tuning.descent import descend
 from sdesolve.tuning.ends import Ends
 from sdesolve.tuning.grids import usual_grids
 from sdesolve.tuning.joint import in_bands
 from sdesolve.tuning.paths import Trajectories, interval, mean_error, rms_error, solve_finely
+from sdesolve.tuning.search import ranges
 
 NAME = "tuned"
 NETWORKS = ("fashion-mnist", "fashion-mnist-edm", "cifar10")
@@ -41,6 +43,11 @@ BUDGETS = (5, 6, 8, 10, 15, 20)
 PUBLISHED = ("deis", "ipndm", "dpmpp-2m", "dpmpp-3m-published", "unipc-2", "unipc-3")
 SEED = 5
 ALL = slice(None)
+
+
+def _labels(n: int, classes: int) -> dict[str, torch.Tensor]:
+    """Every label and none, in turn: sampling may ask for any of them."""
+    return {"label": torch.arange(n) % (classes + 1) - 1} if classes else {}
 
 
 class Setting:
@@ -52,7 +59,7 @@ class Setting:
             model = scorezoo.load(name)
             self.process, self.score, event = model.process, model.score, model.shape
             assert model.reference is not None
-            self.reference, self.shipped = model.reference, model.tuned
+            self.reference, self.shipped, classes = model.reference, model.tuned, model.classes
             self.batch, dtype, finely = 32, torch.float32, (40, 40, 64)
         else:
             it = problem(name)
@@ -60,20 +67,23 @@ class Setting:
             assert data is not None
             self.process, self.score, event = it.process, it.score, it.event
             self.reference = ss.GaussianReference.from_data(data)
-            self.batch, dtype, finely = 64, torch.float64, (64, 64, 192)
+            self.batch, dtype, finely, classes = 64, torch.float64, (64, 64, 192), 0
+        conds = [_labels(n, classes) for n in sizes]
         path = record.ROOT / "runs" / NAME / f"{name}-{'-'.join(map(str, sizes))}.pt"
         if not path.exists():
-            parts = []
-            for first, n, steps in zip((0, 10_000, 20_000), sizes, finely, strict=True):
+            parts: list[torch.Tensor] = []
+            for first, cond, steps in zip((0, 10_000, 20_000), conds, finely, strict=True):
+                n = sizes[len(parts)]
                 x = self.process.prior(event).sample(n, seed=SEED, first=first, dtype=dtype)
-                found = solve_finely(self.process, self.score, x, {}, path=False, steps=steps)
+                found = solve_finely(self.process, self.score, x, cond, path=False, steps=steps)
                 parts.append(found.path)
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(parts, path)
         fit, held, judge = torch.load(path, weights_only=True)
-        self.ends = Ends(self.process, self.score, fit[0], fit[-1], {})
+        self.ends = Ends(self.process, self.score, fit[0], fit[-1], conds[0])
         self._held, self._judge = (
-            Trajectories(self.process, self.score, {}, torch.zeros(2), p) for p in (held, judge)
+            Trajectories(self.process, self.score, cond, torch.zeros(2), path)
+            for cond, path in zip(conds[1:], (held, judge), strict=True)
         )
 
     def held_out(self, table: Table) -> float:
@@ -88,10 +98,22 @@ class Setting:
 
     def trials(self, nfe: int, methods: dict[str, Any]) -> list[Trial]:
         """Methods on the usual grids."""
+        grids = usual_grids(self.reference.scale).values()
+        return self._trials(nfe, itertools.product(methods.items(), grids))
+
+    def rules(self, nfe: int) -> list[Trial]:
+        """The default of a network, on its own grid."""
+        if not self.shipped:
+            return []
+        rule, _ = default_solver(nfe, False, self.score)
+        assert isinstance(rule, ss.ExponentialAdams)
+        grid = rule.default_grid(self.process, False)
+        methods = {"default": rule, "default, teleport": replace(rule, teleport=True)}
+        return self._trials(nfe, ((m, grid) for m in methods.items()))
+
+    def _trials(self, nfe: int, what: Iterable[tuple[tuple[str, Any], ss.Grid]]) -> list[Trial]:
         out = []
-        for (name, solver), grid in itertools.product(
-            methods.items(), usual_grids(self.reference.scale).values()
-        ):
+        for (name, solver), grid in what:
             times = grid(self.process, self.process.T, self.process.eps, solver.steps(nfe))
             table = solver.plan(Problem(self.process.reverse(self.score, 0.0)), times)
             out.append(Trial(name, solver, table, self.held_out(table)))
@@ -99,14 +121,14 @@ class Setting:
 
 
 def measure(
-    it: Setting, nfe: int, seconds: float, literature: bool = True, save: Path | None = None
+    it: Setting, nfe: int, steps: int, literature: bool = True, save: Path | None = None
 ) -> dict[str, Any]:
     """All rows of one budget; the joint fit is saved as a tuned solver if a folder is given."""
     published = it.trials(nfe, {name: ss.solver(name) for name in PUBLISHED})
     own = ss.ExponentialAdams(3, 4, reference=it.reference)
     ours = it.trials(nfe, {"ours": own, "ours, teleport": replace(own, teleport=True)})
     rival = min(published, key=lambda t: t.error)
-    start = min(ours, key=lambda t: t.error)
+    start = min([*ours, *it.rules(nfe)], key=lambda t: t.error)
     if nfe in it.shipped:
         table = in_bands(it.shipped[nfe].table, it.reference)
         error = it.held_out(table)
@@ -115,9 +137,9 @@ def measure(
             start = Trial("shipped", theory, table, error)
     tables = {f"published {rival.name}": rival.table, f"start {start.name}": start.table}
     for name in LEARNED if literature else ():
-        tables[name] = learn(name, published, it.ends, it.held_out, seconds, it.batch)
+        tables[name] = learn(name, published, it.ends, it.held_out, steps, it.batch)
     tables["joint fit"] = descend(
-        start.table, start.solver, it.ends, it.held_out, seconds=seconds, batch=it.batch
+        start.table, start.solver, it.ends, it.held_out, iterations=steps, batch=it.batch
     )
     errors = {name: it.judge(table) for name, table in tables.items()}
     theirs = errors[f"published {rival.name}"]
@@ -158,12 +180,43 @@ def _save(
             "joint fit": len(it.ends.x),
             "judged on": len(mine),
             "seed": SEED,
+            "conditions": ranges(it.ends.cond),
             "loss": "rmse",
         },
         key=it.process.key,
     )
     folder.mkdir(parents=True, exist_ok=True)
     tuned.save(folder / f"tuned-{nfe}.json")
+
+
+def _by_calls(row: tuple[str, Any]) -> tuple[str, int]:
+    name, nfe = row[0].split(" | ")
+    return name, int(nfe)
+
+
+def _table(rows: Mapping[str, Any]) -> str:
+    body = []
+    for key, row in rows.items():
+        name, nfe = key.split(" | ")
+        methods = row["methods"]
+        learned = [methods[m]["over published"] if m in methods else None for m in LEARNED]
+        joint = methods["joint fit"]
+        low, high = joint["interval"]
+        start = next(m for m in methods if m.startswith("start"))
+        published = next(m for m in methods if m.startswith("published"))
+        body.append(
+            [
+                name,
+                nfe,
+                f"{published.removeprefix('published ')} {methods[published]['rmse']:.3g}",
+                *("-" if v is None else f"{v:.2f}" for v in learned),
+                f"{start.removeprefix('start ')} {methods[start]['over published']:.2f}",
+                f"{joint['over published']:.2f} ({low:.2f} to {high:.2f})",
+                str(row["steps"]) if "steps" in row else f"{row['seconds each']:.0f} s",
+            ]
+        )
+    head = ["score", "calls", "published, RMSE", *LEARNED, "ours, start", "ours, fitted", "steps"]
+    return record.table(head, body)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -174,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--problems", nargs="+", default=["lr64", "held48"], choices=known, help="what to tune"
     )
     parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS), help="calls")
-    parser.add_argument("--seconds", type=float, default=120.0, help="of each learned row")
+    parser.add_argument("--steps", type=int, default=80, help="of each learned row")
     parser.add_argument(
         "--sizes", nargs=3, type=int, default=[2048, 256, 1024], help="to fit, stop and judge on"
     )
@@ -190,16 +243,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             if key in result["rows"]:
                 continue
             start = time.monotonic()
-            rows = measure(it, nfe, arguments.seconds, not arguments.ours_alone, arguments.save)
+            rows = measure(it, nfe, arguments.steps, not arguments.ours_alone, arguments.save)
             result["rows"][key] = {
                 "machine": record.machine(),
-                "seconds each": arguments.seconds,
+                "steps": arguments.steps,
                 "trajectories": list(arguments.sizes),
                 "seconds in all": round(time.monotonic() - start),
                 "methods": rows,
             }
             place.write(NAME, result)
             print(key, {k: v["over published"] for k, v in rows.items()}, flush=True)
+    place.section("learned-solvers", _table(dict(sorted(result["rows"].items(), key=_by_calls))))
     place.finish()
 
 

@@ -1,7 +1,7 @@
 """The literature's learned solvers, from their papers, as rows of one optimisation.
 
 None of them is a library that could be called: each is what its paper lets be learned, in our
-optimiser, on the same trajectories, with the same loss and for as long as ours. All of them have
+optimiser, on the same trajectories, with the same loss and as many steps as ours. All of them have
 one coefficient for all directions, as published.
 
 - LD3 (Tong et al. 2025): the times of the grid and, apart from them, those the network is told.
@@ -73,7 +73,7 @@ def learn(
     trials: list[Trial],
     ends: Ends,
     held_out: Callable[[Table], float],
-    seconds: float,
+    steps: int,
     batch: int,
 ) -> Table:
     """The table that a paper's method comes to.
@@ -83,7 +83,7 @@ def learn(
         trials: Published methods on the usual grids.
         ends: To fit on.
         held_out: By which it stops.
-        seconds: How long.
+        steps: How many.
         batch: Trajectories in a step.
     """
     what = LEARNED[name]
@@ -94,7 +94,7 @@ def learn(
         start.solver if what.follows else _Still(start.table),
         ends,
         held_out,
-        seconds=seconds,
+        iterations=steps,
         batch=batch,
         groups=1,
         fixed=what.fixed,

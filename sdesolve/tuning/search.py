@@ -125,6 +125,29 @@ def tune(
     return Tuner(process, score, data, **options).tune(nfe)
 
 
+def ranges(cond: Condition) -> dict[str, str]:
+    """What the score was told while a method was fitted: the range of every tensor.
+
+    A solver fitted to labels 0 to 9 or to guidance weights 1 to 3 is good there, and says so.
+
+    Args:
+        cond: Keywords of the score.
+
+    Examples:
+        >>> ranges({"w": torch.tensor([1.0, 3.0, 2.0]), "label": torch.arange(10)})
+        {'label': '0 to 9', 'w': '1 to 3'}
+    """
+    found = {}
+    for name in sorted(cond):
+        value = cond[name]
+        if isinstance(value, Tensor) and value.numel() and not value.is_complex():
+            low, high = value.min().item(), value.max().item()
+            found[name] = f"{low:.4g} to {high:.4g}" if high > low else f"{low:.4g}"
+        else:
+            found[name] = "given"
+    return found
+
+
 class Tuner:
     """Tuning of one score for several budgets, which share its fine solutions.
 
@@ -257,7 +280,7 @@ class Tuner:
             "event": list(self._event),
             "trajectories": self._trajectories,
             "seed": self._seed,
-            "conditions": sorted(self._cond),
+            "conditions": ranges(self._cond),
             "quick": self._quick,
             **(
                 {
