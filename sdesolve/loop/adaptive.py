@@ -71,13 +71,8 @@ def integrate_adaptively(
         run.signs = Signs(event, x, run.t)
     run.start(first_step)
     t0, t1 = times[0].item(), times[-1].item()
-<<<<<<< HEAD
-    bar = tqdm(total=100, desc=type(solver).__name__, unit="%", disable=not options.progress)
-    attempts, watched = 0, options.progress or options.callback is not None
-=======
     bar = tqdm(total=100, desc="solving", unit="%", disable=not options.progress)
-    attempts = 0
->>>>>>> frontdoor
+    attempts, watched = 0, options.progress or options.callback is not None
     while len(run.index):
         run.advance(budget)
         attempts += 1

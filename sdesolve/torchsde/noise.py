@@ -49,10 +49,10 @@ class MotionNoise:
         (w, u), h = self._ask(return_U=True)
         return w / math.sqrt(h), (u / h - 0.5 * w) / math.sqrt(h / 12)
 
-    def area(self) -> tuple[Tensor, Tensor]:
-        """W and A."""
-        both, _ = self._ask(return_A=True)
-        return both  # type: ignore[no-any-return]
+    def levy(self) -> tuple[Tensor, Tensor]:
+        """W / sqrt(h) and A / h."""
+        (w, area), h = self._ask(return_A=True)
+        return w / math.sqrt(h), area / h
 
 
 class Fresh:

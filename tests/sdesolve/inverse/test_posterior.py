@@ -224,7 +224,7 @@ def test_restoration_keeps_the_place_of_x_between_its_moments(eta_b):
 
 @pytest.mark.parametrize("eta", [0.4, 0.85])
 def test_restoration_of_noised_data_draws_from_the_prior(eta):
-    """Over observations: the noise of x is that which the score is told. Singular values 1 to .1."""
+    """Over observations: x has the noise that the score is told. Singular values 1 to .1."""
     n = 4000
     process, prior = ss.EDM(sigma_max=20.0), ss.Gaussian(torch.zeros(4), 1.0)
     A = inv.Matrix(torch.diag(torch.tensor([1.0, 0.5, 0.2, 0.1])).double())
