@@ -6,8 +6,8 @@
     python -m benchmarks.inverse --write --tables   # only the page
 
 Parts: a Gaussian, mixtures and MCGDiff's problem (posteriors in closed form), signals with jumps
-(a Gibbs sampler tells the posterior) and the zoo's networks on test images. Peers that are not
-installed are left out.
+(a Gibbs sampler tells the posterior) and the zoo's networks on test images, at few calls and at
+many. Peers that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from benchmarks.problems import IMAGES
 __all__ = ["main"]
 
 NAME = "inverse"
-PARTS = ("gaussian", "mixtures", "mcgdiff", "levy", "images", "classes", "colour")
+PARTS = ("gaussian", "mixtures", "mcgdiff", "levy", "images", "many", "classes", "colour")
 MIXTURES = ((2, 1), (8, 2), (64, 16))
 """Dimensions, and how many are observed."""
 COLOUR_IMAGES = "uoft-cs/cifar10"
@@ -99,13 +99,21 @@ def _levy(run: _Run, a: argparse.Namespace) -> None:
 
 
 def _images(run: _Run, a: argparse.Namespace) -> None:
-    """All tasks at few calls, then at many."""
-    it = inverse_images.open_images("fashion-mnist-edm", a.images, a.count)
-    made = {"images": it.fingerprint(), "count": a.count}
-    results = run.results(f"images-{it.name}", made)
+    """All tasks at few calls."""
+    _grey(run, a, "", a.count, 20)
+
+
+def _many(run: _Run, a: argparse.Namespace) -> None:
+    """At many, of fewer images."""
+    _grey(run, a, "-many", a.many_count, 100)
+
+
+def _grey(run: _Run, a: argparse.Namespace, ending: str, count: int, nfe: int) -> None:
+    it = inverse_images.open_images("fashion-mnist-edm", a.images, count)
+    made = {"images": it.fingerprint(), "count": count}
+    results = run.results(f"images-{it.name}{ending}", made)
     tasks = [task for task in GREY_TASKS if task in a.tasks]
-    for nfe in (20,) if a.quick else (20, 100):
-        inverse_images.measure(it, tasks[:1] if a.quick else tasks, (nfe,), results)
+    inverse_images.measure(it, tasks[:1] if a.quick else tasks, (nfe,), results)
 
 
 def _classes(run: _Run, a: argparse.Namespace) -> None:
@@ -127,6 +135,7 @@ _MEASURE = {
     "mcgdiff": _mcgdiff,
     "levy": _levy,
     "images": _images,
+    "many": _many,
     "classes": _classes,
     "colour": _colour,
 }
@@ -143,6 +152,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--signals", type=int, default=4, help="of each law of jumps")
     parser.add_argument("--signal-draws", type=int, default=19, help="of each signal")
     parser.add_argument("--count", type=int, default=32, help="test images of Fashion-MNIST")
+    parser.add_argument("--many-count", type=int, default=12, help="of those, at many calls")
     parser.add_argument("--colour-count", type=int, default=4, help="and of CIFAR-10")
     parser.add_argument(
         "--tasks", nargs="+", default=list(GREY_TASKS), choices=GREY_TASKS, help="of Fashion-MNIST"
@@ -169,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for path in run.folder.glob("*.json"):
             path.unlink()
     if not a.tables:
-        for part in (p for p in a.parts if not (a.quick and p == "colour")):
+        for part in (p for p in a.parts if not (a.quick and p in ("many", "colour"))):
             _MEASURE[part](run, a)
     text = inverse_page.page(run.folder)
     place.page("inverse.md", text)

@@ -31,7 +31,12 @@ F64 = torch.float64
 PROCESS = ss.EDM(sigma_max=100.0, sigma_min=0.005)
 VARIANCE = {"Gauss": 1.0, "Laplace": 2.0, "Bernoulli-Laplace": 2 * JUMP}
 """Of a jump."""
-METHODS = ("reference", "diffpir")
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "reference": ("reference", {}),
+    "diffpir": ("diffpir", {}),
+    "moments, 3 iterations": ("moments", {"iterations": 3}),
+}
+"""By the name in the table: the method and its options."""
 SWEEPS = 600
 Row = dict[str, Any]
 
@@ -83,8 +88,8 @@ def measure(law: str, operator: str, n: int, draws: int, nfe: int, results: Resu
         row = min(rows, key=lambda r: math.inf if r["gap"] is None else abs(r["gap"]))
         return {**row, "nfe": nfe, **more}
 
-    def ours(method: str) -> Row:
-        given = ss.inverse.posterior(process, prior, it.A, None, it.noise, method)
+    def ours(method: str, options: dict[str, Any]) -> Row:
+        given = ss.inverse.posterior(process, prior, it.A, None, it.noise, method, **options)
         values = []
         for tau in TAUS:
             start = time.perf_counter()
@@ -131,7 +136,12 @@ def measure(law: str, operator: str, n: int, draws: int, nfe: int, results: Resu
         chosen = many[torch.randperm(len(many), generator=torch.Generator().manual_seed(1))[:draws]]
         return judge(chosen)
 
-    jobs: list[Callable[[], Row]] = [floor, *(partial(ours, m) for m in METHODS), weighted, theirs]
+    jobs: list[Callable[[], Row]] = [
+        floor,
+        *(partial(ours, *m) for m in METHODS.values()),
+        weighted,
+        theirs,
+    ]
     for key, job in zip(keys, jobs, strict=False):
         results.once(key, job)
 

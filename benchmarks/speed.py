@@ -29,7 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import sdesolve as ss
 from benchmarks import record
-from sdesolve.noise.brownian import BrownianStack
+from sdesolve.noise.stack import BrownianStack
 from sdesolve.noise.streams import Streams
 
 Shape = tuple[int, ...]

@@ -132,17 +132,16 @@ def train_noisy_classifier(
         data_range: The values that pixel 0 and pixel 255 shall have.
         levels: Smallest and largest noise level sigma/alpha, in units of ``data_range``.
         epochs: Passes over the images.
-        batch_size: Images in a step.
+        batch_size: Images in a step; all of them where there are fewer.
         seed: Seed of weights, order and noise.
         progress: Show a bar.
 
     Raises:
-        ValueError: If an image has no label or there is less than one batch.
+        ValueError: If an image has no label.
     """
     if int(data.labels.min()) < 0:
         raise ValueError("every image needs a label; this data set has none for some")
-    if len(data) < batch_size:
-        raise ValueError(f"{len(data)} images do not fill a batch of {batch_size}; lower it")
+    batch_size = min(batch_size, len(data))
     low, high = (math.log(level) for level in levels)
     with seeded(seed):
         sigma_data = float(f"{data.root_mean_square(data_range):.4g}")

@@ -11,6 +11,7 @@ stay on one side.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import math
@@ -235,6 +236,12 @@ def _open(source: str, split: str) -> datasets.Dataset:
     here = source.startswith((".", "/", "~")) or source.count("/") != 1 or local.parent.is_dir()
     if here and "/" in source and not local.exists():
         raise ValueError(f"cannot read {source!r}: there is no such folder")
+    if not local.exists() and "/" not in source:  # a word: a folder here, or a name on the Hub
+        folders = [path.name for path in Path().iterdir() if path.is_dir()]
+        if near := difflib.get_close_matches(source, folders, n=1, cutoff=0.75):
+            raise ValueError(
+                f"cannot read {source!r}: there is no such folder; did you mean {near[0]}?"
+            )
     if local.is_file():
         raise ValueError(f"cannot read {source!r}: it is a file; give the folder of the images")
     try:

@@ -78,19 +78,28 @@ def find_model(name: str | Path) -> Path:
     if hub and not path.exists() and not path.parent.exists():
         return _download(text)
     near = difflib.get_close_matches(text, [*pretrained_names(), *_beside(path)], n=3)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    hint = f": did you mean {' or '.join(near)}?" if near else "."
+    if path.is_dir() and text:
+        hint = f": that folder holds none. To train on images in it: scorezoo train --data {text}."
     if not pretrained_names():
-        hint = f"the weights are not installed: {WEIGHTS}. "
+        hint = f": the weights are not installed, {WEIGHTS}."
     shipped = ", ".join(pretrained_names()) or "nothing"
     raise ValueError(
-        f"no model {text!r}; {hint}These ship with the package: {shipped}. The folder of a run or "
+        f"no model {text!r}{hint} These ship with the package: {shipped}. The folder of a run or "
         "of a model (config.json and model.safetensors) and a Hub id owner/name also work"
     )
 
 
 def _beside(path: Path) -> list[str]:
+    """Runs and models in the same folder, and in ``runs`` there."""
+    places = [p for p in (path.parent, path.parent / "runs") if p.is_dir()]
     try:
-        return [str(p) for p in path.parent.iterdir() if p.is_dir()]
+        found = [p for place in places for p in place.iterdir() if p.is_dir()]
+        return [
+            str(p)
+            for p in found
+            if any((p / f).exists() for f in ("config.json", "model/config.json"))
+        ]
     except OSError:
         return []
 

@@ -115,6 +115,7 @@ def train_classifier(
     """
     if data.labels.min() < 0:
         raise ValueError("the images have no labels; a feature extractor learns to tell classes")
+    batch_size = min(batch_size, len(data))
     with seeded(seed):
         model = Classifier(data.shape[0], data.shape[1], classes=int(data.labels.max()) + 1)
         optimizer = torch.optim.Adam(model.parameters(), weight_decay=1e-5)

@@ -84,6 +84,9 @@ class Run:
             step = state["step"]
         if self.accelerator.is_main_process:
             self._rewind(step)
+            if model.recipe is not None:
+                text = write_toml(model.recipe)
+                write_atomically(self.output / "recipe.toml", lambda p: p.write_text(text))
         return step, (state or {}).get("waiting", [])
 
     def whole(self) -> str:

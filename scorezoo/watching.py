@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .model import ScoreModel
     from .runs import Run
 
-__all__ = ["Watch", "draw_curve"]
+__all__ = ["Watch", "draw_curve", "last_look", "steps_done"]
 
 SHARE = 20
 """Time of training for each unit of time of looking."""
@@ -64,7 +64,9 @@ class Watch:
         self.every, self.nfe, self.shown = every, nfe, shown
         self.count = count if isinstance(data, ImageData) else REAL
         mixed = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
-        self._real, self._other = mixed[:REAL], mixed[REAL : REAL + self.count]
+        spare = self.count if len(data) >= 4 * self.count else 0  # of few images all are compared
+        real = min(REAL, len(data) - spare)
+        self._real, self._other = mixed[:real], mixed[real : real + self.count]
         self._data = data
         self._known: list[Tensor] | None = None
         self._since, self._cost = time.perf_counter(), FIRST / SHARE
@@ -155,12 +157,28 @@ def _read(path: Path) -> list[dict[str, float]]:
     return rows
 
 
+def steps_done(folder: Path) -> int:
+    """Steps in the log of a run's folder."""
+    return int((_read(folder / "loss.jsonl") or [{}])[-1].get("step", 0))
+
+
+def last_look(folder: Path) -> str:
+    """The last quick figure of a run's folder, in words; nothing where there was none."""
+    row = (_read(folder / "quality.jsonl") or [{}])[-1]
+    for key, words in _QUALITY.items():
+        if key in row:
+            floor = f"; of as many real ones {row['floor']:.3g}" if "floor" in row else ""
+            count = f"{row['count']:g} samples" if "count" in row else "samples"
+            return f"{words} of {count} at step {row['step']:g}: {row[key]:.3g}{floor}"
+    return ""
+
+
 def draw_curve(folder: Path) -> None:
     """Draw ``curve.png`` of a run's folder: loss and, where it was looked at, quality."""
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     losses, looks = _read(folder / "loss.jsonl"), _read(folder / "quality.jsonl")
     panels = [(rows, keys) for rows, keys in ((losses, _LOSS), (looks, _QUALITY)) if rows]
@@ -179,6 +197,10 @@ def draw_curve(folder: Path) -> None:
         values = [row[key] for row in rows for key in keys if key in row]
         if min(values) > 0:
             axis.set_yscale("log")
+            plain = ticker.FuncFormatter(lambda value, _: f"{value:,.6g}")
+            axis.yaxis.set_major_formatter(plain)
+            few = max(values) < 10 * min(values)  # else the powers of ten suffice
+            axis.yaxis.set_minor_formatter(plain if few else ticker.NullFormatter())
     write_atomically(folder / "curve.png", lambda p: figure.savefig(p, format="png", dpi=110))
     pyplot.close(figure)
 

@@ -16,6 +16,9 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from .transforms import wrapped
 
 __all__ = [
     "Check",
@@ -112,7 +115,7 @@ class Outcome:
     def failed(self) -> Tensor:
         """Samples that did not reach the end or their event, ``(batch,)``, bool, as x's device."""
         ended = (self.status == Status.DONE) | (self.status == Status.EVENT)
-        return ~ended.to(self.x.device)
+        return ~ended.to(tree_leaves(self.x)[0].device)
 
     def __repr__(self) -> str:
         ended = ", ".join(
@@ -122,7 +125,8 @@ class Outcome:
         )
         mean = self.nfe.double().mean().item() if self.nfe.numel() else 0.0
         by = f"; {self.ran}" if self.ran else ""
-        return f"{type(self).__name__}(x={tuple(self.x.shape)}, {ended}; mean NFE {mean:.4g}{by})"
+        shape = tree_map(lambda value: tuple(value.shape), self.x)
+        return f"{type(self).__name__}(x={shape}, {ended}; mean NFE {mean:.4g}{by})"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -130,7 +134,8 @@ class Solution(Outcome):
     """Result of :func:`sdesolve.solve` and :func:`sdesolve.sample`.
 
     Args:
-        x: Final states, ``(batch, *event)``. Where the status is not DONE: the last good state for
+        x: Final states, ``(batch, *event)``, or a tree of such tensors where :func:`sdesolve.solve`
+            was given one; ``path`` alike. Where the status is not DONE: the last good state for
             adaptive solvers and with ``check=True``.
         nfe: Function evaluations (network calls) of each sample, ``(batch,)``, int64.
         calls: Batched calls of the network.
@@ -196,7 +201,7 @@ def report(outcome: Result, first: int = 0, check: Check = False, stacklevel: in
     Raises:
         UnfinishedError: If a sample failed and ``check`` is "raise".
     """
-    if _traced(outcome.status):
+    if wrapped(outcome.status):  # nobody can look at values
         return outcome
     status = torch.where(outcome.status == Status.EVENT, int(Status.DONE), outcome.status)
     failed = status.reshape(-1, status.shape[-1]).amax(0)
@@ -229,8 +234,3 @@ def _describe(outcome: Outcome, failed: Tensor, kind: Status, first: int) -> str
         f"{len(rows)} of {len(failed)} samples {state} (samples {shown}; {name}{where}): "
         f"{_ADVICE[kind]}"
     )
-
-
-def _traced(status: Tensor) -> bool:
-    """Whether torch.func maps over the run, so that nobody can look at values."""
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(status))

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     "checks",
     "shapes",
+    "transforms",
     "outcome",
     "metrics",
     "noise",

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from .run import check_test_split
+
 __all__ = ["classifier"]
 
 _SHOWN = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -19,9 +21,11 @@ def classifier(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and noise.")] = 0,
 ) -> None:
-    """Train a classifier of noised images, pixels in [-1, 1], for classifier guidance.
+    """Train a classifier of noised images, for guidance.
 
     Example: scorezoo classifier zalando-datasets/fashion_mnist --output runs/classifier
+
+    It takes pixels in [-1, 1].
     """
     from ..files import check_output, write_atomically
 
@@ -30,7 +34,9 @@ def classifier(
     from ..classifier import noisy_accuracy, train_noisy_classifier
     from ..data import load_images
 
-    images, held_out = load_images(data, "train"), load_images(data, "test")
+    images = load_images(data, "train")
+    check_test_split(data)
+    held_out = load_images(data, "test")
     model = train_noisy_classifier(images, epochs=epochs, seed=seed, progress=True)
     model.save_pretrained(output)
     accuracy = {f"{level:g}": noisy_accuracy(model, held_out, level) for level in _SHOWN}

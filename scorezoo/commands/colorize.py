@@ -9,9 +9,11 @@ __all__ = ["colorize"]
 
 @completion(output="colorized.png", model="cifar10", noise=0.02)
 def colorize(image: File, asked: Asked) -> None:
-    """Colour a grey image several times; of a colour image the grey one is taken.
+    """Colour a grey image several times.
 
     Example: scorezoo colorize ship.png --count 8 --output coloured.png
+
+    Of a colour image the grey one is taken.
     """
     import sdesolve as ss
 

@@ -63,7 +63,15 @@ class Asked:
         """The network."""
         from ..model import load
 
-        return load(self.model, device=self.device)
+        net = load(self.model, device=self.device)
+        if len(net.shape) != 3:
+            raise ValueError(f"{self.model!r} draws points of shape {net.shape}, not images")
+        if self.method == "dps" and not self.noise:
+            raise ValueError(
+                "--method dps divides by the noise of what is seen; write --noise 0.001, or "
+                "--method replace or ddrm"
+            )
+        return net
 
     def restore(self, net: ScoreModel, A: ss.inverse.Observation, seen: Tensor) -> Restoration:
         """Completions of what was seen."""

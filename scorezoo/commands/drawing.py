@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +17,7 @@ from sdesolve.solvers.default import DEFAULT_NFE
 from .. import sharding
 from ..labels import parse_labels
 from .run import seconds
+from .solvers import FEW_CALLS, is_classical
 
 if TYPE_CHECKING:
     from sdesolve.scores import Score
@@ -62,8 +64,10 @@ class Drawing:
                 raise ValueError(f"--guidance is a finite number, got {self.guidance}")
         if self.steps is not None and self.nfe is not None:
             raise ValueError("give --steps or --nfe, one of the two")
-        if self.solver is not None:
-            ss.solver(self.solver)
+        if self.solver is not None and self.solver not in ss.solver_names():
+            near = get_close_matches(self.solver, ss.solver_names(), n=3, cutoff=0.4)
+            hint = f"did you mean {', '.join(near)}? " if near else ""
+            raise ValueError(f"no solver {self.solver!r}: {hint}scorezoo solvers lists all of them")
         self.chosen()
 
     def chosen(self) -> list[int]:
@@ -150,3 +154,10 @@ def report(solution: ss.Solution, drawing: Drawing, elapsed: float) -> None:
         f"{name}{ran}{tried}; NFE {nfe:.4g}{guided} per sample; {seconds(elapsed)} for "
         f"{count} samples, {seconds(elapsed / count)} each"
     )
+    images = len(drawing.model.shape) == 3
+    if images and nfe < FEW_CALLS and drawing.solver is not None and is_classical(drawing.solver):
+        typer.echo(
+            f"{drawing.solver} is a method for any equation, and its images stay noisy in few "
+            "calls; scorezoo solvers says which ones draw images in 20",
+            err=True,
+        )

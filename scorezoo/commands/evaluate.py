@@ -92,9 +92,12 @@ def evaluate(
     denoise: Denoise = False,
     device: Device = "cpu",
 ) -> None:
-    """Judge images: distances, precision, recall, density, coverage, copies; beside the floor.
+    """Judge images beside real ones: distances, diversity, copies.
 
     Example: scorezoo evaluate runs/mine --count 500 --neighbours copies.png
+
+    Frechet and kernel distance, precision and recall, density and coverage, and whether images are
+    nearer to the training images than held-out ones are; beside the floor, what real images get.
 
     Judges also what others made: scorezoo evaluate made/ --against photos/
     """

@@ -18,11 +18,12 @@ def export(
     model: Model,
     output: Annotated[Path, typer.Option(help="Folder to write.")],
 ) -> None:
-    """Copy a model with its weights rounded to half precision: half the size on disk.
+    """Copy a model with its weights in half precision.
 
     Example: scorezoo export runs/mine --output shipped/mine
 
-    It computes in single precision as before; weights beyond 65504 are refused.
+    That is half the size on disk. It computes in single precision as before; weights
+    beyond 65504 are refused.
     """
     from ..checksums import recorded
     from ..files import check_output, read_tensors, write_atomically, write_tensors

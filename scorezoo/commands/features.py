@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .run import check_test_split
+
 if TYPE_CHECKING:
     from ..data import ImageData
 
@@ -37,12 +39,13 @@ def features(
     ] = 700,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the weights and the order.")] = 0,
 ) -> None:
-    """Train a feature extractor and keep the features of real images beside it.
+    """Train a feature extractor for scorezoo evaluate.
 
     Example: scorezoo features uoft-cs/cifar10 --output cifar10.safetensors
 
-    With --unlabelled a killed run goes on where it stopped, and of data that have labels the
-    accuracy of a linear classifier is recorded, beside that of the network before training.
+    Features of the real images are kept beside it. With --unlabelled a killed run
+    goes on where it stopped, and of data that have labels the accuracy of a linear classifier is
+    recorded, beside that of the network before training.
     """
     from ..files import check_output
 
@@ -56,7 +59,9 @@ def features(
     from ..data import load_images
     from ..quality import Reference, classifier_accuracy, train_classifier
 
-    images, held_out = load_images(data[0], "train"), load_images(data[0], "test")
+    images = load_images(data[0], "train")
+    check_test_split(data[0], ", or write --unlabelled")
+    held_out = load_images(data[0], "test")
     extractor = train_classifier(images, epochs=epochs, seed=seed, progress=True)
     accuracy = classifier_accuracy(extractor, held_out)
     Reference.of(extractor, images, held_out).save(output)

@@ -37,7 +37,7 @@ def interpolate(
     skip_corrupt: SkipCorrupt = False,
     device: Device = "cpu",
 ) -> None:
-    """Interpolate between images through their latents, one row for each pair.
+    """Interpolate between images through their latents.
 
     Example: scorezoo interpolate fashion-mnist --start 0,1 --end 2,3
     """
@@ -55,7 +55,7 @@ def interpolate(
 
     from .. import kernels
     from ..model import load
-    from ..pictures import grid, save_png
+    from ..pictures import save_captioned
     from .latents import chosen_images
 
     net = load(model, device=device)
@@ -74,7 +74,12 @@ def interpolate(
             progress=True,
         )
     rows = path.x.transpose(0, 1).flatten(0, 1)
-    save_png(output, grid(net.to_pixels(rows.nan_to_num()), columns=points))
+    words = [
+        "" if 0 < i < points - 1 else f"image {a if i == 0 else b}"
+        for a, b in zip(first, last, strict=True)
+        for i in range(points)
+    ]
+    save_captioned(output, net.to_pixels(rows.nan_to_num()), words, columns=points)
     typer.echo(f"wrote {output}: {len(first)} rows of {points} images, {kind}")
     if unfinished_statuses(path.status, "rows"):
         raise typer.Exit(1)

@@ -67,7 +67,7 @@ def likelihood(
     skip_corrupt: SkipCorrupt = False,
     device: Device = "cpu",
 ) -> None:
-    """Print bits per dimension of held-out images, with a 95 % interval.
+    """Print bits per dimension of images, with a 95 % interval.
 
     Example: scorezoo likelihood fashion-mnist --count 100 --folder runs/bits
 
@@ -171,9 +171,10 @@ def _extremes(result: Evaluation, images: ImageData, order: Tensor) -> None:
     own = slice(result.first, result.first + len(order))
     names = caption(images.labels[own], images.classes)
     rows = min(SHOWN, (len(order) + 1) // 2)
-    width = max([5, *(len(names[i]) for i in order.tolist())]) + 2
+    longest = max(len(names[i]) for i in order.tolist())
+    width = max(5, longest) + 2 if longest else 0  # images without labels have no such column
     typer.echo(f"{'most likely':>{width + 17}}{'least likely':>{width + 23}}")
-    head = f"{'image':>8}{'label':>{width}}{'bits/dim':>11}"
+    head = f"{'image':>8}{'label' if width else '':>{width}}{'bits/dim':>11}"
     typer.echo(head + " " * 6 + head)
 
     def cell(i: int) -> str:
@@ -192,15 +193,16 @@ def histogram(result: Evaluation, path: Path) -> None:
     from ..files import write_atomically
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     mean, half = result.mean()
     bits = result.bits_per_dim
     fig, axis = pyplot.subplots(figsize=(6, 3.2))
     axis.hist(bits[torch.isfinite(bits)].numpy(), bins="auto", color="0.6")
-    axis.axvline(mean, color="k", linewidth=1, label=f"{mean:.3f} +- {half:.3f}")
+    axis.axvline(mean, color="k", linewidth=1, label=f"mean {mean:.3f} \u00b1 {half:.3f}")
     axis.set_xlabel("bits per dimension")
     axis.set_ylabel("images")
+    axis.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     axis.legend(frameon=False)
     fig.tight_layout()
     write_atomically(path, lambda p: fig.savefig(p, format="png", dpi=120))

@@ -8,7 +8,7 @@ __all__ = ["list_models"]
 
 
 def list_models() -> None:
-    """List the models, recipes, feature extractors and classifiers that ship.
+    """List what ships: models, recipes, features, classifiers.
 
     Example: scorezoo list
     """

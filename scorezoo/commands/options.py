@@ -89,7 +89,10 @@ Guidance = Annotated[
     ),
 ]
 Tolerance = Annotated[
-    float, typer.Option(help="Relative and absolute error tolerance of a step; no unit.")
+    float,
+    typer.Option(
+        min=1e-9, max=1.0, help="Relative and absolute error tolerance of a step; no unit."
+    ),
 ]
 SkipCorrupt = Annotated[
     bool, typer.Option(help="Leave out images that cannot be decoded, and count them.")

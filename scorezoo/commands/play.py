@@ -28,19 +28,19 @@ def play(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 7860,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
-    """Try solvers in a browser: the same seed shows what solver and calls change.
+    """Try solvers on a page in the browser.
 
     Example: scorezoo play fashion-mnist-edm
 
-    The page is served to this machine alone (127.0.0.1) and sends nothing anywhere. End it with
-    Ctrl-C.
+    The same seed shows what solver and calls change. The page is served to this
+    machine alone (127.0.0.1) and sends nothing anywhere. End it with Ctrl-C.
     """
+    from ..folders import find_model
+
     check_device(device)
+    find_model(model)  # one sentence here, where there is no such model
     if find_spec("gradio") is None:
         raise ValueError("gradio is missing; write pip install 'sdesolve[play]'")
-    from ..playground import labels_of
-
-    labels_of(model, device)  # one sentence here, where there is no such model
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
     import gradio
 

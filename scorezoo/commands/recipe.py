@@ -18,7 +18,7 @@ def recipe(
         ),
     ] = None,
 ) -> None:
-    """Print a commented recipe: what it sets, and every other key with its default.
+    """Print a recipe with every key, its default and what it means.
 
     Example: scorezoo recipe cifar10 > mine.toml; scorezoo train mine.toml --output runs/mine
     """
@@ -39,9 +39,15 @@ def recipe(
     elif name in recipe_names() or name.endswith(".toml"):
         config = read_recipe(name)
     else:
-        found = recipe_of(name)
+        try:
+            found = recipe_of(name)
+        except ValueError:
+            found = None
         if found is None:
-            raise ValueError(f"no recipe beside {name!r}; shipped are {', '.join(recipe_names())}")
+            raise ValueError(
+                f"no recipe {name!r}: shipped are {', '.join(recipe_names())}; a TOML file and the "
+                "folder of a run also work"
+            )
         config = found
     kinds: dict[str, dict[str, Any]] = {
         "process": PROCESSES,

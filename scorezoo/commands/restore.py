@@ -48,9 +48,16 @@ def restore(
     net = asked.load()
     A = observation(operator, strength, net.shape)
     blank = torch.zeros(1, *net.shape)
-    seen_shape = tuple(blank.shape[1:]) if operator == "none" else tuple(A(blank).shape[1:])
+    try:
+        seen_shape = tuple(blank.shape[1:]) if operator == "none" else tuple(A(blank).shape[1:])
+    except ValueError as error:
+        raise ValueError(f"--strength {strength:g} is too much here: {error}") from error
     clean = read_image(image, net) if degrade else None
-    seen = read_image(image, net, seen_shape) if clean is None else A(clean[None])[0]
+    try:
+        seen = read_image(image, net, seen_shape) if clean is None else A(clean[None])[0]
+    except ValueError as error:
+        hint = "; --degrade takes a clean image" if seen_shape != net.shape else ""
+        raise ValueError(f"{error}{hint}") from error
     seen = seen.reshape(seen_shape)
     if clean is not None:
         z = Streams(asked.seed, 0, 1, seen_shape, purpose="observation", steps=1).normal()

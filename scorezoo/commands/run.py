@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_device",
+    "check_test_split",
     "command",
     "images_of",
     "report_skipped",
@@ -177,6 +178,25 @@ def images_of(model: str, data: str | None, split: str, skip_corrupt: bool = Fal
     )
     report_skipped(images.skipped)
     return images
+
+
+def check_test_split(data: str, instead: str = "") -> None:
+    """Raise where a data set is known to have no test split.
+
+    Args:
+        data: Hub id or folder.
+        instead: Another thing to write, for the message.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    from ..data import split_names
+
+    if (known := split_names(data)) and "test" not in known:
+        raise ValueError(
+            f"{data!r} has no test split, which the accuracy is told on; put a tenth of the images "
+            f"into test/CLASS/ and the others into train/CLASS/{instead}"
+        )
 
 
 def report_skipped(skipped: Sequence[str]) -> None:

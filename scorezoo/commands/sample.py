@@ -60,7 +60,9 @@ def sample(
     ] = 0,
     columns: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Images in a row of the picture.", show_default="a square"),
+        typer.Option(
+            min=1, max=10_000, help="Images in a row of the picture.", show_default="a square"
+        ),
     ] = None,
     batch_size: BatchSize = BATCH_SIZE,
     denoise: Denoise = False,

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from sdesolve.solvers.adaptive import Adaptive
     from sdesolve.solvers.base import Solver
 
-__all__ = ["solvers"]
+__all__ = ["FEW_CALLS", "is_classical", "solvers"]
+
+FEW_CALLS = 50
+"""Network calls below which a classical method leaves noise in images."""
 
 _GROUPS = (
     "deterministic, images in few calls (10 to 50)",
@@ -34,27 +37,17 @@ _FEW = (
 
 
 def solvers() -> None:
-    """List the solvers in groups, with order, network calls a step and source.
+    """List the solvers in groups, with order, calls and source.
 
     Example: scorezoo sample cifar10 --solver dpmpp-3m --nfe 20
     """
     import sdesolve as ss
-    from sdesolve.solvers.adaptive import Adaptive
     from sdesolve.solvers.registry import source
 
     groups: dict[str, list[str]] = {name: [] for name in _GROUPS}
     for name in ss.solver_names():
         made = ss.solver(name)
-        room, _, module = type(made).__module__.rpartition(".")
-        if room.split(".")[0] != "sdesolve":
-            group = _GROUPS[4]
-        elif isinstance(made, Adaptive):
-            group = _GROUPS[3]
-        elif module not in _FEW:
-            group = _GROUPS[2]
-        else:
-            group = _GROUPS[1] if _stochastic(made) else _GROUPS[0]
-        groups[group].append(_line(name, made, source(name)))
+        groups[_group(made)].append(_line(name, made, source(name)))
     for group, lines in groups.items():
         if not lines:
             continue
@@ -63,6 +56,26 @@ def solvers() -> None:
             typer.echo(line)
         typer.echo("")
     typer.echo("without --solver: the one tuned for the model and --nfe, else the best known rule")
+
+
+def is_classical(name: str) -> bool:
+    """Whether a solver of fixed steps is one for any equation, not for noised images."""
+    import sdesolve as ss
+
+    return _group(ss.solver(name)) == _GROUPS[2]
+
+
+def _group(made: Solver | Adaptive) -> str:
+    from sdesolve.solvers.adaptive import Adaptive
+
+    room, _, module = type(made).__module__.rpartition(".")
+    if room.split(".")[0] != "sdesolve":
+        return _GROUPS[4]
+    if isinstance(made, Adaptive):
+        return _GROUPS[3]
+    if module not in _FEW:
+        return _GROUPS[2]
+    return _GROUPS[1] if _stochastic(made) else _GROUPS[0]
 
 
 def _stochastic(made: Solver | Adaptive) -> bool:

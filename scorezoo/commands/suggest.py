@@ -23,9 +23,11 @@ def suggest(
     ] = True,
     skip_corrupt: SkipCorrupt = False,
 ) -> None:
-    """Print noise levels and step sizes for a data set (Song & Ermon 2020), images in [0, 1].
+    """Print noise levels and step sizes that suit a data set.
 
     Example: scorezoo suggest uoft-cs/cifar10 --no-exact
+
+    By the rules of Song & Ermon 2020, for images in [0, 1].
     """
     if not 0 < sigma_min < 1e3:
         raise ValueError(f"--sigma-min is a positive noise level, got {sigma_min}")

@@ -130,6 +130,7 @@ def train(
     train RECIPE --output FOLDER
     """
     from ..files import check_output
+    from ..recipes import recipe_names
 
     check_output(output)
     if steps is not None and minutes is not None:
@@ -138,6 +139,13 @@ def train(
         raise ValueError(f"--device {device}: train takes auto, cpu, cuda or mps")
     if device != "auto":
         check_device(device)
+    if recipe is not None and Path(recipe).is_dir() and recipe not in recipe_names():
+        go_on = (Path(recipe) / "recipe.toml").is_file()
+        raise ValueError(
+            f"a recipe is a file, and {recipe} a folder; write "
+            f"{'--output' if go_on else '--data'} {recipe}"
+            f"{' to go on with that run' if go_on else ' to train on its images'}"
+        )
     made = output / "recipe.toml"
     if recipe is None and data is None and not made.is_file():
         raise ValueError(
@@ -149,7 +157,7 @@ def train(
     from ..recipes import read_recipe
     from ..sharding import is_main_process
     from ..training import train as run
-    from ..watching import Watch, draw_curve
+    from ..watching import Watch, draw_curve, last_look, steps_done
 
     if mixed_precision is None:
         mixed_precision = "no" if recipe is not None else _precision(device)
@@ -187,9 +195,9 @@ def train(
         _fit(config, examples, minutes, compute)
     if is_main_process():
         _say(config, examples)
-        _keep(made, config)
     plan = plan_of(config)
     total = plan.steps or (plan.epochs or 0) * (len(examples) // plan.batch_size)
+    done = steps_done(output)
     model = run(
         config,
         examples,
@@ -206,8 +214,12 @@ def train(
         _show(model, output / "samples.png")
     draw_curve(output)
     typer.echo(f"wrote {output / 'model'}, {output / 'samples.png'} and {output / 'curve.png'}")
+    if found := last_look(output):
+        typer.echo(found)
     if max_steps is not None and max_steps < total:
         typer.echo(f"stopped at step {max_steps} of {total}; the same command goes on")
+    elif done >= total:
+        typer.echo(f"all {total} steps were done before; for more write --steps {3 * total}")
     typer.echo(f"try: scorezoo sample {output}")
 
 
@@ -289,15 +301,6 @@ def _say(config: dict[str, Any], data: Examples) -> None:
         f"{len(data)} examples of {shape}{held}{labels}: {network['name']}, {long} of "
         f"{plan.get('batch_size', 64)}"
     )
-
-
-def _keep(path: Path, config: dict[str, Any]) -> None:
-    """Write the recipe of the run; that of a run which goes on stays."""
-    from ..files import write_atomically
-    from ..recipes import write_toml
-
-    if not (path.exists() and path.with_name("checkpoint.pt").exists()):
-        write_atomically(path, lambda p: p.write_text(write_toml(config)))
 
 
 def _show(model: ScoreModel, path: Path) -> None:

@@ -59,15 +59,16 @@ def tune(
     skip_corrupt: SkipCorrupt = False,
     device: Device = "cpu",
 ) -> None:
-    """Fit solvers to a model at some budgets; sampling at these budgets then uses them.
+    """Fit solvers to a model, each to a budget of network calls.
 
     Example: scorezoo tune runs/mine --nfe 10 --nfe 20
 
-    A network with classes is tuned on all labels and on unconditional sampling equally.
+    Sampling at these budgets then uses them. A network with classes is tuned on all
+    labels and on unconditional sampling equally.
 
     Writes what is known of the data (reference.safetensors) and tuned-NFE.json; with noise
-    instead stochastic-TAU-NFE.json, for ``ss.Tuned.load``. Cut off, the same command goes on:
-    budgets that are done are kept in ``$XDG_CACHE_HOME/sdesolve`` and found again.
+    instead stochastic-TAU-NFE.json, for ss.Tuned.load. Cut off, the same command goes on: budgets
+    that are done are kept in $XDG_CACHE_HOME/sdesolve and found again.
     """
     from ..files import check_output
     from ..folders import find_model
@@ -146,7 +147,7 @@ def _estimate(net: ScoreModel, trajectories: int, cond: dict[str, Tensor] | None
     each = time.perf_counter() - start
     typer.echo(
         f"fine solutions of {FINE_SETS * trajectories} trajectories come first: about "
-        f"{seconds(each * FINE_SETS * FINE_CALLS)}; a bar shows the trials after them"
+        f"{seconds(each * FINE_SETS * FINE_CALLS)}; then trials at each budget"
     )
 
 

@@ -157,6 +157,7 @@ def evaluate_likelihood(
         bar = tqdm(
             total=count,
             initial=int(chunks.done().sum()),
+            desc="likelihood",
             unit="image",
             disable=not (progress and is_main_process()),
         )

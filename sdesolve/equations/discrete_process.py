@@ -30,7 +30,7 @@ from torch.nn.functional import logsigmoid
 
 from ..checks import FLAG, Choice, Number, check_array, check_tensor
 from .flow import LEAST_SIGNAL
-from .process import Process
+from .process import Process, as_table
 
 __all__ = ["DiscreteProcess", "Interpolation"]
 
@@ -69,7 +69,7 @@ class DiscreteProcess(Process):
         rounded: bool = False,
         floor: float = LEAST_SIGNAL**2,
     ) -> None:
-        table = check_array("alphas_cumprod", alphas_cumprod).detach().clone()
+        table = as_table("alphas_cumprod", alphas_cumprod).clone()
         if table.ndim != 1 or len(table) < 2:
             raise ValueError(
                 f"a table has one alpha-bar for each timestep, got {tuple(table.shape)}"
@@ -106,7 +106,7 @@ class DiscreteProcess(Process):
         Raises:
             ValueError: If a rate lies elsewhere.
         """
-        rates = check_array("betas", betas).detach()
+        rates = as_table("betas", betas)
         if not bool(((rates > 0) & (rates <= 1)).all()):
             raise ValueError(
                 "betas lie in (0, 1); for a table of alpha-bar write "

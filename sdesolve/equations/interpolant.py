@@ -28,10 +28,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import FUNCTION, POSITIVE, Number, check_array
+from ..checks import FUNCTION, POSITIVE, Number
 from .curve import Curve
 from .flow import LEAST_SIGNAL
-from .process import Process
+from .process import Process, as_table
 
 __all__ = ["Interpolant"]
 
@@ -53,6 +53,10 @@ class Interpolant(Process):
         ValueError: If a value is not finite or of the wrong sign, or alpha/sigma does not fall.
 
     Two interpolants are equal if they have the same function objects and ends.
+
+    Functions that hold parameters (tensors that require gradients) may change, so that such a
+    process has no hash and solvers keep no tables for it; alpha, sigma, log_snr, rate and diffusion
+    have the parameters' gradients. The checks and T are those of the moment it is made.
 
     Examples:
         >>> angle = torch.pi / 2
@@ -106,7 +110,7 @@ class Interpolant(Process):
             Fritsch & Carlson 1980 (the slopes).
         """
         named = {"t": t, "alpha": alpha, "sigma": sigma}
-        times, *curves = (check_array(name, value) for name, value in named.items())
+        times, *curves = (as_table(name, value) for name, value in named.items())
         if times.ndim != 1 or len(times) < 2 or any(v.shape != times.shape for v in curves):
             shapes = ", ".join(str(tuple(v.shape)) for v in (times, *curves))
             raise ValueError(f"t, alpha and sigma are vectors of one length, got {shapes}")
@@ -122,7 +126,8 @@ class Interpolant(Process):
 
     def _check(self) -> None:
         t = torch.linspace(0, self._end, 257, dtype=torch.float64, device="cpu")
-        alpha, sigma = (function(t) for function in self._functions)
+        with torch.enable_grad():
+            alpha, sigma = (function(t) for function in self._functions)
         for name, value in (("alpha", alpha), ("sigma", sigma)):
             if not isinstance(value, Tensor) or value.shape != t.shape:
                 raise ValueError(
@@ -131,6 +136,8 @@ class Interpolant(Process):
                 )
             if not bool(torch.isfinite(value).all()):
                 raise ValueError(f"{name} is not finite everywhere from 0 to T = {self._end:g}")
+        self.learned = alpha.requires_grad or sigma.requires_grad
+        alpha, sigma = alpha.detach(), sigma.detach()
         # cos(pi/2) is 6e-17, or as much below zero.
         if not (bool((alpha[:-1] > 0).all()) and alpha[-1] > -1e-9):
             raise ValueError(
@@ -154,13 +161,16 @@ class Interpolant(Process):
 
     def _slope(self, which: int, t: Tensor) -> tuple[Tensor, Tensor]:
         """A function and its rate, in float64 where the device has it."""
+        graph = self.learned and torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
             u = _exact(t).detach().clone().requires_grad_()
             value = self._functions[which](u)
             if not value.requires_grad:
                 return value, torch.zeros_like(u)
-            (rate,) = torch.autograd.grad(value.sum(), u)
-        return value.detach(), rate
+            (rate,) = torch.autograd.grad(
+                value.sum(), u, create_graph=graph, allow_unused=True, materialize_grads=True
+            )
+        return value if graph else value.detach(), rate
 
     def _log_alpha(self, t: Tensor) -> Tensor:
         return self._functions[0](_exact(t)).clamp(min=0).log().to(t.dtype)
@@ -200,7 +210,7 @@ class Interpolant(Process):
 
     @property
     def _table(self) -> _Totals:
-        if self._totals is None:
+        if self._totals is None or self.learned:
             self._totals = _Totals.of(self)
         return self._totals
 
@@ -208,6 +218,8 @@ class Interpolant(Process):
         return isinstance(other, Interpolant) and self._identity == other._identity
 
     def __hash__(self) -> int:
+        if self.learned:
+            raise TypeError("an Interpolant whose functions hold parameters has no hash")
         return hash(self._identity)
 
     @property

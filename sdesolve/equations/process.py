@@ -27,13 +27,14 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from ..checks import NUMBER, Kind, Number, check_fields, check_shape, check_tensor
+from ..checks import NUMBER, Kind, Number, check_array, check_fields, check_shape, check_tensor
 from ..shapes import expand_like
+from ..transforms import wrapped
 from .prior import NormalPrior
 from .score import A_SCORE, Score
 from .sde import Calculus, Equation, Noise
 
-__all__ = ["A_PROCESS", "Process", "ReverseSDE", "same_key"]
+__all__ = ["A_PROCESS", "COEFFICIENT", "Process", "ReverseSDE", "as_table", "same_key"]
 
 Time = TypeVar("Time", float, Tensor)
 
@@ -61,7 +62,7 @@ def _seen(values: object) -> bool:
         or torch.compiler.is_compiling()
     ):
         return False
-    return not torch._C._functorch.is_functorch_wrapped_tensor(values)
+    return not wrapped(values)
 
 
 def _check_times(t: Tensor, x: Tensor) -> None:
@@ -70,6 +71,35 @@ def _check_times(t: Tensor, x: Tensor) -> None:
         raise ValueError(f"x must have shape (batch, *event), got {tuple(x.shape)}")
     if t.ndim and (t.ndim not in (1, x.ndim) or len(t) not in (1, len(x))):
         raise ValueError(f"t is one time or times ({len(x)},), got {tuple(t.shape)}")
+
+
+def _without_gradient(name: str, value: object, remedy: str) -> None:
+    if isinstance(value, Tensor) and value.requires_grad:
+        raise TypeError(
+            f"{name} requires a gradient, and this process keeps numbers, whose gradients would be "
+            f"lost; write {name}.{remedy}, or ss.Interpolant(alpha, sigma) of functions that hold "
+            "the parameter"
+        )
+
+
+def _coefficient(name: str, value: object) -> float:
+    _without_gradient(name, value, "item()")
+    return NUMBER(name, value)
+
+
+COEFFICIENT = _coefficient
+"""Rule for the numbers of a process: a parameter that asks for gradients would lose them."""
+
+
+def as_table(name: str, value: object) -> Tensor:
+    """A table of a process as float64 on the CPU; see :func:`sdesolve.checks.check_array`.
+
+    Raises:
+        TypeError: If it asks for gradients, or holds something else than real numbers.
+        ValueError: If lists are ragged or a value is not finite.
+    """
+    _without_gradient(name, value, "detach()")
+    return check_array(name, value)
 
 
 class Process(ABC):
@@ -264,6 +294,10 @@ def same_key(process: Process, key: Sequence[object]) -> bool:
 class ReverseSDE(Equation):
     """The reverse-time equation of ``process``; made by ``process.reverse(score)``.
 
+    Solvers keep the coefficients of a process as numbers. Where its alpha and sigma hold parameters
+    (:class:`sdesolve.Interpolant`), ``ss.SDE(sde.drift, sde.diffusion, noise="additive")``, or
+    ``ss.SDE(sde.drift)`` without noise, is the same equation and has their gradients.
+
     Args:
         process: Noising process.
         score: Callable ``(x, t, **cond) -> like x``.
@@ -326,10 +360,12 @@ class ReverseSDE(Equation):
         size = x.detach().flatten(1).square().mean(1).sqrt()
         return expand_like(torch.maximum(size, self.process.sigma(t).to(x.dtype).to(x.device)), x)
 
-    def drift(self, x: Tensor, t: Tensor) -> Tensor:
-        """Whole drift at ``x``, ``(batch, *event)``, and ``t``, ``(batch,)``."""
-        return expand_like(self.linear(t), x) * x + expand_like(self.gain(t), x) * self.term(x, t)
+    def drift(self, x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Whole drift at ``x``, ``(batch, *event)``, and ``t``, ``(batch,)`` or with more axes."""
+        t = t.flatten() if t.ndim > 1 else t
+        term = self.term(x, t, **cond)
+        return expand_like(self.linear(t), x) * x + expand_like(self.gain(t), x) * term
 
     def diffusion(self, x: Tensor, t: Tensor) -> Tensor:
-        """Whole diffusion at ``t``, ``(batch,)``; the same as :meth:`spread`."""
+        """Whole diffusion at ``t``, ``(batch,)`` or with more axes; the same as :meth:`spread`."""
         return self.spread(x, t)

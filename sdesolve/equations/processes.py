@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 
 from ..checks import NUMBER, check_fields
-from .process import Process
+from .process import COEFFICIENT, Process
 
 __all__ = ["EDM", "VESDE", "VPSDE", "ExponentialVESDE", "SubVPSDE"]
 
@@ -53,7 +53,7 @@ class _BetaProcess(Process):
     eps: float = 1e-3
 
     def __post_init__(self) -> None:
-        check_fields(self, beta_min=NUMBER, beta_max=NUMBER, eps=NUMBER)
+        check_fields(self, beta_min=COEFFICIENT, beta_max=COEFFICIENT, eps=NUMBER)
         _require(
             0 < self.beta_min <= self.beta_max,
             f"expected 0 < beta_min <= beta_max, got beta_min={self.beta_min}, "
@@ -223,7 +223,7 @@ class VESDE(_ExplodingProcess):
     eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        check_fields(self, sigma_min=NUMBER, sigma_max=NUMBER, eps=NUMBER)
+        check_fields(self, sigma_min=COEFFICIENT, sigma_max=COEFFICIENT, eps=NUMBER)
         _require(
             0 < self.sigma_min < self.sigma_max,
             f"expected 0 < sigma_min < sigma_max, got sigma_min={self.sigma_min}, "
@@ -277,7 +277,7 @@ class ExponentialVESDE(_ExplodingProcess):
     eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        check_fields(self, base=NUMBER, eps=NUMBER)
+        check_fields(self, base=COEFFICIENT, eps=NUMBER)
         _require(
             self.base > 1,
             f"expected sigma > 1, got {self.base}; write VESDE.exponential(sigma=25.0)",
@@ -321,7 +321,7 @@ class EDM(_ExplodingProcess):
     time_is_noise_level: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_fields(self, sigma_min=NUMBER, sigma_max=NUMBER)
+        check_fields(self, sigma_min=COEFFICIENT, sigma_max=COEFFICIENT)
         _require(
             0 < self.sigma_min < self.sigma_max,
             f"expected 0 < sigma_min < sigma_max, got sigma_min={self.sigma_min}, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..checks import FUNCTION, Kind, Number, check_tensor, show
@@ -133,7 +134,11 @@ class PosteriorScore:
         return self.method.backward_passes
 
     def __call__(self, x: Tensor, t: Tensor, y: Tensor | None = None, **cond: Tensor) -> Tensor:
-        """Score at x, ``(batch, *event)``, and t, ``(batch,)``."""
+        """Score at x, ``(batch, *event)``, and t, ``(batch,)``.
+
+        At t = 0, where the shift of the mean and sigma^2 are both zero, it is that of process.eps:
+        the limit, up to terms of sigma(eps)^2 over the smallest variance of the data.
+        """
         given = y is not None
         y = self.y if y is None else y
         if y is None:
@@ -142,6 +147,7 @@ class PosteriorScore:
         if check_tensor("t", t, event=()).shape != x.shape[:1]:
             raise ValueError(f"t is a time for each of {len(x)} samples, got {tuple(t.shape)}")
         y = as_observed(self.A(x), check_tensor("y", y), given)
+        t = torch.where(t == 0, self.process.eps, t)
         asked = Asked(self.process, self.score, self.A, self.noise, x, t, y, cond)
         score, shift = self.method(asked)
         sigma = expand_like(self.process.sigma(t), x)

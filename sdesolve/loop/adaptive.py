@@ -17,11 +17,14 @@ from tqdm import tqdm
 
 from ..equations.condition import select
 from ..equations.problem import Problem
-from ..noise.brownian import BrownianPath, BrownianStack, PathStack
+from ..noise.along import PathStack
+from ..noise.brownian import BrownianPath
+from ..noise.stack import BrownianStack
 from ..outcome import Solution, Status
-from ..shapes import column, plain, untransformed
+from ..shapes import column
 from ..solvers import Adaptive
 from ..solvers.adaptive import Attempt, Trial, rms
+from ..transforms import plain, untransformed
 from .events import Event, Signs
 from .options import Callback, Options
 from .times import visited
@@ -68,11 +71,14 @@ def integrate_adaptively(
         run.signs = Signs(event, x, run.t)
     run.start(first_step)
     t0, t1 = times[0].item(), times[-1].item()
-    bar = tqdm(total=100, desc=type(solver).__name__, unit="%", disable=not options.progress)
-    attempts = 0
+    bar = tqdm(total=100, desc="solving", unit="%", disable=not options.progress)
+    attempts, watched = 0, options.progress or options.callback is not None
     while len(run.index):
         run.advance(budget)
         attempts += 1
+        if not watched:
+            continue
+        run.settle()
         mean = run.reached.mean().item()
         bar.update(int(100 * (mean - t0) / (t1 - t0)) - bar.n)
         if options.callback is not None and _ends(options.callback, attempts, mean, run.out):
@@ -96,6 +102,11 @@ def integrate_adaptively(
         rejected=run.rejected,
         path=path,
     )
+
+
+def _total(x: Tensor) -> Tensor:
+    """Sum over the event, ``(batch,)`` float64 on the CPU, finite where all values are."""
+    return x.detach().flatten(1).sum(1).to("cpu").double()
 
 
 def _ends(callback: Callback, attempt: int, t: float, x: Tensor) -> bool:
@@ -143,13 +154,16 @@ class _Run:
             # What a failed sample did not reach stays NaN.
             self.path = x.new_full((len(times), *x.shape), torch.nan)
             self.path[0] = x
-        # What the running ones have.
+        # What all running ones have made: calls and attempts.
+        self.spent = self.attempts = 0
+        # What the running ones have: h is the length of the step that is wanted next.
         self.index = torch.arange(batch, device="cpu")
         self.x = x
         self.carry: tuple[Tensor, ...] = ()
         self.t = self.reached.clone()
         self.h = torch.zeros(batch, dtype=torch.float64, device="cpu")
         self.previous = torch.ones(batch, dtype=torch.float64, device="cpu")
+        self.taken = torch.zeros(batch, dtype=torch.int64, device="cpu")
         self.target = torch.ones(batch, dtype=torch.int64, device="cpu")
         self.smallest = 16 * torch.finfo(torch.float64).eps * times.abs().max().item()
         self.longest = solver.longest_step
@@ -182,7 +196,8 @@ class _Run:
             self.h = self.solver.first_step(self.problem, trial)
         else:
             self.h = torch.full_like(span, first_step)
-        self.nfe += self.problem.calls
+        self.h = self.h.abs()
+        self.spent = self.problem.calls
         broken = ~torch.isfinite(self.h)
         for part in self.carry:
             broken |= ~torch.isfinite(rms(part))
@@ -191,63 +206,78 @@ class _Run:
     def advance(self, budget: int | None) -> None:
         """Attempt one step of every running sample and drop those that ended."""
         solver = self.solver
-        attempts = self.accepted[self.index] + self.rejected[self.index]
-        exhausted = attempts >= solver.max_steps
-        if budget is not None:
-            exhausted |= self.nfe[self.index] + solver.evaluations > budget
-        self._end(exhausted, Status.TOO_MANY_STEPS)
-        if not len(self.index):
+        dear = budget is not None and self.spent + solver.evaluations > budget
+        if dear or self.attempts >= solver.max_steps:
+            self._end(torch.ones_like(self.index, dtype=torch.bool), Status.TOO_MANY_STEPS)
             return
-        h, pair = self._step()
         stop = self._stop()
-        last = (self.t + h - stop) * self.direction >= -self.smallest
+        remaining = (stop - self.t).abs()
+        length, pair = self._step(remaining)
+        h = self.direction * length
+        last = remaining - length <= self.smallest
         self._sides(stop, last)
         calls = self.problem.calls
         brownian = None if pair is None else (pair[:, 0], pair[:, 1])
         unit = self.problem.equation.unit(self.x, self.t)
         trial = Trial(self.x, self.t, h, self.carry, brownian, unit)
         attempt = solver.attempt(self.problem, trial)
-        self.nfe[self.index] += self.problem.calls - calls
+        self.spent += self.problem.calls - calls
+        self.attempts += 1
         # An error that is small beside where a step starts may be large beside where it ends.
         end = self.problem.equation.unit(attempt.x, self.t + h)
         size = solver.size(trial._replace(unit=torch.minimum(unit, end)), attempt)
-        finite = torch.isfinite(size) & torch.isfinite(rms(attempt.x))
+        finite = torch.isfinite(size + _total(attempt.x))
         accept = finite & (size <= 1)
-        self.accepted[self.index] += accept
-        self.rejected[self.index] += ~accept
+        self.taken += accept
         if self.noise is not None and pair is not None and solver.bridges:
             rejected = torch.nonzero(~accept).flatten()
             rows = pair.index_select(0, rejected.to(pair.device))
             back = (self.index[rejected], h[rejected], rows)
             untransformed(self.noise.put_back, *map(plain, back))
         new_t = torch.where(last, stop, self.t + h)
-        new_x, came = attempt.x, torch.zeros_like(accept)
+        new_x, came = attempt.x, None
         if self.signs is not None:
             new_x, new_t, came = self._events(trial, attempt, new_t, accept)
         if self.path is not None:
             self._record(trial, attempt, new_t, accept)
-        keep = column(accept, self.x)
-        self.x = torch.where(keep, new_x, self.x)
-        self.carry = tuple(
-            torch.where(column(accept, old), new, old)
-            for new, old in zip(attempt.carry, self.carry, strict=True)
-        )
-        self.t = torch.where(accept, new_t, self.t)
-        self.target += accept & (self.t == self.times[self.target]) & (self.t != self.t1)
-        self._turn(accept)
-        self.reached[self.index] = self.t
-        self.out[self.index.to(self.out.device)] = self.x
-        factor = torch.where(finite, solver.factor(size, accept, self.previous), 0.1)
+        factor = solver.factor(size, accept, self.previous)
+        previous = size.clamp(min=1e-4)
+        tiny = None
+        if bool(accept.all()):
+            self.x, self.t, self.carry, self.previous = new_x, new_t, attempt.carry, previous
+        else:
+            self.x = torch.where(column(accept, self.x), new_x, self.x)
+            self.t = torch.where(accept, new_t, self.t)
+            self.carry = tuple(
+                torch.where(column(accept, old), new, old)
+                for new, old in zip(attempt.carry, self.carry, strict=True)
+            )
+            self.previous = torch.where(accept, previous, self.previous)
+            factor = torch.where(finite, factor, 0.1)
+            tiny = ~accept & (factor * length < self.smallest)
         # A step that was cut short, by a stop or by the noise at hand, must not shrink the next.
-        wanted = torch.where(accept & (h.abs() < 0.5 * self.h.abs()), self.h.abs(), 0.0)
-        self.h = self.direction * torch.maximum(factor * h.abs(), wanted)
-        self.previous = torch.where(accept, size.clamp(min=1e-4), self.previous)
-        tiny = ~accept & (self.h.abs() < self.smallest)
-        done = accept & ((self.t == self.t1) | came)
-        self.status[self.index] = torch.where(came, int(Status.EVENT), self.status[self.index])
-        failed = torch.where(finite, int(Status.STEP_TOO_SMALL), int(Status.NOT_FINITE))
-        self.status[self.index] = torch.where(tiny, failed, self.status[self.index])
-        self._keep(~(done | tiny))
+        wanted = torch.where(accept & (length < 0.5 * self.h), self.h, 0.0)
+        self.h = torch.maximum(factor * length, wanted)
+        if not solver.interpolates:
+            self.target += accept & (self.t == self.times[self.target]) & (self.t != self.t1)
+        self._turn(accept)
+        over = self.t == self.t1
+        if came is not None:
+            over |= came
+            self.status[self.index[came]] = int(Status.EVENT)
+        if tiny is not None:
+            over |= tiny
+            self.status[self.index[tiny & finite]] = int(Status.STEP_TOO_SMALL)
+            self.status[self.index[tiny & ~finite]] = int(Status.NOT_FINITE)
+        self._keep(~over)
+
+    def settle(self) -> None:
+        """Tell what all samples have of what the running ones have."""
+        self.out[self.index.to(self.out.device)] = self.x
+        self.reached[self.index] = self.t
+        self.nfe[self.index] = self.spent
+        self.accepted[self.index] = self.taken
+        self.rejected[self.index] = self.attempts - self.taken
 
     def stop(self) -> None:
         """End all samples that are still running."""
@@ -255,13 +285,13 @@ class _Run:
 
     def _stop(self) -> Tensor:
         """Time that the next step must not pass."""
-        ahead = torch.searchsorted(self.bounds, self.direction * self.t, right=True)
-        bound = self.direction * self.bounds[ahead.clamp(max=len(self.bounds) - 1)]
-        if self.solver.interpolates:
-            return bound
-        return self.direction * torch.minimum(
-            self.direction * bound, self.direction * self.times[self.target]
-        )
+        bound = self.bounds
+        if len(bound) > 1:
+            ahead = torch.searchsorted(bound, self.direction * self.t, right=True)
+            bound = bound[ahead.clamp(max=len(bound) - 1)]
+        if not self.solver.interpolates:
+            bound = torch.minimum(bound, self.direction * self.times[self.target])
+        return self.direction * bound
 
     def _sides(self, stop: Tensor, last: Tensor) -> None:
         """Keep the evaluations of the next attempt on the near side of stops."""
@@ -283,13 +313,15 @@ class _Run:
 
     def _turn(self, accept: Tensor) -> None:
         """What the steps carry on is the near side's; behind a stop it is made anew."""
+        if not len(self.problem.stops):
+            return
         landed = accept & torch.isin(self.t, self.problem.stops) & (self.t != self.t1)
         if not bool(landed.any()):
             return
         self._sides(self.t, torch.zeros_like(landed))
         calls = self.problem.calls
         fresh = self.solver.start(self.problem, self.x, self.t)
-        self.nfe[self.index] += self.problem.calls - calls
+        self.spent += self.problem.calls - calls
         self.carry = tuple(
             torch.where(column(landed, old), new, old)
             for new, old in zip(fresh, self.carry, strict=True)
@@ -313,21 +345,20 @@ class _Run:
         x = torch.where(column(came, trial.x), dense(theta), attempt.x)
         return x, torch.where(came, trial.t + theta * trial.h, new_t), came
 
-    def _step(self) -> tuple[Tensor, Tensor | None]:
-        """Signed step of every running sample, cut at the next stop, with its (W, H)."""
-        remaining = (self._stop() - self.t).abs()
-        h = torch.minimum(self.h.abs().clamp(max=self.longest), remaining)
+    def _step(self, remaining: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Length of the step of every running sample, cut at the next stop, with its (W, H)."""
+        length = torch.minimum(self.h.clamp(max=self.longest), remaining)
         # Not a sliver before the stop.
-        h = torch.where(remaining - h < 1e-3 * h, remaining, h)
+        length = torch.where(remaining - length < 1e-3 * length, remaining, length)
         if self.noise is None:
-            return self.direction * h, None
-        h, pair = untransformed(self.noise.take, plain(self.index), plain(h))
-        return self.direction * h, pair
+            return length, None
+        length, pair = untransformed(self.noise.take, plain(self.index), plain(length))
+        return length, pair
 
     def _record(self, trial: Trial, attempt: Attempt, new_t: Tensor, accept: Tensor) -> None:
         """Write the requested times that an accepted step has passed."""
         assert self.path is not None
-        target = self.target.clone()
+        target = self.target
         while True:
             wanted = self.times[target.clamp(max=len(self.times) - 1)]
             passed = accept & (target < len(self.times)) & ((wanted - new_t) * self.direction <= 0)
@@ -353,12 +384,13 @@ class _Run:
     def _keep(self, keep: Tensor) -> None:
         if bool(keep.all()):
             return
+        self.settle()
         rows = keep.to(self.x.device)
         self.index = self.index[keep]
         self.x = self.x[rows]
         self.carry = tuple(part[keep.to(part.device)] for part in self.carry)
         self.t, self.h, self.previous = self.t[keep], self.h[keep], self.previous[keep]
-        self.target = self.target[keep]
+        self.target, self.taken = self.target[keep], self.taken[keep]
         if self.solver.compact:
             self.problem.restrict(select(self.cond, self.index))
         else:

@@ -17,9 +17,11 @@ __all__ = [
     "AnySolver",
     "as_solver",
     "check_batch_size",
+    "check_coefficients",
     "check_count",
     "check_delegated",
     "check_equation",
+    "check_no_gradient",
     "check_state",
     "check_stream",
 ]
@@ -36,6 +38,7 @@ _OTHERS: dict[str, dict[str, tuple[Noise, ...]]] = {
     "stratonovich": {
         "Heun()": ("scalar", "diagonal", "commutative", "general"),
         "EulerHeun()": ("scalar", "diagonal", "commutative", "general"),
+        "LogODE()": ("general",),
         'Milstein("stratonovich")': ("scalar", "diagonal", "commutative"),
     },
 }
@@ -168,4 +171,32 @@ def check_equation(sde: Equation, solver: AnySolver) -> None:
         raise ValueError(
             f"{name} solves {' and '.join(solver.calculus)} equations, this one is "
             f"{sde.calculus}; use {_others(sde)}"
+        )
+
+
+def check_no_gradient(name: str, times: Tensor) -> None:
+    """Raise if gradients with respect to times of a run would be lost."""
+    if torch.is_grad_enabled() and times.requires_grad:
+        raise ValueError(
+            f"{name} asks for gradients, which times of a run have at the ends of t_span alone; "
+            f"write {name}.detach(), and the drift for the derivative of a saved state in its time"
+        )
+
+
+def check_coefficients(sde: Equation) -> None:
+    """Raise if gradients with respect to a process would be lost in its tables of numbers."""
+    if not (torch.is_grad_enabled() and isinstance(sde, ReverseSDE)):
+        return
+    process = sde.process
+    t = torch.tensor([0.5 * (process.eps + process.T)], dtype=torch.float64, device="cpu")
+    if process.alpha(t).requires_grad or process.sigma(t).requires_grad:
+        raise ValueError(
+            "alpha or sigma of the process requires gradients, and solvers keep coefficients as "
+            "numbers; with sde = process.reverse(score, ...) write "
+            + (
+                "ss.SDE(sde.drift), "
+                if sde.noise == "none"
+                else 'ss.SDE(sde.drift, sde.diffusion, noise="additive"), '
+            )
+            + "or with torch.no_grad(): if none is wanted"
         )

@@ -11,7 +11,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..equations.problem import Problem
-from ..noise.brownian import BrownianPath, PathNoise
+from ..noise.along import PathNoise
+from ..noise.brownian import BrownianPath
 from ..noise.streams import NoiseSource, Streams
 from ..outcome import Solution, Status
 from ..solvers import Solver
@@ -64,7 +65,7 @@ def integrate_on_grid(
     reached = torch.full((len(x),), times[-1], dtype=torch.float64, device="cpu")
     taken, stopped = n, False
     events = None if event is None else GridEvents(problem, event, x, times[0])
-    for i in tqdm(range(n), desc=type(solver).__name__, unit="step", disable=not options.progress):
+    for i in tqdm(range(n), desc="solving", unit="step", disable=not options.progress):
         new, state, _ = solver.step(problem, plan, i, x, state, noise)
         if options.check:
             new, good = _freeze(new, x, good, reached, times[i])

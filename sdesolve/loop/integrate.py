@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -13,28 +13,32 @@ from torch import Tensor
 from ..equations.condition import Condition
 from ..equations.foreign import as_equation
 from ..equations.problem import Problem
-from ..equations.process import Process
 from ..equations.sde import Equation
 from ..grids import Grid
 from ..grids.clocks import Clocked
 from ..noise.brownian import BrownianPath
 from ..outcome import Solution, concatenate, report
 from ..solvers import Adaptive, Delegate, Solver
+from ..transforms import seen_by
 from .adaptive import integrate_adaptively
 from .checks import (
     AnySolver,
     as_solver,
+    check_coefficients,
     check_count,
     check_delegated,
     check_equation,
     check_state,
 )
+from .clocks import clock_process, in_clock, own_clock
 from .events import Event, linked
 from .fixed import integrate_on_grid
 from .options import Callback, Options
 from .spans import from_start, to_end, traced
 from .stops import check_longest, check_max_step, check_stops, union
 from .times import check_resolution, check_span, lay_grid, process_of, visited
+from .trees import States, take_apart
+from .words import what_ran
 
 __all__ = ["Method", "integrate", "integrate_chunks", "solve"]
 
@@ -59,7 +63,7 @@ class Method:
 
 def solve(
     sde: Equation | object,
-    x: Tensor,
+    x: States,
     t_span: tuple[float, float],
     *,
     solver: AnySolver | str,
@@ -88,7 +92,11 @@ def solve(
     Args:
         sde: ``process.reverse(score)``, a generic :class:`sdesolve.SDE`, or an object in
             torchsde's manner (``f``, ``g``, ``noise_type``, ``sde_type``).
-        x: Initial states, ``(batch, *event)``, float32 or float64.
+        x: Initial states, ``(batch, *event)``, float32 or float64. Or several: a tuple, list or
+            dictionary of such tensors (:mod:`sdesolve.loop.trees`). Then drift, diffusion, score,
+            ``event`` and ``callback`` are called with trees and return trees like x, and so are the
+            solution's ``x`` and ``path``; t has the axes of the tensor with the most. The tensors
+            share batch, dtype and, with adaptive steps, one error.
         t_span: First and last time.
         solver: A solver object, or its name.
         steps: Number of steps; the first step of adaptive solvers is the span over ``steps``.
@@ -127,15 +135,24 @@ def solve(
             ordinary equations. Gradients of x and ``reached`` are those of the moving event.
 
     Returns:
-        :class:`sdesolve.Solution`. Gradients are recorded unless the caller disables them; of an
-        ordinary equation also with respect to ``t_span``, where that is a tensor that asks.
+        :class:`sdesolve.Solution`. Gradients are recorded unless the caller disables them; those of
+        x also with respect to ``t_span``, for ordinary equations, where that is a tensor that asks.
+        Parameters of a process: see :class:`sdesolve.ReverseSDE`.
 
     Raises:
         ValueError: If an argument is out of range, a shape is wrong, or the solver cannot solve
             this equation.
         TypeError: If an argument has the wrong type, or a dtype is not float32 or float64.
         UnfinishedError: With ``check="raise"``, if a sample did not reach the end.
+
+    Examples:
+        >>> import sdesolve as ss
+        >>> swing = ss.SDE(lambda x, t: {"angle": x["speed"], "speed": -torch.sin(x["angle"])})
+        >>> start = {"angle": torch.full((4, 1), 0.5), "speed": torch.zeros(4, 1)}
+        >>> solve(swing, start, (0.0, 1.0), solver=ss.RK4(), steps=10).x["angle"].shape
+        torch.Size([4, 1])
     """
+    form, x = take_apart(x)
     check_state(x)
     options = Options(
         seed=seed,
@@ -149,6 +166,9 @@ def solve(
         check=check,
         noise=noise,
     ).checked(len(x))
+    if form is not None:
+        sde, event = form.equation(sde), form.event(event)
+        options = replace(options, callback=form.callback(options.callback))
     method = Method(
         as_solver(solver), steps, nfe, grid, clock, brownian, error, max_step, stops, event
     )
@@ -156,6 +176,8 @@ def solve(
         span = check_span(t_span, None)
         sde = as_equation(sde, x, span[0])
     solution = integrate_chunks(sde, x.shape, lambda rows: x[rows], t_span, method, options)
+    if form is not None:
+        solution = form.solution(solution)
     return report(solution, options.first, options.check)
 
 
@@ -189,9 +211,20 @@ def integrate_chunks(
     parts = []
     for rows, chunk in options.chunks(shape[0]):
         own = solver.rows(shape, rows.start, rows.stop) if isinstance(solver, Solver) else solver
-        part = integrate(equation, start(rows), t_span, replace(method, solver=own), chunk)
+        x = start(rows)
+        with seen_by(_looks(method, options), x):
+            part = integrate(equation, x, t_span, replace(method, solver=own), chunk)
         parts.append(part if finish is None else finish(part, chunk))
     return concatenate(parts)
+
+
+def _looks(method: Method, options: Options) -> str | None:
+    """What looks at values on the way, if anything does."""
+    if not isinstance(method.solver, Solver):
+        return type(method.solver).__name__
+    if method.event is not None:
+        return "event"
+    return "check" if options.check else None
 
 
 def integrate(
@@ -200,11 +233,12 @@ def integrate(
     """Integrate one chunk; nothing is said of samples that fail."""
     solver = method.solver
     check_equation(sde, solver)
+    check_coefficients(sde)
     for name in ("steps", "nfe"):
         check_count(name, getattr(method, name))
     _check_kinds(method)
     span = check_span(t_span, process_of(sde))
-    clock = _own_clock(sde, solver, method.clock)
+    clock = own_clock(sde, solver, method.clock)
     stops = check_stops(method.stops, span)
     check_max_step(method.max_step, clock is not None)
     visit = union(options.save_at, stops)
@@ -223,7 +257,7 @@ def integrate(
     if clock is not None:
         sde = clocked = Clocked(sde, clock, clock_process(sde, clock), span)
         inner = clocked.clock(times)
-        options = _in_clock(options, clocked)
+        options = in_clock(options, clocked)
         stops = None if stops is None else clocked.clock(stops)
     problem = Problem(sde, options.cond, method.error, dtype=x.dtype, stops=stops)
     if traced(t_span):
@@ -244,11 +278,6 @@ def integrate(
         )
         solution = solver.integrate(problem, x, inner, method.steps, options.seed)
     elif isinstance(solver, Adaptive):
-        if torch._C._functorch.is_batchedtensor(x):
-            raise ValueError(
-                "adaptive steps look at values, which vmap hides; leave vmap out and pass all "
-                "samples as the batch of x: each has a step of its own"
-            )
         if method.brownian is not None and clocked is not None:
             raise ValueError("a Brownian path is laid out in t: leave clock out, or brownian")
         if method.brownian is not None and not solver.bridges:
@@ -283,31 +312,7 @@ def integrate(
     if clocked is not None:
         # The times as they were asked for: there and back through a clock they are rounded.
         solution = replace(solution, t=asked, reached=clocked.time(solution.reached))
-    return replace(solution, ran=_words(method, solution))
-
-
-def _words(method: Method, solution: Solution) -> str:
-    """What ran: the solver, its steps, and the rule that chose it."""
-    low, high = int(solution.accepted.min()), int(solution.accepted.max())
-    steps = f"{low} step{'s' if low != 1 else ''}" if low == high else f"{low} to {high} steps"
-    return f"{_short(method.solver)}, {steps}" + (f" ({method.why})" if method.why else "")
-
-
-def _short(solver: AnySolver) -> str:
-    """A solver as one would write it: what is as by default is left out."""
-    # dataclass wraps the repr that it makes; a class with words of its own says it better.
-    if not is_dataclass(solver) or not hasattr(type(solver).__repr__, "__wrapped__"):
-        return repr(solver)
-    said = [
-        f"{field.name}={getattr(solver, field.name)!r}"
-        for field in fields(solver)
-        if field.repr and not _usual(field.default, getattr(solver, field.name))
-    ]
-    return f"{type(solver).__name__}({', '.join(said)})"
-
-
-def _usual(default: object, value: object) -> bool:
-    return default is value or (type(default) is type(value) and bool(default == value))
+    return replace(solution, ran=what_ran(solver, solution, method.why))
 
 
 def _check_event(method: Method, sde: Equation) -> None:
@@ -338,33 +343,6 @@ def _check_kinds(method: Method) -> None:
         raise TypeError(f"error is True or False, got {method.error!r}")
 
 
-def _own_clock(sde: Equation, solver: AnySolver, clock: Grid | None) -> Grid | None:
-    """The clock of a solver that has one of its own."""
-    own = solver.clock if isinstance(solver, Adaptive) else None
-    if own is None:
-        return clock
-    name = type(solver).__name__
-    Problem(sde).reverse(name)
-    if clock not in (None, own):
-        raise ValueError(f"{name} steps in {own}, not in {clock}; leave clock out")
-    return own
-
-
-def clock_process(sde: Equation, clock: Grid) -> Process | None:
-    """The process that defines a clock.
-
-    Raises:
-        ValueError: If the clock needs one and the equation has none.
-    """
-    process = process_of(sde)
-    if process is None and clock.needs_process:
-        raise ValueError(
-            f"the clock {type(clock).__name__} is defined by the noise of a process; a generic SDE "
-            "runs in Uniform() or Quadratic()"
-        )
-    return process
-
-
 def _with(times: Tensor, save_at: Tensor) -> Tensor:
     """The ends of a run and the times to be kept between them, in order."""
     t0, t1 = times[0].item(), times[-1].item()
@@ -372,17 +350,3 @@ def _with(times: Tensor, save_at: Tensor) -> Tensor:
         raise ValueError(f"save_at lies between {t0:g} and {t1:g}, got {save_at.tolist()}")
     every = sorted({*times.tolist(), *save_at.tolist()}, reverse=t1 < t0)
     return torch.tensor(every, dtype=torch.float64, device="cpu")
-
-
-def _in_clock(options: Options, clocked: Clocked) -> Options:
-    """The same options in the times of a clock; callbacks go on seeing t."""
-    callback = options.callback
-    if callback is not None:
-        told = callback
-
-        def callback(step: int, u: float, x: Tensor) -> Tensor | None:
-            t = clocked.time(torch.tensor(u, dtype=torch.float64, device="cpu")).item()
-            return told(step, t, x)
-
-    save_at = None if options.save_at is None else clocked.clock(options.save_at)
-    return replace(options, callback=callback, save_at=save_at)

@@ -14,7 +14,7 @@ from ..checks import Choice, check_tensor, show
 from ..equations.condition import Condition, check_cond, select
 from ..noise.streams import Source
 from ..outcome import Check
-from .checks import check_batch_size, check_stream
+from .checks import check_batch_size, check_no_gradient, check_stream
 
 __all__ = ["Callback", "Options", "check_times"]
 
@@ -104,7 +104,7 @@ def check_times(times: object, name: str = "save_at") -> Tensor | None:
 
     Raises:
         TypeError: If it is no 1-d tensor.
-        ValueError: If a time is not finite.
+        ValueError: If a time is not finite, or they ask for gradients.
     """
     if times is None:
         return None
@@ -116,6 +116,7 @@ def check_times(times: object, name: str = "save_at") -> Tensor | None:
         raise TypeError(
             f"{name} is a 1-d tensor of times such as torch.linspace(1, 0.1, 10), got {times!r}"
         )
+    check_no_gradient(name, times)
     kept: Tensor = times.detach().to("cpu").double()
     if not bool(torch.isfinite(kept).all()):
         raise ValueError(f"{name} holds infinite or NaN times")

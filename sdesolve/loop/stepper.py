@@ -22,6 +22,7 @@ from ..equations.process import ReverseSDE
 from ..equations.score import check_like
 from ..equations.sde import SDE, Equation
 from ..outcome import Solution
+from .checks import check_state
 from .integrate import solve
 
 __all__ = ["Ask", "Stepper", "stepper"]
@@ -69,6 +70,7 @@ class Stepper:
     def __init__(
         self, equation: Equation, x: Tensor, t_span: tuple[float, float], options: dict[str, Any]
     ) -> None:
+        check_state(x)  # of one tensor: answers are compared with it
         self._exchange = exchange = _Exchange()
         self._solution: Solution | None = None
         self._waiting: Ask | None = None

@@ -13,7 +13,7 @@ from ..equations.process import Process, ReverseSDE
 from ..equations.sde import Equation
 from ..grids import Grid, Uniform
 from ..solvers import Adaptive, Solver
-from .checks import AnySolver
+from .checks import AnySolver, check_no_gradient
 
 __all__ = ["check_resolution", "check_span", "lay_grid", "process_of", "visited", "within"]
 
@@ -195,6 +195,7 @@ def _given(
     solver: AnySolver,
     spared: int,
 ) -> Tensor:
+    check_no_gradient("grid", grid)
     times = (
         check_tensor("grid", grid, floating=False).detach().to("cpu").to(torch.float64, copy=True)
     )

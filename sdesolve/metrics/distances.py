@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 import torch
@@ -189,7 +190,9 @@ def coverage(truth: Tensor, draws: Tensor, level: float = 0.9) -> float:
     The interval is of ranks: with K draws a true value that is one more draw has each of the K + 1
     ranks with the same probability, so that for draws from the right posterior the expected share
     is ``level`` to 1 / (K + 1), however few they are. Above it the draws are too wide, below it too
-    narrow or in the wrong place.
+    narrow or in the wrong place. A true value that j draws equal has j + 1 ranks and counts by the
+    share of them in the interval, so that the same holds for values with a probability of their
+    own.
 
     Args:
         truth: What the observations were made of, ``(n, *event)``.
@@ -215,8 +218,14 @@ def coverage(truth: Tensor, draws: Tensor, level: float = 0.9) -> float:
         )
     if not 0 < level < 1:
         raise ValueError(f"level lies between 0 and 1, got {level}")
-    rank = ((draws < truth).sum(0) + 0.5) / (len(draws) + 1)
-    return ((rank - 0.5).abs() <= level / 2).double().mean().item()
+    count = len(draws) + 1
+    # The interval holds the ranks from first to last.
+    first = math.ceil(count * (1 - level) / 2 - 0.5 - 1e-9)
+    last = count - 1 - first
+    low = (draws < truth).sum(0)
+    high = (draws <= truth).sum(0)
+    inside = high.clamp(max=last) - low.clamp(min=first) + 1
+    return (inside.clamp(min=0) / (high - low + 1)).double().mean().item()
 
 
 def classifier_two_sample(

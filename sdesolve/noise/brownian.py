@@ -17,12 +17,11 @@ import torch
 from torch import Tensor
 
 from ..checks import Number, Pair, check_shape
-from .bridge import merge, split
-from .stack import BrownianStack
+from .area import area_draws, chained
 from .streams import Streams
 from .tree import DEPTH, Floats, Ints, Part, Tree, join
 
-__all__ = ["BrownianPath", "BrownianStack", "PathNoise", "PathStack", "merge", "split"]
+__all__ = ["BrownianPath"]
 
 _LARGEST = 1 << 33  # values of a path's grid
 _MOST_STEPS = 1 << 22
@@ -81,6 +80,7 @@ class BrownianPath:
         self._tree = Tree(seed, first, self.batch, self.shape)
         self._key = (seed, first)
         self._third: Tensor | None = None
+        self._pairs: Tensor | None = None
         self._cell = (self.high - self.low) / self.steps
         self._draw(seed, first)
 
@@ -143,13 +143,7 @@ class BrownianPath:
         Raises:
             ValueError: If a time is outside the span, or between the points of the grid.
         """
-        ends = np.sort(self.position(np.array([s, t], dtype=np.float64)))
-        if np.any(ends & ((1 << DEPTH) - 1)) or ends[0] == ends[1]:
-            raise ValueError(
-                f"the third integral of a path is known between points of its grid, and {s} and "
-                f"{t} are none; write BrownianPath(..., steps=n) with a multiple of the run's steps"
-            )
-        low, high = (ends >> DEPTH).tolist()
+        low, high = self._whole_cells("third integral", s, t)
         if self._third is None:
             draws = Streams(*self._key, self.batch, self.shape, dtype=torch.float64, purpose="k")
             self._third = torch.stack([draws.normal() for _ in range(self.steps)])
@@ -160,6 +154,47 @@ class BrownianPath:
         own = self._third[low:high].sum(0) * ((cell / 720) ** 0.5 * cell**2)
         k: Tensor = (torch.tensordot(middle, area, 1) + (h**2 - cell**2) / 12 * w + own) / h**2
         return k if s < t else -k
+
+    def levy(self, s: float, t: float) -> Tensor:
+        """Levy area from ``s`` to ``t``, two points of the grid, ``(batch, m, m)`` for shape (m,).
+
+        Those of the grid's cells are drawn given (W, H); over several cells they are chained, so
+        that the area is known the better the finer the grid.
+
+        Raises:
+            ValueError: If a time is outside the span, or between the points of the grid, or the
+                increments are no vectors.
+        """
+        if len(self.shape) != 1:
+            raise ValueError(
+                f"the Levy area is that of a path of shape (channels,), not {self.shape}"
+            )
+        low, high = self._whole_cells("Levy area", s, t)
+        if self._pairs is None:
+            draws = Streams(*self._key, self.batch, self.shape, dtype=torch.float64, purpose="levy")
+            count = area_draws(self.shape[0])
+            self._pairs = torch.stack(
+                [
+                    torch.cat([draws.normal() for _ in range(count)], -1)
+                    if count
+                    else self._w[0, :, :0]
+                    for _ in range(self.steps)
+                ]
+            )
+        cells = slice(low, high + 1)
+        area = chained(self._w[cells], self._integral[cells], self._pairs[low:high], self._cell)
+        return area if s < t else -area
+
+    def _whole_cells(self, what: str, s: float, t: float) -> tuple[int, int]:
+        """Two points of the grid, the lower one first."""
+        ends = np.sort(self.position(np.array([s, t], dtype=np.float64)))
+        if np.any(ends & ((1 << DEPTH) - 1)) or ends[0] == ends[1]:
+            raise ValueError(
+                f"the {what} of a path is known between points of its grid, and {s} and "
+                f"{t} are none; write BrownianPath(..., steps=n) with a multiple of the run's steps"
+            )
+        low, high = (ends >> DEPTH).tolist()
+        return low, high
 
     def position(self, times: Floats) -> Ints:
         """Times in units of 2^-40 of a cell, from the start of the span.
@@ -237,106 +272,3 @@ class BrownianPath:
             given = (v[some] for v in (sample, cell, low, high))
             w[some], area[some], _ = self._tree.between(root, self._cell, *given)
         return w, area, high - low
-
-
-class PathNoise:
-    """Noise source that reads a :class:`BrownianPath` along a grid, step by step.
-
-    Args:
-        path: The path.
-        grid: Times of the run, ``(steps + 1,)``.
-        like: The state, whose dtype and device the values take, ``(batch, *event)``.
-        shape: Shape of one sample's increments, the event where left out.
-
-    Raises:
-        ValueError: If the path has other samples or increments, or does not cover the grid.
-    """
-
-    def __init__(
-        self, path: BrownianPath, grid: Tensor, like: Tensor, shape: Sequence[int] | None = None
-    ) -> None:
-        self._path, self._times, self._like, self._i = path, grid.tolist(), like, 0
-        event = like.shape[1:] if shape is None else shape
-        path.check(len(like), event, (self._times[0], self._times[-1]))
-
-    def normal(self) -> Tensor:
-        """W / sqrt(h) of the next interval."""
-        return self.pair()[0]
-
-    def pair(self) -> tuple[Tensor, Tensor]:
-        """W / sqrt(h) and H / sqrt(h / 12) of the next interval."""
-        s, t = self._times[self._i : self._i + 2]
-        self._i += 1
-        w, area = self._path.increment(s, t)
-        h = abs(t - s)
-        return self._cast(w / h**0.5), self._cast(area / (h / 12) ** 0.5)
-
-    def triple(self) -> tuple[Tensor, Tensor, Tensor]:
-        """(W, H) and K / sqrt(h / 720) of the next interval."""
-        s, t = self._times[self._i : self._i + 2]
-        third = self._path.third(s, t) / (abs(t - s) / 720) ** 0.5
-        return (*self.pair(), self._cast(third))
-
-    def _cast(self, values: Tensor) -> Tensor:
-        return values.to(self._like.dtype).to(self._like.device)
-
-
-class PathStack:
-    """A :class:`BrownianPath` for adaptive steps, in the words of :class:`BrownianStack`.
-
-    Every sample travels along its own path; a rejected step goes back on it, so that runs of any
-    tolerance follow the same path.
-
-    Args:
-        path: The path.
-        t0: Where every sample starts.
-        t1: Where they are going.
-        dtype: Dtype of the increments.
-        device: Their device.
-
-    Raises:
-        ValueError: If the path does not cover the way.
-    """
-
-    def __init__(
-        self,
-        path: BrownianPath,
-        t0: float,
-        t1: float,
-        *,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> None:
-        path.position(np.array([t0, t1]))
-        self._path, self._dtype, self._device = path, dtype, device
-        self._sign = 1.0 if t0 < t1 else -1.0
-        self._end = t1
-        self._t = np.full(path.batch, float(t0))
-        self._before = self._t.copy()
-
-    def take(self, index: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Lengths and (W, H) for steps of ``h`` of the samples ``index``.
-
-        Args:
-            index: Samples, ``(n,)``, int64 on the CPU.
-            h: Lengths, ``(n,)``, positive float64 on the CPU.
-
-        Returns:
-            The same lengths and increments ``(n, 2, *shape)``.
-        """
-        samples = index.numpy()
-        t = self._t[samples]
-        new = t + self._sign * h.numpy()
-        new = np.minimum(new, self._end) if self._sign > 0 else np.maximum(new, self._end)
-        self._before[samples], self._t[samples] = t, new
-        low, high = (self._path.position(v) for v in (t, new))
-        if self._sign < 0:
-            low, high = high, low
-        w, area = self._path.between(samples, low, high)
-        pair = torch.stack([self._sign * w, area], dim=1)
-        return h, pair.to(self._dtype).to(self._device)
-
-    def put_back(self, index: Tensor, h: Tensor, pair: Tensor) -> None:
-        """Go back to where the last steps of the samples ``index`` began."""
-        samples = index.numpy()
-        self._t[samples] = self._before[samples]

@@ -25,7 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..shapes import untransformed
+from ..transforms import untransformed
+from .area import scaled_area
 from .philox import Words
 from .twister import Twister, seed_of, twisters
 
@@ -33,6 +34,7 @@ __all__ = [
     "NoiseSource",
     "Source",
     "Streams",
+    "TellsArea",
     "TellsThird",
     "rademacher",
     "stream_seed",
@@ -77,6 +79,14 @@ class TellsThird(Protocol):
 
     def triple(self) -> tuple[Tensor, Tensor, Tensor]:
         """Next W / sqrt(h), H / sqrt(h / 12) and K / sqrt(h / 720) of every sample."""
+
+
+@runtime_checkable
+class TellsArea(Protocol):
+    """A noise source that also knows the Levy area of its channels (:mod:`.area`)."""
+
+    def levy(self) -> tuple[Tensor, Tensor]:
+        """Next W / sqrt(h), ``(batch, m)``, and A / h, ``(batch, m, m)``, of every sample."""
 
 
 def stream_seed(seed: int, index: int, purpose: str, *, block: int = 0) -> int:
@@ -182,6 +192,10 @@ class Streams:
     def triple(self) -> tuple[Tensor, Tensor, Tensor]:
         """Next three draws: (W, H) and K / sqrt(h / 720) of one step."""
         return self.normal(), self.normal(), self.normal()
+
+    def levy(self) -> tuple[Tensor, Tensor]:
+        """W / sqrt(h) and A / h of one step, from two draws and one for every two channels."""
+        return scaled_area(self.normal)
 
     def take(self, index: Tensor) -> Tensor:
         """Next draw of the samples ``index`` alone, a fresh tensor ``(len(index), *shape)``.

@@ -29,6 +29,7 @@ from .implicit import ImplicitRK
 from .ipndm import IPNDM
 from .ito import SRIW1
 from .kinetic import ALIGN, QUICSORT, ShOULD
+from .log_ode import LogODE
 from .milstein import Milstein
 from .predictor_corrector import PredictorCorrector
 from .registry import register, solver, solver_names, source
@@ -72,6 +73,7 @@ __all__ = [
     "Heun",
     "Heun3",
     "ImplicitRK",
+    "LogODE",
     "Midpoint",
     "Milstein",
     "PredictorCorrector",

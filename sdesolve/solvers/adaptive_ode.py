@@ -17,7 +17,7 @@ from ..equations.problem import Problem
 from ..equations.sde import Noise
 from ..shapes import column
 from .adaptive import Adaptive, Attempt, Trial, first_step
-from .pair import Pair
+from .pair import Pair, Terms
 from .pairs import PAIRS
 
 __all__ = ["AdaptiveODE"]
@@ -109,10 +109,12 @@ class AdaptiveODE(Adaptive):
         slopes = [*trial.carry]
         step = column(trial.h, trial.x)
         y = trial.x
-        for node, row in zip(pair.nodes, pair.stages, strict=True):
+        nodes = torch.tensor(pair.nodes, dtype=torch.float64, device="cpu")
+        times = (trial.t + nodes[:, None] * trial.h).unbind()
+        for t, row in zip(times, pair.rows, strict=True):
             y = torch.addcmul(trial.x, step, _weighted(row, slopes))
-            slopes.append(problem.drift_at(y, trial.t + node * trial.h))
-        return Attempt(y, step * _weighted(pair.error, slopes), (slopes[-1],), slopes)
+            slopes.append(problem.drift_at(y, t))
+        return Attempt(y, step * _weighted(pair.error_row, slopes), (slopes[-1],), slopes)
 
     def interpolate(self, trial: Trial, attempt: Attempt, theta: Tensor) -> Tensor:
         """The method's own interpolant."""
@@ -124,9 +126,9 @@ class AdaptiveODE(Adaptive):
         return x
 
 
-def _weighted(weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:
-    pairs = [(w, k) for w, k in zip(weights, slopes, strict=True) if w != 0]
-    total = pairs[0][1] * pairs[0][0]
-    for w, k in pairs[1:]:
-        total = total.add_(k, alpha=w)
+def _weighted(row: Terms, slopes: Sequence[Tensor]) -> Tensor:
+    (first, weight), *others = row
+    total = slopes[first] * weight
+    for j, w in others:
+        total = total.add_(slopes[j], alpha=w)
     return total

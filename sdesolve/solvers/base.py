@@ -130,7 +130,7 @@ class Solver(ABC):
 
     @property
     def special(self) -> bool:
-        """Whether it is made for equations that no score gives: stiff ones, Langevin dynamics.
+        """Whether it is made for equations that no score gives: stiff, general noise, Langevin.
 
         ``solver_names(special=True)`` lists these apart.
         """

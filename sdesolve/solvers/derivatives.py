@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..shapes import transformed
+from ..transforms import transformed
 
 __all__ = ["along_itself", "asked", "directional_derivative"]
 

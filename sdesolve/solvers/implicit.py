@@ -26,6 +26,7 @@ from torch import Tensor
 from ..equations.problem import Problem, Step
 from ..noise.streams import NoiseSource
 from ..shapes import column
+from ..transforms import transformed
 from .base import Solver
 from .derivatives import asked
 from .runge_kutta import Row, StageTable
@@ -211,6 +212,11 @@ class ImplicitRK(Solver):
         self, problem: Problem, plan: StageTable, i: int, j: int, z: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Increment at a stage and its Jacobian, ``(batch, n, n)``."""
+        if transformed():
+            value, pull = torch.func.vjp(lambda y: plan.drift(problem, i, j, y), z)  # type: ignore[misc]
+            units = torch.eye(value[0].numel(), dtype=value.dtype, device=value.device)
+            rows = [pull(u.expand(len(z), -1).reshape_as(value))[0].flatten(1) for u in units]
+            return value, torch.stack(rows, 1).detach()
         record = torch.is_grad_enabled()
         with torch.enable_grad():
             at = z if record and z.requires_grad else z.detach().requires_grad_()

@@ -94,6 +94,19 @@ def _areas(friction: float, h: float) -> tuple[tuple[float, float], tuple[float,
     return (x[0], x[1]), (v[0], v[1])
 
 
+class _Now(NamedTuple):
+    """Position, velocity, the score there if it was kept, and (W, H, K) of the step."""
+
+    x: Tensor
+    v: Tensor
+    force: Tensor | None
+    levy: tuple[Tensor, Tensor, Tensor]
+
+
+_After = tuple[Tensor, Tensor, Tensor | None]
+"""Position, velocity and the score there if it is kept."""
+
+
 class Kinetic(Solver):
     """A method for :class:`sdesolve.equations.kinetic.KineticLangevin` alone."""
 
@@ -176,19 +189,12 @@ class Kinetic(Solver):
                 drawn[1][:, 1] * scales[1],
                 drawn[2][:, 1] * scales[2],
             )
-        position, velocity, kept = self.advance(problem, row, x[:, 0], x[:, 1], state, levy)
+        now = _Now(x[:, 0], x[:, 1], state, levy)
+        position, velocity, kept = self.advance(problem, row, now)
         return Step(torch.stack([position, velocity], 1), kept)
 
     @abstractmethod
-    def advance(
-        self,
-        problem: Problem,
-        row: _Row,
-        x: Tensor,
-        v: Tensor,
-        force: Tensor | None,
-        levy: tuple[Tensor, Tensor, Tensor],
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def advance(self, problem: Problem, row: _Row, now: _Now) -> _After:
         """Position and velocity after a step, and the score there if it is kept."""
 
 
@@ -208,18 +214,11 @@ class ALIGN(Kinetic):
     strong_order: ClassVar[dict[Noise, float]] = {"additive": 2.0}
     weak_order: ClassVar[dict[Noise, float]] = {"additive": 2.0}
 
-    def advance(
-        self,
-        problem: Problem,
-        row: _Row,
-        x: Tensor,
-        v: Tensor,
-        force: Tensor | None,
-        levy: tuple[Tensor, Tensor, Tensor],
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def advance(self, problem: Problem, row: _Row, now: _Now) -> _After:
         """One step, one evaluation."""
+        x, v, force, (w, area, _) = now
         assert force is not None
-        (w, area, _), one, h = levy, row.at[0], row.h
+        one, h = row.at[0], row.h
         x = x + one.a * v + one.b * (h * force + w) + row.position[0] * area
         new = self.force(problem, x, row.t[1])
         v = one.beta * v + (one.a - one.b) * force + one.b * new
@@ -241,18 +240,11 @@ class ShOULD(Kinetic):
     strong_order: ClassVar[dict[Noise, float]] = {"additive": 3.0}
     weak_order: ClassVar[dict[Noise, float]] = {"additive": 3.0}
 
-    def advance(
-        self,
-        problem: Problem,
-        row: _Row,
-        x: Tensor,
-        v: Tensor,
-        force: Tensor | None,
-        levy: tuple[Tensor, Tensor, Tensor],
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def advance(self, problem: Problem, row: _Row, now: _Now) -> _After:
         """One step, two evaluations."""
+        x, v, force, (w, area, third) = now
         assert force is not None
-        (w, area, third), (half, one), h = levy, row.at, row.h
+        (half, one), h = row.at, row.h
         line, shifted = w - 12 * third, v + area + 6 * third
         middle = self.force(problem, x + half.a * shifted + half.b * (h * force + line), row.t[1])
         p, q = row.position, row.velocity
@@ -281,17 +273,10 @@ class QUICSORT(Kinetic):
     strong_order: ClassVar[dict[Noise, float]] = {"additive": 3.0}
     weak_order: ClassVar[dict[Noise, float]] = {"additive": 3.0}
 
-    def advance(
-        self,
-        problem: Problem,
-        row: _Row,
-        x: Tensor,
-        v: Tensor,
-        force: Tensor | None,
-        levy: tuple[Tensor, Tensor, Tensor],
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def advance(self, problem: Problem, row: _Row, now: _Now) -> _After:
         """One step, two evaluations."""
-        (w, area, third), (left, right, one, part), h = levy, row.at, row.h
+        x, v, _, (w, area, third) = now
+        (left, right, one, part), h = row.at, row.h
         line, v = w - 12 * third, v + area + 6 * third
         first = h * self.force(problem, x + left.a * v + left.b * line, row.t[1])
         far = x + right.a * v + right.b * line + part.a * first

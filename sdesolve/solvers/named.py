@@ -29,6 +29,7 @@ from .implicit import ImplicitRK
 from .ipndm import IPNDM
 from .ito import SRIW1
 from .kinetic import ALIGN, QUICSORT, ShOULD
+from .log_ode import LogODE
 from .milstein import Milstein
 from .predictor_corrector import PredictorCorrector
 from .registry import register
@@ -89,6 +90,7 @@ _TABLE: list[tuple[str, Callable[[], Solver | Adaptive], str]] = [
     ("gauss4", lambda: ImplicitRK("gauss4"), "Butcher 1964, Gauss, s = 2"),
     ("gauss6", lambda: ImplicitRK("gauss6"), "Butcher 1964, Gauss, s = 3"),
     ("reversible-heun", ReversibleHeun, "Kidger et al. 2021, algorithm 1"),
+    ("log-ode", LogODE, "Castell & Gaines 1996; Foster 2020 for the area"),
     ("euler-heun", EulerHeun, "Kloeden & Platen 1992, section 11.1"),
     ("milstein", Milstein, _MILSTEIN),
     (

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
-__all__ = ["Pair"]
+__all__ = ["Pair", "Terms"]
+
+Terms = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,22 @@ class Pair:
         if abs(sum(self.error)) > 1e-14 or abs(sum(self.stages[-1]) - 1) > 1e-14:
             raise ValueError("the weights must sum to 1 and those of the error to 0")
 
-    @property
+    @cached_property
     def nodes(self) -> tuple[float, ...]:
         """c_2 .. c_s, the sums of the rows; exactly 1 where they end the step."""
         sums = [sum(row) for row in self.stages]
         return tuple(1.0 if abs(c - 1) < 1e-12 else c for c in sums)
+
+    @cached_property
+    def rows(self) -> tuple[Terms, ...]:
+        """The weights of the stages that are not zero, each with its place."""
+        return tuple(map(_terms, self.stages))
+
+    @cached_property
+    def error_row(self) -> Terms:
+        """Those of the error."""
+        return _terms(self.error)
+
+
+def _terms(row: Sequence[float]) -> Terms:
+    return tuple((j, w) for j, w in enumerate(row) if w != 0)

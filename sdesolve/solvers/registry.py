@@ -93,8 +93,8 @@ def solver_names(*, special: bool = False) -> list[str]:
     """Names that :func:`solver` knows, in the order in which they were registered.
 
     Args:
-        special: Those of the methods for equations that no score gives, stiff ones and Langevin
-            dynamics, instead of all others.
+        special: Those of the methods for equations that no score gives, stiff ones, noise that does
+            not commute and Langevin dynamics, instead of all others.
 
     Examples:
         >>> solver_names(special=True)[-3:]
@@ -141,8 +141,9 @@ def _entry(name: str) -> _Entry:
         _load_plugins()  # an entry point may have it
         names = list(_ENTRIES)
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
-            raise ValueError(f"unknown solver {name!r}; did you mean {', '.join(near)}?")
+            near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+            cure = f"did you mean {', '.join(near)}?" if near else "ss.solver_names() lists all"
+            raise ValueError(f"unknown solver {name!r}; {cure}")
     return _ENTRIES[name]
 
 

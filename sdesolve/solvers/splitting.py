@@ -46,7 +46,10 @@ class SEA(Solver):
 
     Cost: one evaluation a step. Order: strong 1, weak 1; 1 without noise. It costs what
     Euler-Maruyama costs, without its local error of h^(3/2). How much that gains along a path
-    depends on the equation: a factor of 1.5 to 3 on double wells.
+    depends on the equation: a factor of 1.5 to 3 on double wells. On the reversal of a process it
+    gains nothing: its errors along a path are .9 to 1.3 times those of ``EulerMaruyama`` (a mixture
+    under VP and VE, 16 to 128 calls), and its samples are too narrow, by 29 % of a deviation
+    of 1/2 at 16 calls under VP, where Euler's are 7 % too wide.
 
     References:
         Foster, dos Reis & Strange 2024, equation 5.8; the noise is that of ShARK, so that a

@@ -21,7 +21,8 @@ from ..equations.process import Process
 from ..equations.processes import VESDE
 from ..grids import Grid
 from ..loop.integrate import solve
-from ..noise.brownian import BrownianPath, PathNoise
+from ..noise.along import PathNoise
+from ..noise.brownian import BrownianPath
 from ..solvers.additive import ShARK
 from ..solvers.base import Solver
 from ..solvers.linear_multistep import LinearMultistep

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..noise.area import scaled_area
+
 __all__ = ["Nodes", "Rule", "gauss", "piecewise", "product_rule"]
 
 Rule = tuple[Sequence[float], Sequence[float]]
@@ -34,6 +36,10 @@ class Nodes:
     def pair(self) -> tuple[Tensor, Tensor]:
         """The next two."""
         return self.normal(), self.normal()
+
+    def levy(self) -> tuple[Tensor, Tensor]:
+        """W / sqrt(h) and A / h, made of the next draws."""
+        return scaled_area(self.normal)
 
 
 def gauss(n: int) -> Rule:

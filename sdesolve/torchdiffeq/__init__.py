@@ -5,7 +5,7 @@
 The same arguments, method names and shapes. What differs: a failed integration raises
 ``UnfinishedError`` with the last good state; times and events have gradients in ``odeint`` itself;
 Adams methods are right on grids of unequal steps; implicit methods take small states only; complex
-states, ``scipy_solver`` and ``odeint_dense`` are refused or not there. For a step size per sample
+states and ``odeint_dense`` are refused or not there. For a step size per sample
 write the equation as an :class:`sdesolve.SDE` and call :func:`sdesolve.solve`.
 
 May import from every room below. Read ``odeint.py``, ``state.py`` (what the arguments mean),

@@ -238,14 +238,18 @@ class _System:
     def __call__(self, t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Slopes of (dL/dt, y, adjoint, *dL/dparameters)."""
         _, y, adjoint, *_ = state
+        # An implicit method wants the derivative of all of this.
+        record = torch.is_grad_enabled() and (y.requires_grad or adjoint.requires_grad)
         with torch.enable_grad():
             at = t.detach().requires_grad_(self._timed)
-            x = y.detach().requires_grad_()
+            x = y if y.requires_grad else y.detach().requires_grad_()
             value = self._slope(at, x)
             wanted = [x, *self._params, *([at] if self._timed else [])]
             grads = [torch.zeros_like(w) for w in wanted]
             if value.requires_grad:
-                found = torch.autograd.grad(value, wanted, -adjoint, allow_unused=True)
+                found = torch.autograd.grad(
+                    value, wanted, -adjoint, allow_unused=True, create_graph=record
+                )
                 grads = [z if g is None else g for z, g in zip(grads, found, strict=True)]
         by_t = grads.pop() if self._timed else torch.zeros_like(t)
-        return (by_t, value.detach(), *grads)
+        return (by_t, value if record else value.detach(), *grads)

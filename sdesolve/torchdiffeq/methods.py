@@ -18,11 +18,13 @@ from ..solvers.adaptive import Attempt, Trial
 from ..solvers.adaptive_ode import AdaptiveODE
 from ..solvers.implicit import ImplicitRK
 from ..solvers.runge_kutta import RK38, EulerODE, Heun, Heun3, Midpoint
+from .by_scipy import OPTIONS
 from .state import CALLBACKS, Call
 
 __all__ = [
     "ADAPTIVE",
     "FIXED",
+    "SCIPY",
     "Controlled",
     "adaptive",
     "check_options",
@@ -39,6 +41,8 @@ ADAPTIVE = {
     "fehlberg2": "fehlberg2",
     "adaptive_heun": "adaptive-heun",
 }
+
+SCIPY = "scipy_solver"
 
 FIXED: dict[str, Callable[[dict[str, Any]], Solver]] = {
     "euler": lambda options: EulerODE(),
@@ -85,14 +89,12 @@ def check_options(method: str, options: dict[str, Any]) -> None:
     Raises:
         ValueError: If there is no such method.
     """
-    if method == "scipy_solver":
-        raise ValueError(
-            'method="scipy_solver" hands the integration to scipy, without gradients; call '
-            'scipy.integrate.solve_ivp, or write method="dopri8", or "radauIIA5" if it is stiff'
-        )
-    if method not in ADAPTIVE and method not in FIXED:
-        raise ValueError(f"method is one of {', '.join([*ADAPTIVE, *FIXED])}; got {method!r}")
-    known = _ADAPTIVE_OPTIONS if method in ADAPTIVE else _FIXED_OPTIONS
+    names = [*ADAPTIVE, *FIXED, SCIPY]
+    if method not in names:
+        raise ValueError(f"method is one of {', '.join(names)}; got {method!r}")
+    known = OPTIONS if method == SCIPY else _FIXED_OPTIONS
+    if method in ADAPTIVE:
+        known = _ADAPTIVE_OPTIONS
     if "adams" in method:
         known = known | _ADAMS_OPTIONS
     unknown = set(options) - known
@@ -153,20 +155,25 @@ class Controlled(AdaptiveODE):
 
     def size(self, trial: Trial, attempt: Attempt) -> Tensor:
         """By the given norm; the callbacks hear of it."""
-        self.call.length = trial.h.abs()
         size = self.norm(attempt.error.detach() / self.scale(trial, attempt).detach())
-        tiny = trial.h.abs() <= self.least * (1 + 1e-9)
-        size = torch.where(tiny, size.clamp(max=1.0), size)
+        if self.least:
+            self.call.length = trial.h.abs()
+            tiny = self.call.length <= self.least * (1 + 1e-9)
+            size = torch.where(tiny, size.clamp(max=1.0), size)
         if self.call.hooks:
             self._tell(CALLBACKS[1] if bool(size <= 1) else CALLBACKS[2], trial)
         return size
 
     def factor(self, size: Tensor, accept: Tensor, previous: Tensor) -> Tensor:
-        """Within the bounds."""
-        factor = super().factor(size, accept, previous) * (self.safety / 0.9)
-        factor = torch.where(accept, factor.clamp(*self.bounds), factor)
-        assert self.call.length is not None
-        return torch.maximum(factor, self.least / self.call.length)
+        """By this error alone, as torchdiffeq; within the bounds."""
+        growth = self.safety * size.clamp(min=1e-10) ** (-1 / self.error_order)
+        shortest, longest = self.bounds
+        factor = growth.clamp(shortest, longest)
+        if not bool(accept.all()):
+            factor = torch.where(accept, factor, growth.clamp(shortest, 0.9))
+        if self.call.length is not None:
+            factor = torch.maximum(factor, self.least / self.call.length)
+        return factor
 
     def _tell(self, name: str, trial: Trial) -> None:
         self.call.tell(name, trial.t.item(), trial.x, trial.h.abs().item())

@@ -14,7 +14,8 @@ from ..checks import FLAG, FUNCTION, Kind, Optional, check_tensor
 from ..equations.sde import SDE
 from ..loop import solve
 from ..outcome import Solution, Status
-from .methods import ADAPTIVE, Controlled, adaptive, check_options, fixed, longest, stops
+from .by_scipy import by_scipy
+from .methods import ADAPTIVE, SCIPY, Controlled, adaptive, check_options, fixed, longest, stops
 from .state import Call, State, States, flat_event
 
 __all__ = ["Setup", "odeint", "odeint_event"]
@@ -44,7 +45,8 @@ def odeint(
         method: "dopri5" by default, "dopri8", "tsit5", "bosh3", "fehlberg2", "adaptive_heun"; on a
             fixed grid "euler", "midpoint", "heun2", "heun3", "rk4", "explicit_adams",
             "implicit_adams", and implicitly "implicit_euler", "implicit_midpoint", "trapezoid",
-            "sdirk2", "trbdf2", "radauIIA3", "radauIIA5", "gl4", "gl6".
+            "sdirk2", "trbdf2", "radauIIA3", "radauIIA5", "gl4", "gl6"; "scipy_solver", without
+            gradients, whose option solver is "LSODA", "RK45", "DOP853", "Radau", "BDF", ...
         options: Of adaptive methods norm, first_step, min_step, max_step, step_t, jump_t, safety,
             ifactor, dfactor, max_num_steps; of others step_size or grid_constructor, interp
             ("linear" or "cubic"), perturb, and of Adams methods max_order, max_iters.
@@ -60,6 +62,7 @@ def odeint(
         ValueError: If the method is not known or the times are not monotone.
         TypeError: If the state is of another kind.
         UnfinishedError: If the integration fails, with the last good state.
+        RuntimeError: If scipy's does.
 
     Examples:
         >>> t = torch.tensor([0.0, 1.0], dtype=torch.float64)
@@ -147,7 +150,7 @@ class Setup:
         given = dict(options or {})
         check_options(name, given)
         call = Call(func, state)
-        names = {"callback_step"}
+        names = set() if name == SCIPY else {"callback_step"}
         if name in ADAPTIVE:
             names |= {"callback_accept_step", "callback_reject_step"}
         call.known(names, name)
@@ -162,9 +165,12 @@ class Setup:
 
     def run(self, flat: Tensor) -> Tensor:
         """States at all times, ``(n, size)``."""
-        start = self._shifted(flat[None])
         if len(self.t) == 1:
             return flat[None]
+        start = self._shifted(flat[None])
+        if self.method == SCIPY:
+            given = (self.rtol, self.atol, self.options)
+            return by_scipy(self.call, start.detach(), self.times.tolist(), *given)
         path = self._adaptive(start) if self.method in ADAPTIVE else self._fixed(start)
         if self._timed:
             moved = [
@@ -292,6 +298,8 @@ class Setup:
             raise ValueError(f"with event_fn, t holds two times, got {len(self.t)}")
         start = self._shifted(flat[None])
         FUNCTION("event_fn", event_fn)
+        if self.method == SCIPY:
+            raise ValueError('scipy_solver looks for no events here; write method="dopri5"')
         event = flat_event(event_fn, self.state, self.t[0].detach().to(flat), flat.detach())
         solution = (self._adaptive_until if self.method in ADAPTIVE else self._fixed_until)(
             start, event

@@ -84,7 +84,8 @@ class State:
         if self.single:
             if not isinstance(value, Tensor):
                 raise TypeError(f"{name} gives a tensor like y, got {type(value).__name__}")
-            return value.expand(self.shapes[0]).reshape(-1)
+            same = value.shape == self.shapes[0]
+            return (value if same else value.expand(self.shapes[0])).reshape(-1)
         if not isinstance(value, (tuple, list)) or len(value) != len(self.shapes):
             raise TypeError(f"{name} gives a tuple like y0, of {len(self.shapes)} tensors")
         return torch.cat([part.reshape(-1) for part in value])
@@ -147,8 +148,9 @@ class Call:
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """Drift of a batch of one."""
-        value = self.state.back(self.func(t.reshape(()), self.state.out(x[0])), "func")
-        return value.to(x.dtype)[None]
+        y = self.state.out(x if self.state.single else x[0])
+        value = self.state.back(self.func(t.reshape(()), y), "func")
+        return value.to(x.dtype).reshape(1, -1)
 
     def known(self, names: set[str], method: str) -> None:
         """Warn of callbacks that a method never calls."""

@@ -26,7 +26,6 @@ from torch.utils.checkpoint import checkpoint
 from ..checks import FLAG, check_tensors
 from ..solvers.reversible import Reversible, ReversibleHeun, increment
 from .interval import BaseBrownian
-from .methods import MotionNoise
 from .sdeint import Run, tolerances, warn_of
 
 __all__ = ["sdeint_adjoint"]
@@ -126,7 +125,7 @@ def _checkpointed(run: Run) -> Tensor:
     cuts = sorted({*run.wanted, *range(0, len(times), every)})
 
     def walk(x: Tensor, low: int, high: int) -> Tensor:
-        noise = MotionNoise(run.motion, times, low)
+        noise = run.noise(times, low)
         for i in range(low, high):
             x, _, _ = solver.step(problem, plan, i, x, None, noise)
         return x
@@ -172,7 +171,7 @@ class _Undone(torch.autograd.Function):
             end = solver.evaluate(problem, plan, len(times) - 1, z)
         for i in range(len(times) - 2, -1, -1):
             h = plan.h[i]
-            w = MotionNoise(run.motion, times, i).normal() * math.sqrt(abs(h))
+            w = run.noise(times, i).normal() * math.sqrt(abs(h))
             with torch.no_grad():
                 z0 = 2 * y - end.z - increment(problem, end, h, w)
             with torch.enable_grad():

@@ -65,6 +65,10 @@ class BaseBrownian:
         """The shape."""
         return self.shape
 
+    def just_before(self, t: float, within: float) -> float:
+        """A time at most ``within`` before ``t``, or ``t``, that is cheap to ask for."""
+        return t
+
 
 def _time(name: str, t: object) -> float:
     if isinstance(t, Tensor) and t.numel() == 1:
@@ -190,6 +194,14 @@ class BrownianInterval(BaseBrownian):
             out.append(self._area(w, area, h, a, b).to(self.dtype).to(self.device))
         return out[0] if len(out) == 1 else tuple(out)
 
+    def just_before(self, t: float, within: float) -> float:
+        """The last end of a piece before ``t`` of the longest pieces that fit ``within``."""
+        span = self._t1 - self._t0
+        level = min(_DEPTH, math.ceil(math.log2(span / within)))
+        pieces = math.ldexp(1.0, max(0, level))
+        found = self._t0 + span * (math.floor((t - self._t0) / span * pieces) / pieces)
+        return found if t - within <= found < t else t
+
     def _normals(self, name: int, count: int, purpose: str) -> Tensor:
         generator = stream_generator(self.entropy, name, purpose)
         shape = (count, *self.shape)
@@ -302,6 +314,10 @@ class _Wrapped(BaseBrownian):
         """As :class:`BrownianInterval`; for one time alone, the motion's value there."""
         out = self._interval(t, tb, return_U=return_U, return_A=return_A)
         return out + self._w0 if tb is None and not (return_U or return_A) else out
+
+    def just_before(self, t: float, within: float) -> float:
+        """As :class:`BrownianInterval`."""
+        return self._interval.just_before(t, within)
 
 
 class BrownianPath(_Wrapped):

@@ -1,117 +1,24 @@
-r"""torchsde's methods, as solvers of ours, and the log-ODE method, which needs the Levy area.
-
-.. math::
-
-    x' = x + h f(y) + g(y) W + \sum_{k,l} A_{kl} (g_k \cdot \nabla) g_l (y), \qquad
-    y = x + \tfrac h2 f(x) + \tfrac12 g(x) W.
-
-References:
-    Foster, Lyons & Oberhauser 2020; Li et al. 2020.
-"""
+"""torchsde's methods, as solvers of ours."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from ..equations.problem import Problem, Step
-from ..noise.streams import NoiseSource
 from ..solvers import Solver
 from ..solvers.additive import SRA1
-from ..solvers.derivatives import directional_derivative
 from ..solvers.euler import EulerMaruyama
 from ..solvers.ito import SRIW1
+from ..solvers.log_ode import LogODE
 from ..solvers.milstein import Milstein
 from ..solvers.reversible import ReversibleHeun
-from ..solvers.runge_kutta import EulerHeun, Heun, Midpoint, StageTable
+from ..solvers.runge_kutta import EulerHeun, Heun, Midpoint
 from .interval import BaseBrownian
 from .settings import METHODS
 
-__all__ = ["LogODE", "MotionNoise", "check_motion", "choose", "usual"]
+__all__ = ["check_motion", "choose", "usual"]
 
 _ITO = ("euler", "milstein", "srk")
 _STRATONOVICH = ("midpoint", "heun", "euler_heun", "milstein", "log_ode", "reversible_heun")
-
-
-class _TellsArea(Protocol):
-    def area(self) -> tuple[Tensor, Tensor]:
-        """W and A of the next interval."""
-
-
-class MotionNoise:
-    """Increments of a Brownian motion along a grid, in a solver's units.
-
-    Args:
-        motion: Called as ``motion(s, t, return_U=, return_A=)``.
-        times: The grid.
-        start: The first interval.
-    """
-
-    def __init__(self, motion: BaseBrownian, times: list[float], start: int = 0) -> None:
-        self._motion, self._times, self._i = motion, times, start
-
-    def _ask(self, **more: bool) -> tuple[Any, float]:
-        s, t = (torch.tensor(v, dtype=torch.float64) for v in self._times[self._i : self._i + 2])
-        self._i += 1
-        return self._motion(s, t, **more), float(t - s)
-
-    def normal(self) -> Tensor:
-        """W / sqrt(h)."""
-        w, h = self._ask()
-        return w / math.sqrt(h)  # type: ignore[no-any-return]
-
-    def pair(self) -> tuple[Tensor, Tensor]:
-        """W / sqrt(h) and H / sqrt(h / 12)."""
-        (w, u), h = self._ask(return_U=True)
-        return w / math.sqrt(h), (u / h - 0.5 * w) / math.sqrt(h / 12)
-
-    def area(self) -> tuple[Tensor, Tensor]:
-        """W and A."""
-        both, _ = self._ask(return_A=True)
-        return both  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True)
-class LogODE(Solver):
-    """The log-ODE method by the midpoint rule, with an approximated Levy area."""
-
-    order = 2
-    evaluations = 2
-
-    def plan(self, problem: Problem, grid: Tensor) -> StageTable:
-        """Start and middle of every step."""
-        return StageTable.on(problem, grid, (0.0, 0.5))
-
-    def step(
-        self,
-        problem: Problem,
-        plan: StageTable,
-        i: int,
-        x: Tensor,
-        state: object,
-        noise: NoiseSource,
-    ) -> Step:
-        """One step, two evaluations."""
-        source: _TellsArea = noise  # type: ignore[assignment]
-        w, area = source.area()
-        (kick,) = plan.noise(problem, i, 0, x, w)
-        y = x + 0.5 * (plan.drift(problem, i, 0, x) + kick)
-        new = x + plan.drift(problem, i, 1, y) + plan.noise(problem, i, 1, y, w)[0]
-        if problem.equation.noise != "general":  # columns that commute
-            return Step(new)
-        t = plan.t[i][1]
-        along = torch.matmul(problem.spread(y, t), area)
-        for k in range(area.shape[-1]):
-            new = new + directional_derivative(
-                lambda z, k=k: problem.spread(z, t)[..., k],  # type: ignore[misc]
-                y,
-                along[..., k],
-            )
-        return Step(new)
 
 
 def usual(sde_type: str, noise: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import secrets
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -23,11 +22,12 @@ from ..checks import (
     check_tensors,
 )
 from ..equations.problem import Problem
-from ..noise.twister import stream_generator
+from ..noise.streams import NoiseSource
 from ..solvers import Solver
 from ..solvers.reversible import Reversible
 from .interval import BaseBrownian, BrownianInterval
-from .methods import MotionNoise, check_motion, choose, usual
+from .methods import check_motion, choose, usual
+from .noise import Fresh, MotionNoise
 from .objects import Terms, with_kl
 
 __all__ = ["Run", "sdeint", "tolerances"]
@@ -121,32 +121,6 @@ def warn_of(unused: dict[str, Any]) -> None:
         warnings.warn(f"unknown keywords change nothing: {', '.join(unused)}", stacklevel=3)
 
 
-class _Fresh(BaseBrownian):
-    """A motion on one grid, whose steps have generators of their own."""
-
-    def __init__(self, times: list[float], shape: tuple[int, ...], like: Tensor) -> None:
-        self.shape, self.dtype, self.device = shape, like.dtype, like.device
-        self.levy_area_approximation = "space-time"
-        self._step = {t: i for i, t in enumerate(times)}
-        self._seed = secrets.randbits(62)
-
-    def __call__(
-        self,
-        ta: Any,  # noqa: ANN401
-        tb: Any = None,  # noqa: ANN401
-        return_U: bool = False,
-        return_A: bool = False,
-    ) -> Any:  # noqa: ANN401
-        """W, and U if wanted, of one step."""
-        s, t = float(ta), float(tb)
-        generator = stream_generator(self._seed, self._step[s], "sdeint")
-        shape = (1 + return_U, *self.shape)
-        z = torch.randn(shape, generator=generator, dtype=self.dtype, device="cpu").to(self.device)
-        h = t - s
-        w = z[0] * math.sqrt(h)
-        return (w, h * (0.5 * w + math.sqrt(h / 12) * z[1])) if return_U else w
-
-
 @dataclass
 class Run:
     """One call of :func:`sdeint`, checked."""
@@ -155,7 +129,7 @@ class Run:
     solver: Solver
     y0: Tensor
     ts: list[float]
-    motion: BaseBrownian
+    motion: BaseBrownian | Fresh
     grid: Tensor
     wanted: list[int]
     scalar: bool
@@ -211,18 +185,27 @@ class Run:
         start = torch.tensor(times[0], dtype=y0.dtype, device=y0.device)
         channels = terms.channels(start, y0, None if bm is None else bm.shape[1])
         grid, wanted = _grid(times, float(dt))
-        if bm is None:
+        motion: BaseBrownian | Fresh
+        if bm is not None:
+            motion = bm
+        else:
             shape = (len(y0), channels)
             if adaptive or name == "log_ode":
                 ends = (times[0], times[-1])
-                bm = BrownianInterval(
+                motion = BrownianInterval(
                     *ends, shape, y0.dtype, y0.device, levy_area_approximation="foster"
                 )
             else:
-                bm = _Fresh(grid.tolist(), shape, y0)
+                motion = Fresh(shape, y0)
         problem = Problem(terms.equation(channels), dtype=y0.dtype)
         scalar = terms.noise_type == "scalar"
-        return cls(problem, solver, y0, times, bm, grid, wanted, scalar)
+        return cls(problem, solver, y0, times, motion, grid, wanted, scalar)
+
+    def noise(self, times: list[float], start: int = 0) -> NoiseSource:
+        """Noise of the steps from ``start`` on."""
+        if isinstance(self.motion, Fresh):
+            return self.motion.noise(start)
+        return MotionNoise(self.motion, times, start)
 
     def fixed(self, carried: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """States at the wanted times, and what the method carries."""
@@ -235,7 +218,7 @@ class Run:
             state = Reversible(z, f, g.squeeze(-1) if self.scalar else g)
         else:
             state = self.solver.init(self.problem, plan, self.y0)
-        noise = MotionNoise(self.motion, self.grid.tolist())
+        noise = self.noise(self.grid.tolist())
         x, out = self.y0, [self.y0]
         wanted = set(self.wanted)
         for i in range(len(self.grid) - 1):
@@ -257,10 +240,14 @@ class Run:
             self.problem, torch.tensor(times, dtype=torch.float64, device="cpu")
         )
         state = self.solver.init(self.problem, plan, x)
-        noise = MotionNoise(self.motion, times)
+        noise = self.noise(times)
         for i in range(len(times) - 1):
             x, state, _ = self.solver.step(self.problem, plan, i, x, state, noise)
         return x
+
+    def _before(self, t: float, within: float) -> float:
+        """``t``, or a time a little before that the motion knows cheaply."""
+        return self.motion.just_before(t, within) if isinstance(self.motion, BaseBrownian) else t
 
     def adaptively(self, rtol: float, atol: float, dt_min: float) -> Tensor:
         """States at the wanted times; each step is compared with its halves."""
@@ -271,7 +258,9 @@ class Run:
             t = start
             while t < end:
                 step = min(h, end - t)
-                new = end if end - t - step < 1e-3 * step else t + step
+                # Between times of few binary digits an increment consists of few pieces.
+                near = self._before(t + step, step / 16)
+                new = end if end - t - step < 1e-3 * step else near
                 whole = self._steps(x, [t, new])
                 halves = self._steps(x, [t, 0.5 * (t + new), new])
                 with torch.no_grad():

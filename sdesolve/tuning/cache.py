@@ -1,7 +1,8 @@
 r"""Where the result of a tuning is kept: a file named by a digest of all that it depends on.
 
 What was given (data, reference, conditions, initial noise, settings) goes in to the last bit: one
-bit more is another file, at worst a tuning done twice. A score is known by its values only, and the
+bit more is another file, at worst a tuning done twice. A process is its clock, alpha and sigma,
+whatever its ``repr``. A score is known by its values only, and the
 last digits of a network's depend on the number of threads. It is asked once, with a row of the
 batch at each of eight noise levels from T to eps, near the data and four times as far out; the
 noise predictions -sigma s go in by random projections, to three digits of each row's largest.
@@ -30,7 +31,7 @@ from .tuned import Tuned
 __all__ = ["cache_folder", "cache_name", "keep"]
 
 # Raise it with every change of what is kept or of what tuning does.
-_FORMAT = 3
+_FORMAT = 4
 _LEVELS, _PROJECTIONS = 8, 8
 
 
@@ -57,7 +58,7 @@ def cache_name(
     Raises:
         TypeError: If the reference is of a kind that cannot be saved.
     """
-    digest = hashlib.sha256(repr((_FORMAT, process, sorted(settings.items()))).encode())
+    digest = hashlib.sha256(repr((_FORMAT, process.key, sorted(settings.items()))).encode())
 
     def add(name: str, value: object) -> None:
         digest.update(f"\0{name}\0".encode())

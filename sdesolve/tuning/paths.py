@@ -167,6 +167,7 @@ def solve_finely(
     *,
     path: bool = True,
     steps: int = _FINE,
+    progress: bool = False,
 ) -> Trajectories:
     """Follow the probability flow from given noise.
 
@@ -177,6 +178,7 @@ def solve_finely(
         cond: Passed to the score.
         path: Keep the states in between; otherwise the first and the last.
         steps: How finely.
+        progress: Show a bar.
 
     Raises:
         ValueError: If the score is not finite along the way.
@@ -191,6 +193,7 @@ def solve_finely(
         grid=times,
         save_path=path,
         cond=cond,
+        progress=progress,
     )
     if not sol.ok:
         raise ValueError("the score is not finite along its own trajectories: nothing to tune")

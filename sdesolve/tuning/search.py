@@ -342,7 +342,7 @@ class Tuner:
 
     def _solve(self, low: int, n: int, path: bool = False) -> Trajectories:
         x, cond = self._noise(low, n), self._condition(low, n)
-        return solve_finely(self._process, self._score, x, cond, path=path)
+        return solve_finely(self._process, self._score, x, cond, path=path, progress=self._progress)
 
     @functools.cached_property
     def _known(self) -> Trajectories:
@@ -368,6 +368,7 @@ class Tuner:
                 self._condition(first, n),
                 path=False,
                 steps=_TRAIN_STEPS,
+                progress=self._progress,
             )
             for first in range(low, low + (_TRAIN + _WATCH) * n, n)
         ]

@@ -1,4 +1,8 @@
-"""Every command with every shipped model, every kind of folder and every wrong option."""
+"""Every command with every shipped model, every kind of folder and every wrong option.
+
+Tuning is walked once, on a run, by a surrogate; ``test_commands.py`` tunes a toy, and
+``test_playground.py`` opens the page of ``play``.
+"""
 
 import json
 import os
@@ -76,6 +80,56 @@ def test_every_shipped_model_is_sampled_and_exported(name):
     assert os.path.getsize("way.gif") > 500
 
 
+@pytest.mark.parametrize("name", [n for n in pretrained_names() if not n.startswith("toy-")])
+def test_every_shipped_network_of_images_takes_every_command(name):
+    channels, height, width = scorezoo.load(name).shape
+    data = _folder("images", 24, "RGB" if channels == 3 else "L", (width, height))
+    few = [name, "--data", data, "--split", "train", "--tolerance", 1]
+    assert "round trip" in _ok("encode", *few, "--limit", 1).output
+    assert "bits/dim" in _ok("likelihood", *few, "--limit", 1, "--probes", 1).output
+    _ok("interpolate", *few, "--start", 0, "--end", 1, "--points", 2)
+    judged = _ok("evaluate", name, "--against", data, "--count", 6, "--nfe", 1).output
+    assert "6 images against" in judged
+    once = ["images/train/0.png", "--model", name, "--count", 1, "--nfe", 2]
+    pictures = [
+        _ok("inpaint", *once).output,
+        _ok("restore", *once, "--degrade", "--operator", "downsample").output,
+        _ok("colorize", *once, code=0 if channels == 3 else 2).output,
+    ]
+    assert [f"{name} draws images of 1 channel" in said for said in pictures] == [
+        False,
+        False,
+        channels == 1,
+    ]
+    for file in ("interpolation", "likelihood", "likelihood-images", "inpainted", "restored"):
+        assert os.path.getsize(f"{file}.png") > 500
+
+
+@pytest.mark.parametrize("name", [n for n in pretrained_names() if n.startswith("toy-")])
+def test_every_toy_says_that_it_draws_points(name):
+    for command in ("encode", "interpolate", "evaluate"):
+        _refused("points of shape", command, name)
+    _refused("points of a toy density", "likelihood", name)
+    _folder("photos", 1)
+    for command in ("inpaint", "restore", "colorize"):
+        _refused("points of shape", command, "photos/train/0.png", "--model", name)
+
+
+def test_what_needs_labels_takes_a_labelled_folder():
+    for split in ("train", "test"):
+        os.rename(_folder(split, 24, size=(8, 8), classes=2) + "/train", f"{split}-part")
+    os.makedirs("data")
+    for split in ("train", "test"):
+        os.rename(f"{split}-part", f"data/{split}")
+    told = _ok("features", "data", "--epochs", 1, "--output", "f.safetensors").output
+    assert "test accuracy" in told
+    output = _ok("evaluate", "data", "--features", "f.safetensors").output
+    assert "24 images against 24 real ones" in output
+    assert "test accuracy" in _ok("classifier", "data", "--epochs", 1, "--output", "c").output
+    assert scorezoo.load_classifier("c") is not None
+    assert "sigma_max" in _ok("suggest", "data").output
+
+
 @pytest.mark.parametrize(
     ("mode", "size", "count", "classes"),
     [
@@ -90,19 +144,21 @@ def test_every_shipped_model_is_sampled_and_exported(name):
 def test_a_folder_is_trained_on_and_every_command_takes_the_run(mode, size, count, classes):
     data = _folder("photos", count, mode, size, classes)
     arguments = ["train", "--data", data, "--output", "runs/mine", "--steps", 2]
-    look = [] if classes else ["--look-every", 0]
-    result = _ok(*arguments, "--batch-size", 3, *look)
-    looked = ("quality.jsonl", "samples/0000002.png") if classes else ()
+    looks = count == 500
+    result = _ok(*arguments, "--batch-size", 3, *([] if looks else ["--look-every", 0]))
+    looked = ("quality.jsonl", "samples/0000002.png") if looks else ()
     for name in ("curve.png", "model/README.md", *looked):
         assert os.path.getsize(f"runs/mine/{name}")
-    told = "kernel distance" in Path("runs/mine/model/README.md").read_text()
-    assert told == bool(classes)
+    card = Path("runs/mine/model/README.md").read_text()
+    assert [("kernel distance" in said) for said in (card, result.output)] == [looks, looks]
+    assert ("of as many real ones" in result.output) == looks
     shape = "x".join(map(str, (len(mode), *size[::-1])))
     held = count >= 20
     assert f"examples of {shape}{' (10% held out)' if held else ''}" in result.output
     assert (f"{classes} classes" in result.output) == bool(classes)
     assert os.path.getsize("runs/mine/samples.png") > 500
-    _ok(*arguments, "--batch-size", 3)  # the same command again: there is nothing left to do
+    again = _ok(*arguments, "--batch-size", 3).output  # the same command: nothing is left to do
+    assert "all 2 steps were done before; for more write --steps 6" in again
     recipe = _ok("recipe", "runs/mine").output
     assert "steps = 2" in recipe and "photos" in recipe
     split = "test" if held else "train"
@@ -112,7 +168,17 @@ def test_a_folder_is_trained_on_and_every_command_takes_the_run(mode, size, coun
     if count == 500:
         _ok("encode", *shared)
         _ok("likelihood", *shared, "--probes", 1)
+        ends = ["--start", 0, "--end", 1, "--points", 2]
+        _ok("interpolate", *shared[:-2], *ends)
         _judge_everything()
+        few = ["--nfe", 3, "--quick", "--trajectories", 16, "--surrogate", "mixture"]
+        assert "best published" in _ok("tune", "runs/mine", *few).output
+        assert "tuned for 3 calls" in _ok("sample", "runs/mine", "--count", 2, "--nfe", 3).output
+        one = [f"{data}/train/class0/0.png", "--model", "runs/mine", "--count", 1, "--nfe", 2]
+        for command in ("inpaint", "colorize", "restore"):
+            _ok(command, *one, *(["--degrade", "--strength", 0.5] if command == "restore" else []))
+        _ok("features", data, "--unlabelled", "--steps", 1, "--output", "f.safetensors")
+        _ok("export", "runs/mine", "--output", "half")
     labels = ["--labels", "class1"] if classes else []
     _ok("sample", "runs/mine", "--count", 2, "--nfe", 2, *labels)
     _ok("sample", "runs/mine/model", "--count", 2, "--nfe", 2, "--output", "out/")
@@ -124,11 +190,18 @@ def _judge_everything():
     output = _ok("evaluate", *few, "--neighbours", "copies.png", "--output", "e.json").output
     assert "8 images against" in output and "nearer than held-out" in output
     assert os.path.getsize("copies.png") and json.loads(Path("e.json").read_text())["floor"]
-    _ok("evaluate", *few)  # nothing is drawn again
+    drawn = {file: os.stat(file).st_mtime_ns for file in Path("kept").glob("*.parquet")}
+    _ok("evaluate", *few)
+    again = {file: os.stat(file).st_mtime_ns for file in Path("kept").glob("*.parquet")}
+    assert again == drawn and drawn  # nothing is drawn again
     assert "8 images against" in _ok("evaluate", "kept", "--against", "photos").output
     output = _ok("evaluate", "photos", "--against", "photos", "--count", 40).output
     assert "40 images against" in output and "nearer" not in output  # no part is held out
 
+
+IMAGE = "photos/train/0.png"
+MINUS_EPS = ("--count", 1, "--eps", -1)
+ON_PHOTOS = ("train", "--data", "photos", "--batch-size", 5)
 
 WRONG = [
     ("no model", "sample", "nothing"),
@@ -201,10 +274,84 @@ WRONG = [
     ("must end in", "likelihood", "tiny", "--output", "x.jpg"),
     ("must end in", "features", "photos", "--output", "x.png"),
     ("is a file", "classifier", "photos", "--output", "tiny/config.json"),
-    ("only has train", "features", "photos", "--output", "x.safetensors"),
     ("is mixture", "tune", "tiny", "--nfe", 3, "--surrogate", "x"),
     ("own folder", "export", "tiny", "--output", "tiny"),
     ("no recipe", "recipe", "tiny"),
+    ("no recipe", "recipe", "nothing"),
+    ("no recipe", "recipe", "nothing.toml"),
+    ("--data photos to train on its images", "train", "photos"),
+    ("--data photos", "sample", "photos"),
+    ("is not TOML", "train", "tiny/config.json"),
+    ("did you mean photos", "train", "--data", "phots"),
+    ("equal to 0.1", "train", "--data", "photos", "--minutes", 0),
+    ("equal to 0.1", "train", "--data", "photos", "--minutes", "nan"),
+    ("equal to 1", "train", "--data", "photos", "--max-steps", 0),
+    ("shared evenly", "train", "--data", "photos", "--accumulate", 2, "--batch-size", 5),
+    ("for GPUs", *ON_PHOTOS, "--mixed-precision", "fp16", "--device", "cpu"),
+    ("any data files", "train", "--data", "empty"),
+    ("no solver 'nosuch': scorezoo solvers", "sample", "tiny", "--solver", "nosuch"),
+    ("does not pay", "sample", "tiny", "--solver", "heun", "--nfe", 1),
+    ("less than or equal to 10000", "sample", "tiny", "--columns", 10**5),
+    ("up to 2^64", "sample", "tiny", "--seed", 2**70, "--count", 1, "--nfe", 1),
+    ("valid integer", "sample", "tiny", "--count", "1e3"),
+    ("No such option", "sample", "tiny", "--foo"),
+    ("Missing argument", "sample"),
+    ("No such command", "foo"),
+    ("unexpected extra argument", "list", "x"),
+    ("unexpected extra argument", "solvers", "x"),
+    ("Missing option", "export", "tiny"),
+    ("Missing option", "tune", "tiny"),
+    ("equal to 2", "tune", "tiny", "--nfe", 1),
+    ("equal to 16", "tune", "tiny", "--nfe", 3, "--trajectories", 3),
+    ("equal to 0", "tune", "tiny", "--nfe", 3, "--stochasticity", "nan"),
+    ("(1, 16, 16)", "tune", "tiny", "--nfe", 3, "--data", "grey"),
+    ("(1, 16, 16)", "likelihood", "tiny", "--data", "grey", "--split", "train"),
+    ("5 at most", "likelihood", "tiny", "--data", "photos", "--split", "train", "--count", 9),
+    ("equal to 1", "likelihood", "tiny", "--probes", 0),
+    ("equal to 0.0", "likelihood", "tiny", "--tolerance", 0),
+    ("below 2", "likelihood", "tiny", "--data", "photos", "--split", "train", *MINUS_EPS),
+    ("equal to 1", "encode", "tiny", "--tolerance", "nan"),
+    ("equal to 2", "interpolate", "tiny", "--points", 1),
+    ("0 .. 4", "interpolate", "tiny", "--data", "photos", "--split", "train", "--start", "0,1,2,9"),
+    ("equal to 2", "evaluate", "tiny", "--count", 1),
+    (
+        "not written by scorezoo features",
+        "evaluate",
+        "tiny",
+        "--features",
+        "tiny/model.safetensors",
+    ),
+    ("no test split", "classifier", "photos", "--output", "c"),
+    ("no test split", "features", "photos", "--output", "x.safetensors"),
+    ("equal to 1", "features", "photos", "--epochs", 0, "--output", "x.safetensors"),
+    ("equal to 1", "suggest", "photos", "--moves", 0),
+    ("no model", "play", "nothing"),
+    ("write cpu", "play", "tiny", "--device", "foo"),
+    ("equal to 1", "play", "tiny", "--port", 0),
+    ("there is no image", "inpaint", "nothing.png"),
+    ("cannot read the image", "inpaint", "broken.png", "--model", "tiny"),
+    ("16x16 are wanted", "inpaint", "small/train/0.png", "--model", "tiny"),
+    ("--mask is", "inpaint", IMAGE, "--model", "tiny", "--mask", "foo"),
+    ("the mask", "inpaint", IMAGE, "--model", "tiny", "--mask", "small/train/0.png"),
+    ("methods are", "inpaint", IMAGE, "--model", "tiny", "--method", "foo"),
+    ("write --noise 0.001", "inpaint", IMAGE, "--model", "tiny", "--noise", 0),
+    ("equal to 0", "inpaint", IMAGE, "--model", "tiny", "--noise", -1),
+    ("must end in .png", "inpaint", IMAGE, "--model", "tiny", "--output", "x.jpg"),
+    ("colours need three", "colorize", IMAGE, "--model", "fashion-mnist"),
+    ("--operator is", "restore", IMAGE, "--model", "tiny", "--operator", "foo"),
+    (
+        "divides 16",
+        "restore",
+        IMAGE,
+        "--model",
+        "tiny",
+        "--operator",
+        "downsample",
+        "--strength",
+        3,
+    ),
+    ("is too much here", "restore", IMAGE, "--model", "tiny", "--strength", 9),
+    ("--degrade takes", "restore", IMAGE, "--model", "tiny", "--operator", "downsample"),
     ("cannot read", "suggest", "/nothing"),
     ("positive", "suggest", "photos", "--sigma-min", 0),
 ]
@@ -213,9 +360,29 @@ WRONG = [
 def test_every_wrong_option_is_one_sentence_and_exit_code_two(model):
     _folder("photos", 5)
     _folder("grey", 5, "L")
+    _folder("small", 2, size=(8, 8))
+    os.makedirs("empty")
+    Path("broken.png").write_bytes(b"no image")
     _ok("sample", model, "--count", 1, "--nfe", 3, "--batch-size", 1, "--output", "shards/")
     for message, *arguments in WRONG:
         _refused(message, *arguments)
+
+
+def test_a_refused_training_leaves_nothing_that_the_next_one_would_take():
+    _folder("photos", 5)
+    _refused("in_channels = 3", "train", "fashion-mnist", "--data", "photos", "--batch-size", 2)
+    assert not Path("runs/mine/recipe.toml").exists()
+    _ok("train", "--data", "photos", "--steps", 1, "--look-every", 0)
+    assert "fingerprint" in Path("runs/mine/recipe.toml").read_text()
+    again = _ok("train", "--steps", 2, "--look-every", 0).output  # another end, and no --data
+    assert "resumed at step 1 of 2" in again and "done before" not in again
+    assert "steps = 2" in Path("runs/mine/recipe.toml").read_text()
+
+
+def test_a_classical_method_in_few_calls_is_told_about(model):
+    few = ["sample", model, "--count", 1, "--nfe", 4, "--solver"]
+    assert "stay noisy" in _ok(*few, "sriw1").stderr
+    assert "stay noisy" not in _ok(*few, "dpmpp-2m").stderr
 
 
 def test_help_does_not_wait_for_torch():

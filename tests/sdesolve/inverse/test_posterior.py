@@ -1,5 +1,7 @@
 """Posterior scores, against posteriors in closed form."""
 
+import math
+
 import pytest
 import torch
 
@@ -39,6 +41,23 @@ def test_the_score_is_exact_on_gaussian_data(process, method, options):
     wanted, mine = exact(x, t), given(process, method, **options)(x, t)
     size = wanted.abs().amax(1, keepdim=True)
     assert ((mine - wanted) / size).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=lambda p: type(p).__name__)
+def test_at_time_zero_it_has_its_limit(process):
+    prior, _ = gaussian()
+    after = conditioned(prior, MATRIX, Y, NOISE)[0]
+    x, t = randn(3, D, seed=2), torch.tensor([0.0, 0.5, 0.0], dtype=torch.float64)
+    mine = given(process, "reference")(x, t)
+    wanted = -torch.linalg.solve(after.covariance, (x - after.mean).mT).mT
+    size = wanted.abs().amax(1, keepdim=True)
+    smallest = torch.linalg.eigvalsh(after.covariance)[0]
+    sigma, alpha = process.sigma(process.eps), process.alpha(process.eps)
+    allowed = 2 * sigma**2 / smallest + 10 * (1 - alpha)
+    assert ((mine - wanted) / size)[::2].abs().max() < allowed < 0.05
+    assert torch.allclose(mine[1], after.score(process)(x[1:2], t[1:2])[0])
+    for method in METHODS:
+        assert torch.isfinite(given(process, method)(x, t)).all()
 
 
 def test_pseudo_inverse_guidance_is_exact_for_one_variance():
@@ -181,19 +200,39 @@ def test_replacement_leaves_what_is_seen_the_law_of_the_noised_observation():
     assert torch.allclose(A(score(x, t)), wanted(A(x), t))
 
 
-def test_restoration_weighs_each_singular_direction_by_its_noise():
-    """Singular values 1 and 0.1 with noise .2: at sigma .5 one is replaced, one moved."""
-    process = ss.EDM()
-    A = inv.Matrix(torch.diag(torch.tensor([1.0, 0.1])).double())
-    y = torch.tensor([[3.0, 3.0]], dtype=torch.float64)
-    prior = ss.Gaussian(torch.zeros(2), 1.0)
-    score = inv.posterior(process, prior.score(process), A, y, 0.2, "ddrm", eta=0.6, eta_b=0.9)
-    x, t = torch.ones(1, 2, dtype=torch.float64), torch.full((1,), 0.5, dtype=torch.float64)
-    before = x + 0.25 * prior.score(process)(x, t)
-    after = x + 0.25 * score(x, t)
-    weight = torch.tensor([0.9, 0.8 * 0.5 * 0.1 / 0.2], dtype=torch.float64)
-    target = torch.tensor([[3.0, 30.0]], dtype=torch.float64)
-    assert torch.allclose(after, before + weight * (target - before))
+@pytest.mark.parametrize("eta_b", [0.7, 1.0])
+def test_restoration_keeps_the_place_of_x_between_its_moments(eta_b):
+    """With singular values 2 and .1 and noise .2 (nu = .1 and 2), for a law that is one point D.
+
+    (x - m) / sqrt(s^2 - eta_b^2 nu^2) is constant along the path while the direction is used, m = D
+    + eta_b (y / k - D), and (x - D) / s afterwards: dx/ds = (x - D') / s says so.
+    """
+    process, point = ss.EDM(sigma_max=8.0), torch.tensor([0.3, -0.2], dtype=torch.float64)
+    k, y = torch.tensor([2.0, 0.1]).double(), torch.tensor([[3.0, 0.5]], dtype=torch.float64)
+    prior = ss.Gaussian(point, torch.zeros(2))
+    options = {"eta": 0.6, "eta_b": eta_b}
+    A = inv.Matrix(torch.diag(k))
+    score = inv.posterior(process, prior.score(process), A, y, 0.2, "ddrm", **options)
+    x = torch.tensor([[5.0, -7.0]], dtype=torch.float64).expand(3, 2)
+    s = torch.tensor([8.0, 0.9, 0.05], dtype=torch.float64)
+    velocity = -s[:, None] * score(x, s)
+    nu2, m = (eta_b * 0.2 / k) ** 2, point + eta_b * (y / k - point)
+    used = torch.tensor([[True, True], [True, False], [False, False]])
+    s = s[:, None]
+    assert torch.allclose(velocity, torch.where(used, (x - m) * s / (s**2 - nu2), (x - point) / s))
+
+
+@pytest.mark.parametrize("eta", [0.4, 0.85])
+def test_restoration_of_noised_data_draws_from_the_prior(eta):
+    """Over observations: x has the noise that the score is told. Singular values 1 to .1."""
+    n = 4000
+    process, prior = ss.EDM(sigma_max=20.0), ss.Gaussian(torch.zeros(4), 1.0)
+    A = inv.Matrix(torch.diag(torch.tensor([1.0, 0.5, 0.2, 0.1])).double())
+    y = A(prior.sample(n, seed=1)) + NOISE * randn(n, 4, seed=2)
+    score = inv.posterior(process, prior.score(process), A, None, NOISE, "ddrm", eta=eta)
+    run = ss.sample(process, score, (n, 4), cond={"y": y}, nfe=100, dtype=torch.float64)
+    spread = run.x.square().mean(0)
+    assert (spread - 1).abs().max() < 4 * math.sqrt(2 / n)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -275,6 +314,7 @@ def test_resampling_carries_what_is_known_to_the_unknown():
         ({"method": "reference"}, ValueError, "GaussianReference.from_data"),
         ({"method": "dps", "variance": 0.0}, ValueError, "variance"),
         ({"method": "ddrm", "eta": 2.0}, ValueError, "eta"),
+        ({"method": "ddrm", "eta": 0.0}, ValueError, "eta"),
         ({"method": "diffpir", "strength": 0.0}, ValueError, "strength"),
         ({"method": "pigdm", "data_variance": 0.0}, ValueError, "data_variance"),
         ({"method": "moments", "iterations": 0}, ValueError, "iterations"),

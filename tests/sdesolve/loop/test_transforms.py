@@ -17,8 +17,17 @@ ODE = ss.SDE(lambda x, t: torch.sin(x.flip(1)))
 ITO = ss.SDE(lambda x, t: -x, lambda x, t: 0.3 * torch.cos(x))
 SCALAR = ss.SDE(lambda x, t: -x, lambda x, t: 0.3 * x.flip(1), noise="scalar")
 ADDITIVE = ss.SDE(lambda x, t: -torch.sin(x), lambda x, t: 0.3 + 0 * x, noise="additive")
+GENERAL = ss.SDE(
+    lambda x, t: -x,
+    lambda x, t: torch.stack([0.3 * x.flip(1), torch.sin(x)], -1),
+    "general",
+    "stratonovich",
+    channels=2,
+)
 RUNS = {
     "heun": (ODE, "heun"),
+    "radau5": (ODE, "radau5"),
+    "log-ode": (GENERAL, "log-ode"),
     "euler": (ITO, "euler-maruyama"),
     "milstein": (ITO, "milstein"),
     "milstein, scalar": (SCALAR, "milstein"),
@@ -50,9 +59,38 @@ def test_vmap_maps_over_runs(name):
     assert torch.allclose(torch.func.vmap(run)(several), wanted, rtol=0, atol=1e-14)
 
 
-def test_vmap_through_adaptive_steps_is_refused():
-    with pytest.raises(ValueError, match="leave vmap out"):
-        torch.func.vmap(final(*RUNS["dopri5"]))(X[None])
+PULL = ss.SDE(lambda x, t, a: -a * x)
+
+
+def hidden():
+    """Runs that look at values which vmap hides."""
+    adaptive, heun = {"solver": ss.AdaptiveODE()}, {"solver": "heun", "steps": 3}
+
+    def run(x, a=1.0, **more):
+        return ss.solve(PULL, x, (0.0, 1.0), cond={"a": a}, **more).x
+
+    vmap, three = torch.func.vmap, torch.ones(2, 3, 1, dtype=F64)
+    yield "the state", lambda: vmap(lambda x: run(x, **adaptive))(X[None])
+    yield "a condition", lambda: vmap(lambda a: run(X, a, **adaptive))(three)
+    yield "a Jacobian", lambda: vmap(torch.func.jacrev(lambda x: run(x, **adaptive)))(X[None])
+    yield "inside", lambda: torch.func.jacrev(vmap(lambda x: run(x, **adaptive)))(X[None])
+    event = {"event": lambda x, t: x[:, 0] - 5.0}
+    yield "an event", lambda: vmap(lambda x: run(x, **heun, **event))(X[None])
+    yield "checks", lambda: vmap(lambda x: run(x, **heun, check=True))(X[None])
+
+
+@pytest.mark.parametrize("run", [run for _, run in hidden()], ids=[name for name, _ in hidden()])
+def test_vmap_over_what_is_looked_at_is_refused_by_the_line_to_write(run):
+    with pytest.raises(ValueError, match="leave vmap out and make its axis a part of the batch"):
+        run()
+
+
+def test_other_errors_under_vmap_stay_what_they_are():
+    def run(x):
+        raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        ss.solve(ss.SDE(lambda x, t: run(x)), X, (0.0, 1.0), solver=ss.AdaptiveODE())
 
 
 def cases(solver):

@@ -105,6 +105,14 @@ def test_coverage_is_the_level_for_the_right_posterior_however_few_the_draws(dra
     )
 
 
+def test_coverage_is_the_level_for_values_with_a_probability_of_their_own():
+    truth, others = (_normal(n, 4000, n).round() for n in (1, 19))
+    found = metrics.coverage(truth[0], others, 0.9)
+    assert abs(found - 0.9) < 4 * 0.3 / 4000**0.5
+    # Of twenty equal values two stand outside the interval, whoever is the truth.
+    assert metrics.coverage(torch.zeros(5), torch.zeros(19, 5)) == pytest.approx(0.9)
+
+
 def test_a_classifier_knows_another_law_and_not_the_same():
     x, y = _normal(400, 2, 0), _normal(400, 2, 1)
     assert abs(metrics.classifier_two_sample(x, y) - 0.5) < 4 * 0.5 / 800**0.5

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import sdesolve as ss
-from sdesolve.noise.brownian import BrownianStack, merge, split
+from sdesolve.noise.bridge import merge, split
+from sdesolve.noise.stack import BrownianStack
 from sdesolve.noise.streams import rademacher, three_point
 
 N = 20_000

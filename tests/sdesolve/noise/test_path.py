@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import sdesolve as ss
+from sdesolve.noise.along import PathNoise, PathStack
 from sdesolve.noise.bridge import bridge_weights, merge, split
-from sdesolve.noise.brownian import PathNoise, PathStack
 from sdesolve.noise.tree import DEPTH, Tree
 
 N = 3000

@@ -6,7 +6,10 @@ import pytest
 import torch
 
 import sdesolve as ss
+from sdesolve.grids import default_grid
 from sdesolve.testing import problems
+from sdesolve.testing.gaussian import moments
+from sdesolve.testing.mixture import DATA, quantiles
 
 F64 = torch.float64
 DOUBLE_WELL = ss.SDE(
@@ -45,6 +48,31 @@ def test_sea_is_ahead_of_euler_maruyama_at_no_call_more():
         )
         assert sea.calls == euler.calls
         assert rms(sea.x - exact) < rms(euler.x - exact) / 2
+
+
+@pytest.mark.parametrize("process", [ss.VPSDE(), ss.VESDE(0.01, 10.0)], ids=str)
+def test_sea_gains_nothing_on_score_sdes(process):
+    """As its docstring says; measured here so that it is said no longer than it is true."""
+    score, span = DATA.score(process), (process.T, process.eps)
+    path = ss.BrownianPath(span, 1024, (1,), batch=100, seed=1)
+    x = quantiles((torch.arange(100, dtype=F64) + 0.5) / 100, process.T, process)
+    grid = default_grid(process, True)
+
+    def final(solver, steps):
+        more = {"solver": solver, "grid": grid(process, *span, steps), "brownian": path}
+        return ss.solve(process.reverse(score), x, span, **more).x
+
+    exact = final("shark", 256)
+    for steps in (16, 64):
+        ratio = rms(final("sea", steps) - exact) / rms(final("euler-maruyama", steps) - exact)
+        assert 0.85 < ratio < 1.35
+    off = {}
+    for solver in (ss.SEA(), ss.EulerMaruyama()):
+        (_, variance), (_, wanted) = moments(process, solver, 16, tau=1.0, exact_start=True)
+        off[type(solver)] = math.sqrt(variance / wanted) - 1
+    assert off[ss.SEA] < -0.2 and abs(off[ss.EulerMaruyama]) < 0.12
+    if isinstance(process, ss.VPSDE):
+        assert (round(off[ss.SEA], 2), round(off[ss.EulerMaruyama], 2)) == (-0.29, 0.07)
 
 
 @pytest.mark.parametrize(("name", "factor"), [("align", 8), ("should", 50), ("quicsort", 50)])

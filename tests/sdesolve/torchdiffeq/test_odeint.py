@@ -40,6 +40,58 @@ def test_every_method_follows_the_exact_flow_with_its_gradients(method: str) -> 
         torch.testing.assert_close(by_t, wanted, rtol=0, atol=4 * tol)
 
 
+@pytest.mark.parametrize("method", ["implicit_midpoint", "sdirk2", "radauIIA5"])
+def test_implicit_methods_solve_the_way_back_of_long_steps(method: str) -> None:
+    """Newton's method is exact on linear equations, of which the adjoint is one, for any step."""
+    stiff = torch.tensor([[-20.0, 3.0], [0.0, -1.0]], dtype=F64)
+    t, y0 = torch.tensor([0.0, 1.0], dtype=F64), torch.ones(2, dtype=F64, requires_grad=True)
+    found = []
+    for run, more in ((odeint, {}), (odeint_adjoint, {"adjoint_params": ()})):
+        y = run(lambda t, y: stiff @ y, y0, t, method=method, options={"step_size": 0.5}, **more)
+        found.append(torch.autograd.grad(y[-1].sum(), y0)[0])
+    # The transposed equation has the stability function of the equation.
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["LSODA", "RK45", "DOP853", "Radau", "BDF"])
+def test_scipy_follows_the_exact_flow_and_the_adjoint_has_its_gradients(solver: str) -> None:
+    pytest.importorskip("scipy")
+    t = torch.tensor([1.0, 0.5, 0.0], dtype=F64)
+    y0 = torch.tensor([1.0, 2.0], dtype=F64, requires_grad=True)
+    flow = torch.linalg.matrix_exp(-A)
+    more = {"method": "scipy_solver", "options": {"solver": solver, "max_step": 0.2}}
+    y = odeint(spiral, y0, t, **more)
+    assert y.shape == (3, 2) and not y.requires_grad
+    torch.testing.assert_close(y[-1], (flow @ y0).detach(), rtol=0, atol=1e-5)
+    y = odeint_adjoint(spiral, y0, t, adjoint_params=(), **more)
+    (by_y,) = torch.autograd.grad(y[-1].sum(), y0)
+    torch.testing.assert_close(by_y, flow.sum(0), rtol=0, atol=1e-5)
+
+
+def test_a_run_that_scipy_does_not_finish_is_an_error() -> None:
+    pytest.importorskip("scipy")
+    more = {"method": "scipy_solver", "options": {"solver": "RK45"}}
+    with pytest.raises(RuntimeError, match="has not reached t = 2"):
+        odeint(lambda t, y: y**2, torch.ones(1, dtype=F64), torch.tensor([0.0, 2.0]), **more)
+
+
+def test_steps_are_as_long_as_the_tolerance_allows() -> None:
+    """One error decides, as in torchdiffeq: an equal error keeps the step at .9 of the limit."""
+    errors: list[float] = []
+
+    def norm(scaled: Tensor) -> Tensor:
+        errors.append(scaled.square().mean().sqrt().item())
+        return scaled.square().mean().sqrt()
+
+    t = torch.tensor([0.0, 20.0], dtype=F64)
+    y0 = torch.tensor([1.0, 0.0], dtype=F64)
+    turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=F64)
+    odeint(lambda t, y: turn @ y, y0, t, rtol=1e-6, atol=1e-6, options={"norm": norm})
+    # Error is of order 5 in the step: .9^5 = .59 of the tolerance, of a steady oscillation.
+    settled = torch.tensor(errors[5:-1])
+    assert 0.4 < settled.median() < 0.8
+
+
 def test_shapes_tuples_directions_and_one_time() -> None:
     t = torch.tensor([2.0, 1.0, 0.5], dtype=F64)
     y0 = (torch.ones((), dtype=F64), torch.ones(2, 3, dtype=F64))
@@ -143,8 +195,8 @@ def test_jumps_callbacks_norms_and_bounds_of_steps() -> None:
 def test_what_is_refused_is_refused_by_a_sentence() -> None:
     t, y0 = torch.tensor([0.0, 1.0]), torch.ones(2)
     f = lambda t, y: -y  # noqa: E731
-    with pytest.raises(ValueError, match="solve_ivp"):
-        odeint(f, y0, t, method="scipy_solver")
+    with pytest.raises(ValueError, match="no events"):
+        odeint(f, y0, t, method="scipy_solver", event_fn=lambda t, y: y[0])
     with pytest.raises(ValueError, match="method is one of"):
         odeint(f, y0, t, method="rk5")
     with pytest.raises(TypeError, match="view_as_real"):

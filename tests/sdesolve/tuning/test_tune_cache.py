@@ -49,6 +49,22 @@ def test_the_last_digits_of_a_score_do_not_matter():
     assert _file(lambda x, t: SCORE(x, t) * (1 + 1e-9)) == _file()
 
 
+def test_a_process_is_what_it_does_whatever_it_is_called():
+    """One whose repr is an address is found again; two of one repr are told apart."""
+
+    class Own(ss.EDM):
+        def __repr__(self):
+            return self.title
+
+    def file(title, **numbers):
+        own = Own(**numbers)
+        object.__setattr__(own, "title", title)
+        return cache_name(own, SCORE, X, DATA, None, SETTINGS, {})
+
+    assert file("at 0x1") == file("at 0x2")
+    assert file("own") != file("own", sigma_max=70.0)
+
+
 def test_data_of_another_scale_are_other_data():
     files = {_file(data=data) for data in (DATA, 255 * DATA, DATA + 1, DATA[:100], DATA.float())}
     assert len(files | {_file(data=None)}) == 6
