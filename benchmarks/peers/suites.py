@@ -12,6 +12,7 @@ has the word; with ``--write`` the counts of other files stay as they were publi
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 import time
 import types
@@ -24,6 +25,7 @@ from typing import Any
 from benchmarks import record
 
 LIBRARIES = ("torchsde", "torchdiffeq")
+KINDS = ("passed", "failed", "skipped")
 
 
 class _Counting(unittest.TextTestResult):
@@ -65,6 +67,14 @@ class _Counting(unittest.TextTestResult):
         super().addFailure(test, err)
 
 
+def _told(name: str, counted: _Counting | _Plugin, start: float) -> dict[str, Any]:
+    """The counts of one file, printed too."""
+    seconds = round(time.process_time() - start)
+    told = {**counted.cases, "why": dict(counted.reasons.most_common(12)), "cpu_seconds": seconds}
+    print(name, told, flush=True)
+    return told
+
+
 def torchdiffeq(checkout: Path, only: str) -> dict[str, Any]:
     """Run its unittest files."""
     sys.modules["torchdiffeq"] = importlib.import_module("sdesolve.torchdiffeq")
@@ -73,13 +83,12 @@ def torchdiffeq(checkout: Path, only: str) -> dict[str, Any]:
     for name in ("api_tests", "event_tests", "norm_tests", "odeint_tests", "gradient_tests"):
         if only not in name:
             continue
-        start = time.time()
+        start = time.process_time()
         suite = unittest.defaultTestLoader.loadTestsFromModule(importlib.import_module(name))
         with open("/dev/null", "w") as sink:
             result = unittest.TextTestRunner(sink, resultclass=_Counting).run(suite)
         assert isinstance(result, _Counting)
-        out[name] = {**result.cases, "why": dict(result.reasons.most_common(12))}
-        print(name, out[name], f"{time.time() - start:.0f} s", flush=True)
+        out[name] = _told(name, result, start)
     return out
 
 
@@ -124,28 +133,45 @@ def torchsde(checkout: Path, only: str) -> dict[str, Any]:
     for file in sorted((checkout / "tests").glob("test_*.py")):
         if only not in file.name:
             continue
-        start, plugin = time.time(), _Plugin()
+        start, plugin = time.process_time(), _Plugin()
         flags = ["-q", "-p", "no:cacheprovider", "-W", "ignore", "--tb=short", "--no-summary"]
         pytest.main(
             [*flags, f"--rootdir={checkout}", "--import-mode=importlib", str(file)], [plugin]
         )
-        out[file.stem] = {**plugin.cases, "why": dict(plugin.reasons.most_common(12))}
-        print(file.stem, out[file.stem], f"{time.time() - start:.0f} s", flush=True)
+        out[file.stem] = _told(file.stem, plugin, start)
     return out
 
 
 def page(place: record.Place) -> None:
-    """The table of both libraries, file by file."""
+    """The table of both libraries, file by file, and their sums."""
     rows = [
         "| suite | file | passed | failed | skipped | why |",
         "| --- | --- | ---: | ---: | ---: | --- |",
     ]
+    notes = []
     for library in LIBRARIES:
+        total: Counter[str] = Counter()
+        dates = set()
         for file, part in place.read(f"suite_{library}").get("files", {}).items():
             why = "; ".join(f"{reason} ({n})" for reason, n in part["why"].items())
-            counts = " | ".join(str(part.get(kind, 0)) for kind in ("passed", "failed", "skipped"))
-            rows.append(f"| {library} | {file} | {counts} | {why} |")
-    place.section("suites", "\n".join(rows))
+            counts = " | ".join(str(part.get(kind, 0)) for kind in KINDS)
+            rows.append(f"| {library} | {file} | {counts} | {why.replace('|', '/')} |")
+            total.update({kind: part.get(kind, 0) for kind in KINDS})
+            dates.add(part["measured"]["date"])
+            seen = part["checkout"], part["measured"]["versions"]["torch"]
+        if dates:
+            ran = total["passed"] + total["failed"]
+            notes.append(
+                f"{library} (revision {seen[0]}, torch {seen[1]}, {', '.join(sorted(dates))}): "
+                f"{total['passed']:,} of {ran:,} pass, {100 * total['passed'] / ran:.1f} %."
+            )
+    place.section("suites", "\n".join([*rows, "", *notes]))
+
+
+def revision(checkout: Path) -> str:
+    """The commit that a clone stands at."""
+    git = ["git", "-C", str(checkout), "rev-parse", "--short=8", "HEAD"]
+    return subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -158,12 +184,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     place, name = record.place(given), f"suite_{given.library}"
     run = torchsde if given.library == "torchsde" else torchdiffeq
     counts = run(given.checkout.resolve(), given.only)
-    if given.only:
-        counts = {**place.read(name).get("files", {}), **counts}
-    total: Counter[str] = Counter()
-    for part in counts.values():
-        total.update({k: v for k, v in part.items() if k != "why"})
-    place.write(name, {"machine": record.machine(), "total": dict(total), "files": counts})
+    how = {"checkout": revision(given.checkout), "measured": record.machine()}
+    counts = {file: {**part, **how} for file, part in counts.items()}
+    # Another file may have been counted meanwhile.
+    files = {**place.read(name).get("files", {}), **counts}
+    place.write(name, {"files": dict(sorted(files.items()))})
     page(place)
     place.finish()
 

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .philox import BLOCK_WORDS, U32, Words
+from .philox import BLOCK_WORDS, U32, Words, check_key
 
-__all__ = ["DeviceTwister", "Twister", "seed_of", "stream_generator", "twisters"]
+__all__ = ["DeviceTwister", "Generators", "Twister", "seed_of", "stream_generator", "twisters"]
 
 _HEADER = 3
 """64-bit words before the state proper: a seed, how many are left and a flag, the next one."""
@@ -156,9 +156,26 @@ def stream_generator(seed: int, index: int, purpose: str, *, block: int = 0) -> 
     Raises:
         ValueError: If the seed or the index is outside 0 .. 2^64 - 1.
     """
-    words = Words(seed, index, 1, purpose)(0, 1, block)[0]
-    (source,) = twisters(1)
-    if isinstance(source, TorchTwister):
-        source.fill(words)
-        return source.generator
-    return torch.Generator("cpu").manual_seed(seed_of(words))
+    check_key(seed, index, 1)
+    return Generators(seed, purpose)(index, block)
+
+
+class Generators:
+    """One torch generator on the CPU, set to any index of one (seed, purpose).
+
+    Args:
+        seed: Seed of the run.
+        purpose: What the values are for.
+    """
+
+    def __init__(self, seed: int, purpose: str) -> None:
+        self._words = Words(seed, 0, 1, purpose)
+        (self._source,) = twisters(1)
+
+    def __call__(self, index: int, block: int = 0) -> torch.Generator:
+        """The generator, at the start of the values of ``index``."""
+        words = self._words(index, 1, block)[0]
+        if isinstance(self._source, TorchTwister):
+            self._source.fill(words)
+            return self._source.generator
+        return torch.Generator("cpu").manual_seed(seed_of(words))

@@ -1,9 +1,7 @@
 r"""Brownian motions in torchsde's manner: objects that are asked for W, U and A between two times.
 
-Time is cut in halves, 32 times; the (W, H) of every piece follow from those of the piece it is a
-half of, by the bridge at the middle and two draws that belong to the piece by name. An increment is
-put together from the largest pieces it consists of. What was asked before cannot matter, to the
-bit; a cache only saves time.
+The answers come from :mod:`.pieces`; what was asked before cannot matter. Beside W there
+are
 
 .. math::
 
@@ -21,7 +19,6 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -38,13 +35,12 @@ from ..checks import (
     check_tensor,
 )
 from ..noise.twister import stream_generator
+from .pieces import LEAVES, Pieces, fitting
 from .settings import LEVY_AREA_APPROXIMATIONS
 
 __all__ = ["BaseBrownian", "BrownianInterval", "BrownianPath", "BrownianTree", "ReverseBrownian"]
 
 Time = float | Tensor
-_DEPTH = 31
-_KEPT = 1 << 24  # values that the cache may hold
 
 
 class BaseBrownian:
@@ -87,7 +83,7 @@ class BrownianInterval(BaseBrownian):
         device: Of the values.
         entropy: Seed; a fresh one from the operating system if left out.
         dt: Not needed here.
-        tol: Not needed here: times are resolved to 2^-31 of the interval.
+        tol: Not needed here: times are resolved to 3e-10 of the interval.
         pool_size: Not needed here.
         cache_size: Not needed here.
         halfway_tree: Not needed here: it always is one.
@@ -148,20 +144,8 @@ class BrownianInterval(BaseBrownian):
         self.entropy = secrets.randbits(62) if own is None else own
         self.levy_area_approximation = levy_area_approximation
         self._draw_dtype = torch.float64 if self.dtype == torch.float64 else torch.float32
-        h = self._t1 - self._t0
-        z = self._normals(1, 2, "interval")
-        root = math.sqrt(h)
-        w = z[0] * root if W is None else W.detach().to("cpu", self._draw_dtype)
-        area = z[1] * (root / math.sqrt(12))
-        if H is not None:
-            area = H.detach().to("cpu", self._draw_dtype)
-        self._whole = (w, area)
-        # A generator costs as much as thousands of values: small motions draw more at once.
-        self._levels = 5 if math.prod(self.shape) <= 1024 else 1
-        self._blocks: OrderedDict[int, Tensor] = OrderedDict()
-        self._most = max(16, _KEPT // (2 * max(1, math.prod(self.shape))))
-        self._pieces: OrderedDict[int, tuple[Tensor, ...]] = OrderedDict()
-        self._asked: OrderedDict[tuple[int, int], tuple[Tensor, Tensor]] = OrderedDict()
+        span = self._t1 - self._t0
+        self._pieces = Pieces(self.entropy, span, self.shape, self._draw_dtype, (W, H))
 
     def __repr__(self) -> str:
         return (
@@ -185,7 +169,7 @@ class BrownianInterval(BaseBrownian):
         a, b = self._position(low), self._position(high)
         if a > b:
             raise ValueError(f"the first time is the earlier, got {low} and {high}")
-        w, area = self._between(a, b)
+        w, area = self._pieces.between(a, b, return_U or return_A)
         out = [w.to(self.dtype).to(self.device)]
         h = high - low
         if return_U:
@@ -195,17 +179,11 @@ class BrownianInterval(BaseBrownian):
         return out[0] if len(out) == 1 else tuple(out)
 
     def just_before(self, t: float, within: float) -> float:
-        """The last end of a piece before ``t`` of the longest pieces that fit ``within``."""
-        span = self._t1 - self._t0
-        level = min(_DEPTH, math.ceil(math.log2(span / within)))
-        pieces = math.ldexp(1.0, max(0, level))
-        found = self._t0 + span * (math.floor((t - self._t0) / span * pieces) / pieces)
+        """The last end of a piece before ``t``, of the longest pieces that fit ``within``."""
+        leaf = (self._t1 - self._t0) / LEAVES
+        length = fitting(within / leaf) * leaf
+        found = self._t0 + math.floor((t - self._t0) / length) * length
         return found if t - within <= found < t else t
-
-    def _normals(self, name: int, count: int, purpose: str) -> Tensor:
-        generator = stream_generator(self.entropy, name, purpose)
-        shape = (count, *self.shape)
-        return torch.randn(shape, generator=generator, dtype=self._draw_dtype, device="cpu")
 
     def _position(self, t: float) -> int:
         u = (t - self._t0) / (self._t1 - self._t0)
@@ -215,71 +193,7 @@ class BrownianInterval(BaseBrownian):
                 f"the Brownian motion is known from t = {self._t0:g} to {self._t1:g}, asked at "
                 f"{t:g}"
             )
-        return round(min(1.0, max(0.0, u)) * (1 << _DEPTH))
-
-    def _between(self, a: int, b: int) -> tuple[Tensor, Tensor]:
-        """(W, H) from leaf a up to leaf b."""
-        found = self._asked.get((a, b))
-        if found is None:
-            if a == b:
-                zero = torch.zeros_like(self._whole[0])
-                return zero, zero
-            found = self._inside(1, _DEPTH, self._whole, a, b)
-            self._asked[a, b] = found
-            if len(self._asked) > self._most:
-                self._asked.popitem(last=False)
-        return found
-
-    def _inside(
-        self, name: int, level: int, whole: tuple[Tensor, Tensor], a: int, b: int
-    ) -> tuple[Tensor, Tensor]:
-        """(W, H) between two leaves of the piece called ``name``, of 2^level leaves."""
-        if b - a == 1 << level:
-            return whole
-        w1, h1, w2, h2 = self._halves(name, level, whole)
-        middle = 1 << (level - 1)
-        if b <= middle:
-            return self._inside(2 * name, level - 1, (w1, h1), a, b)
-        if a >= middle:
-            return self._inside(2 * name + 1, level - 1, (w2, h2), a - middle, b - middle)
-        left = self._inside(2 * name, level - 1, (w1, h1), a, middle)
-        right = self._inside(2 * name + 1, level - 1, (w2, h2), 0, b - middle)
-        n1, n2 = middle - a, b - middle
-        n = n1 + n2
-        w = left[0] + right[0]
-        area = (n1 / n) * (left[1] - 0.5 * right[0]) + (n2 / n) * (right[1] + 0.5 * left[0])
-        return w, area
-
-    def _halves(self, name: int, level: int, whole: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-        """(W, H) of both halves of a piece."""
-        found = self._pieces.get(name)
-        if found is not None:
-            self._pieces.move_to_end(name)
-            return found
-        w, area = whole
-        z = self._draws(name, _DEPTH - level)
-        root = math.sqrt((self._t1 - self._t0) * 0.5 ** (_DEPTH - level))
-        w1 = 0.5 * w + 1.5 * area + (0.25 * root) * z[0]
-        middle = 0.25 * area - (0.125 * root) * z[0]
-        apart = (root * math.sqrt(3) / 12) * z[1]
-        found = (w1, middle + apart, w - w1, middle - apart)
-        self._pieces[name] = found
-        if len(self._pieces) > self._most // 2:
-            self._pieces.popitem(last=False)
-        return found
-
-    def _draws(self, name: int, depth: int) -> Tensor:
-        """Two normal values for each value of a piece, drawn for several levels at once."""
-        below = depth % self._levels
-        block = name >> below
-        found = self._blocks.get(block)
-        if found is None:
-            found = self._normals(block, 2 * ((1 << self._levels) - 1), "interval halves")
-            found = found.reshape(-1, 2, *self.shape)
-            self._blocks[block] = found
-            if len(self._blocks) > max(8, self._most >> self._levels):
-                self._blocks.popitem(last=False)
-        return found[(1 << below) - 1 + (name - (block << below))]
+        return round(min(1.0, max(0.0, u)) * LEAVES)
 
     def _area(self, w: Tensor, area: Tensor, h: float, a: int, b: int) -> Tensor:
         """The Levy area, approximated, ``(*shape, channels)``; zero where there is one channel."""
