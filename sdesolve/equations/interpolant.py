@@ -136,7 +136,7 @@ class Interpolant(Process):
                 )
             if not bool(torch.isfinite(value).all()):
                 raise ValueError(f"{name} is not finite everywhere from 0 to T = {self._end:g}")
-        self.learned = alpha.requires_grad or sigma.requires_grad
+        self._held = alpha.requires_grad or sigma.requires_grad
         alpha, sigma = alpha.detach(), sigma.detach()
         # cos(pi/2) is 6e-17, or as much below zero.
         if not (bool((alpha[:-1] > 0).all()) and alpha[-1] > -1e-9):
@@ -161,7 +161,7 @@ class Interpolant(Process):
 
     def _slope(self, which: int, t: Tensor) -> tuple[Tensor, Tensor]:
         """A function and its rate, in float64 where the device has it."""
-        graph = self.learned and torch.is_grad_enabled()
+        graph = self._held and torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
             u = _exact(t).detach().clone().requires_grad_()
             value = self._functions[which](u)
@@ -210,7 +210,7 @@ class Interpolant(Process):
 
     @property
     def _table(self) -> _Totals:
-        if self._totals is None or self.learned:
+        if self._totals is None or self._held:
             self._totals = _Totals.of(self)
         return self._totals
 
@@ -218,7 +218,7 @@ class Interpolant(Process):
         return isinstance(other, Interpolant) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        if self.learned:
+        if self._held:
             raise TypeError("an Interpolant whose functions hold parameters has no hash")
         return hash(self._identity)
 

@@ -198,6 +198,12 @@ class Process(ABC):
         return t
 
     @property
+    def learned(self) -> bool:
+        """Whether alpha or sigma holds parameters that ask for gradients."""
+        t = torch.tensor([0.5 * (self.eps + self.T)], dtype=torch.float64, device="cpu")
+        return self._log_alpha(t).requires_grad or self._sigma(t).requires_grad
+
+    @property
     def key(self) -> tuple[object, ...]:
         """What the process is: equal for two objects with the same clock, alpha and sigma.
 

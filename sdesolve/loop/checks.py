@@ -185,18 +185,10 @@ def check_no_gradient(name: str, times: Tensor) -> None:
 
 def check_coefficients(sde: Equation) -> None:
     """Raise if gradients with respect to a process would be lost in its tables of numbers."""
-    if not (torch.is_grad_enabled() and isinstance(sde, ReverseSDE)):
-        return
-    process = sde.process
-    t = torch.tensor([0.5 * (process.eps + process.T)], dtype=torch.float64, device="cpu")
-    if process.alpha(t).requires_grad or process.sigma(t).requires_grad:
+    if torch.is_grad_enabled() and isinstance(sde, ReverseSDE) and sde.process.learned:
+        noise = "" if sde.noise == "none" else ', sde.diffusion, noise="additive"'
         raise ValueError(
             "alpha or sigma of the process requires gradients, and solvers keep coefficients as "
-            "numbers; with sde = process.reverse(score, ...) write "
-            + (
-                "ss.SDE(sde.drift), "
-                if sde.noise == "none"
-                else 'ss.SDE(sde.drift, sde.diffusion, noise="additive"), '
-            )
-            + "or with torch.no_grad(): if none is wanted"
+            f"numbers; with sde = process.reverse(score, ...) write ss.SDE(sde.drift{noise}), or "
+            "with torch.no_grad(): if none is wanted"
         )

@@ -34,7 +34,7 @@ from .clocks import clock_process, in_clock, own_clock
 from .events import Event, linked
 from .fixed import integrate_on_grid
 from .options import Callback, Options
-from .spans import from_start, to_end, traced
+from .spans import check_path, from_start, to_end, traced
 from .stops import check_longest, check_max_step, check_stops, union
 from .times import check_resolution, check_span, lay_grid, process_of, visited
 from .trees import States, take_apart
@@ -238,6 +238,7 @@ def integrate(
         check_count(name, getattr(method, name))
     _check_kinds(method)
     span = check_span(t_span, process_of(sde))
+    check_path(t_span, options.save_path)
     clock = own_clock(sde, solver, method.clock)
     stops = check_stops(method.stops, span)
     check_max_step(method.max_step, clock is not None)

@@ -7,7 +7,9 @@ With the flow x(t_1; t_0, x_0) of dx/dt = f(x, t),
     \partial x / \partial t_1 = f(x(t_1), t_1), \qquad
     \partial x / \partial t_0 = -\frac{\partial x}{\partial x_0} f(x_0, t_0),
 
-so that one evaluation at each end says all, whatever the method did between them.
+so that one evaluation at each end says all, whatever the method did between them. States at fixed
+times on the way (``save_at``) have the gradient of t_0 alone; those of a grid, whose times move
+with the ends, are refused.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from ..equations.problem import Problem
 from ..outcome import Solution
 from ..shapes import column
 
-__all__ = ["from_start", "to_end", "traced"]
+__all__ = ["check_path", "from_start", "to_end", "traced"]
 
 
 def traced(t_span: object) -> bool:
@@ -30,6 +32,15 @@ def traced(t_span: object) -> bool:
         isinstance(t, Tensor) and t.requires_grad
         for t in t_span  # type: ignore[attr-defined]
     )
+
+
+def check_path(t_span: object, save_path: bool) -> None:
+    """Raise if states are kept at times that move with the span."""
+    if save_path and traced(t_span):
+        raise ValueError(
+            "t_span asks for gradients, which the path of a grid that moves with it does not have; "
+            "write save_at=times for states at fixed times, or t_span.detach()"
+        )
 
 
 def _moved(problem: Problem, x: Tensor, t: Tensor, sign: float) -> Tensor:

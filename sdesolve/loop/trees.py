@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -46,8 +47,10 @@ def take_apart(x: States) -> tuple[Form | None, Tensor]:
         TypeError: If something in the tree is no tensor, or dtypes differ.
         ValueError: If the tree is empty, or batches or devices differ.
     """
+    if isinstance(x, Tensor):
+        return None, x
     leaves, spec = tree_flatten(x)
-    if isinstance(x, Tensor) or spec.is_leaf():
+    if spec.is_leaf():
         return None, x  # type: ignore[return-value]  # refused where tensors are checked
     if not leaves:
         raise ValueError("x is a tree without a tensor; write torch.zeros(batch, n)")
@@ -91,15 +94,20 @@ class Form:
     names: tuple[str, ...]
     events: tuple[torch.Size, ...]
 
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Numbers of values of an event of each."""
+        return [event.numel() for event in self.events]
+
     def flat(self, leaves: Sequence[Tensor], *last: int) -> Tensor:
         """States ``(batch, n, *last)`` of tensors ``(batch, *event, *last)``."""
-        pairs = zip(leaves, self.events, strict=True)
-        return torch.cat([leaf.reshape(len(leaf), e.numel(), *last) for leaf, e in pairs], 1)
+        shape = leaves[0].shape[:1]
+        sizes = zip(leaves, self.sizes, strict=True)
+        return torch.cat([leaf.reshape(*shape, n, *last) for leaf, n in sizes], 1)
 
     def leaves(self, flat: Tensor) -> list[Tensor]:
         """The tensors, ``(*lead, *event)``, of states ``(*lead, n)``."""
-        parts = torch.split(flat, [event.numel() for event in self.events], -1)
-        lead = flat.shape[:-1]
+        parts, lead = torch.split(flat, self.sizes, -1), flat.shape[:-1]
         return [part.reshape(lead + e) for part, e in zip(parts, self.events, strict=True)]
 
     def tree(self, flat: Tensor) -> Any:  # noqa: ANN401
@@ -123,8 +131,10 @@ class Form:
             ValueError: If a shape or device is another.
         """
         parts = self._parts(value, what)
-        for part, leaf, name in zip(parts, self.leaves(x), self.names, strict=True):
-            check_like(part, leaf, f"{what} of {name}")
+        for part, event, name in zip(parts, self.events, self.names, strict=True):
+            fits = isinstance(part, Tensor) and part.shape == x.shape[:1] + event
+            if not fits or part.dtype != x.dtype or part.device != x.device:
+                check_like(part, x.new_empty(x.shape[:1] + event), f"{what} of {name}")
         return self.flat(parts)
 
     def spread(self, value: object, x: Tensor, channels: int | None) -> Tensor:

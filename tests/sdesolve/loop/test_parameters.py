@@ -165,3 +165,19 @@ def test_times_on_the_way_that_ask_for_gradients_are_refused(name):
         run()
     with torch.no_grad():
         assert run().shape == X.shape
+
+
+def test_states_on_the_way_have_the_gradient_of_the_start_or_are_refused():
+    """x(s) = x0 exp(-(s^2 - t0^2) / 2) at a fixed time s: only t0 moves it."""
+    span = torch.tensor([0.5, 1.5], dtype=F64, requires_grad=True)
+    sde, x = ss.SDE(lambda x, t: -x * t), torch.ones(1, 1, dtype=F64)
+    more = {"solver": ss.AdaptiveODE(rtol=1e-10, atol=1e-10), "save_at": [1.0]}
+    path = ss.solve(sde, x, span, **more).path
+    (got,) = torch.autograd.grad(path.sum(), span)
+    wanted = torch.tensor([0.5, 0.0], dtype=F64) * math.exp(-(1.0 - 0.25) / 2)
+    torch.testing.assert_close(got, wanted, rtol=1e-7, atol=1e-9)
+    with pytest.raises(ValueError, match="write save_at=times"):
+        ss.solve(sde, x, span, solver="rk4", steps=4, save_path=True)
+    with pytest.raises(ValueError, match="no derivative in time"):
+        noisy = ss.SDE(sde.drift, lambda x, t: 0.1 + 0 * x, noise="additive")
+        ss.solve(noisy, x, span, solver="sra1", steps=4)
