@@ -6,7 +6,7 @@ cut by ``--first`` or ``--count`` is computed whole and trimmed). A cell, or wha
 it, is one Parquet file, ``samples-FIRST-COUNT.parquet``, with columns index, seed, label, nfe,
 status and image (or x, for points); readable by ``datasets.load_dataset("parquet", ...)``.
 
-Any number of processes make them at once (:mod:`scorezoo.cells`).
+Any number of processes make them at once (:mod:`scorezoo.pieces`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from tqdm import tqdm
 
 import sdesolve as ss
 
-from .cells import settle, share
 from .files import write_atomically, write_tensors
 from .likelihood.evaluation import digest
+from .pieces import settle, share
 
 if TYPE_CHECKING:
     from .commands.drawing import Drawing

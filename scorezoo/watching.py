@@ -128,7 +128,7 @@ class Watch:
             return {"sliced_w2": found, "floor": floor, "count": len(x)}
         if self._data.shape[0] not in (1, 3):
             return {}
-        from .general import load_general
+        from .judging.general import load_general
 
         try:
             extract, _ = load_general()
