@@ -27,9 +27,9 @@ import torch
 import scorezoo
 import sdesolve as ss
 from benchmarks import record
+from scorezoo.judging.quality import Reference, features
 from scorezoo.model import ScoreModel, pretrained_folder
 from scorezoo.pictures import grid
-from scorezoo.quality import Reference, features
 
 NAME = "fashion_mnist"
 SHOWN = 10

@@ -34,7 +34,7 @@ from benchmarks.cells import Results
 from benchmarks.judge import run_peer
 from benchmarks.problems import Problem
 from scorezoo.data import write_atomically
-from scorezoo.quality import features, shipped_reference
+from scorezoo.judging.quality import features, shipped_reference
 from sdesolve.metrics import frechet_distance
 from sdesolve.solvers.default import default_solver
 

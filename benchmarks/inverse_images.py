@@ -34,7 +34,7 @@ from benchmarks.inverse_closed import TAUS
 from benchmarks.inverse_peers import Peer
 from benchmarks.peers.base import Denoiser
 from scorezoo.data import load_images
-from scorezoo.quality import shipped_reference
+from scorezoo.judging.quality import shipped_reference
 
 __all__ = ["TASKS", "Images", "classes", "measure", "open_images"]
 

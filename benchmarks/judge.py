@@ -21,8 +21,8 @@ from torch import Tensor
 import sdesolve as ss
 from benchmarks.peers import Adaptive, Denoiser, Peer
 from benchmarks.problems import Problem
+from scorezoo.judging.quality import Reference, distances, features
 from scorezoo.model import pretrained_folder
-from scorezoo.quality import Reference, distances, features
 
 __all__ = ["SEEDS", "Judge", "run_peer"]
 

@@ -21,8 +21,8 @@ from tqdm import tqdm
 import scorezoo
 import sdesolve as ss
 from benchmarks import record, tables
+from scorezoo.judging.quality import Reference, shipped_reference
 from scorezoo.pictures import grid, save_png
-from scorezoo.quality import Reference, shipped_reference
 
 NAME = "zoo"
 MODELS = ("fashion-mnist", "fashion-mnist-edm", "cifar10")

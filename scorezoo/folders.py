@@ -82,7 +82,7 @@ def find_model(name: str | Path) -> Path:
     if path.is_dir() and text:
         hint = f": that folder holds none. To train on images in it: scorezoo train --data {text}."
     if not pretrained_names():
-        hint = f": the weights are not installed, {WEIGHTS}."
+        hint = f"; the weights are not installed: {WEIGHTS}."
     shipped = ", ".join(pretrained_names()) or "nothing"
     raise ValueError(
         f"no model {text!r}{hint} These ship with the package: {shipped}. The folder of a run or "

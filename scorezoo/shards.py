@@ -6,7 +6,7 @@ cut by ``--first`` or ``--count`` is computed whole and trimmed). A cell, or wha
 it, is one Parquet file, ``samples-FIRST-COUNT.parquet``, with columns index, seed, label, nfe,
 status and image (or x, for points); readable by ``datasets.load_dataset("parquet", ...)``.
 
-Any number of processes make them at once (:mod:`scorezoo.cells`).
+Any number of processes make them at once (:mod:`scorezoo.pieces`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +29,9 @@ from tqdm import tqdm
 
 import sdesolve as ss
 
-from .cells import settle, share
 from .files import write_atomically, write_tensors
 from .likelihood.evaluation import digest
+from .pieces import settle, share
 
 if TYPE_CHECKING:
     from .commands.drawing import Drawing
@@ -141,7 +142,22 @@ def _write(path: Path, part: _Part, drawing: Drawing) -> None:
         label = drawing.label_of(low, size)
         keep = range(max(part.first, low) - low, min(part.first + part.count, low + size) - low)
         rows += _rows(solution, label, drawing, low, keep)
-    write_atomically(path, lambda p: _table(rows, drawing).to_parquet(str(p)))
+    with _quiet():
+        write_atomically(path, lambda p: _table(rows, drawing).to_parquet(str(p)))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bars of datasets, which would break that of the samples into pieces."""
+    import datasets
+
+    shown = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
 
 
 def _rows(

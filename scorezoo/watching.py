@@ -128,7 +128,7 @@ class Watch:
             return {"sliced_w2": found, "floor": floor, "count": len(x)}
         if self._data.shape[0] not in (1, 3):
             return {}
-        from .general import load_general
+        from .judging.general import load_general
 
         try:
             extract, _ = load_general()
@@ -167,10 +167,14 @@ def last_look(folder: Path) -> str:
     row = (_read(folder / "quality.jsonl") or [{}])[-1]
     for key, words in _QUALITY.items():
         if key in row:
-            floor = f"; of as many real ones {row['floor']:.3g}" if "floor" in row else ""
+            floor = f"; of as many real ones {_short(row['floor'])}" if "floor" in row else ""
             count = f"{row['count']:g} samples" if "count" in row else "samples"
-            return f"{words} of {count} at step {row['step']:g}: {row[key]:.3g}{floor}"
+            return f"{words} of {count} at step {row['step']:g}: {_short(row[key])}{floor}"
     return ""
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def draw_curve(folder: Path) -> None:

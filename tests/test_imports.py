@@ -42,7 +42,7 @@ FLOORS = (
 
 def modules(package: Path) -> dict[str, Path]:
     return {
-        ".".join(("sdesolve", *f.relative_to(package).with_suffix("").parts)): f
+        ".".join((package.name, *f.relative_to(package).with_suffix("").parts)): f
         for f in package.rglob("*.py")
     }
 
@@ -98,6 +98,15 @@ def test_no_module_imports_in_a_circle_or_upwards() -> None:
     arrows = graph(ROOT / "sdesolve")
     assert circle(arrows) == []
     assert upwards(arrows) == []
+
+
+def test_the_room_that_judges_does_not_know_who_asks() -> None:
+    below = {"data", "files", "folders", "kernels", "seeding", "judging", "__init__"}
+    arrows = graph(ROOT / "scorezoo")
+    rooms = [name for name in arrows if name.startswith("scorezoo.judging.")]
+    assert len(rooms) == 6
+    for name in rooms:
+        assert {target.split(".")[1] for target in arrows[name]} <= below, name
 
 
 def test_every_room_says_what_it_is_for() -> None:

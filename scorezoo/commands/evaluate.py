@@ -24,8 +24,8 @@ from .run import check_device, seconds, unfinished
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..comparison import RealImages
-    from ..judging import Figures
+    from ..judging.comparison import RealImages
+    from ..judging.figures import Figures
     from .drawing import Drawing
 
 __all__ = ["evaluate"]
@@ -110,7 +110,7 @@ def evaluate(
     if keep is not None:
         check_output(keep, option="--keep")
 
-    from ..comparison import RealImages
+    from ..judging.comparison import RealImages
 
     folder = Path(model)
     if folder.is_dir() and not any((folder / p).exists() for p in ("config.json", "model")):
@@ -142,7 +142,7 @@ def _pixels(folder: str, count: int | None) -> Tensor:
     import torch
 
     from ..data import load_images, split_names
-    from ..judging import choose
+    from ..judging.figures import choose
     from ..shards import is_shards, read_pixels
 
     if not is_shards(Path(folder)):
@@ -225,7 +225,7 @@ _ROWS = (
 
 
 def _report(real: RealImages, pixels: Tensor, neighbours: Path | None, output: Path | None) -> None:
-    from ..judging import choose, figures
+    from ..judging.figures import choose, figures
 
     made = real.extract(pixels)
     held = real.test if real.unseen else None

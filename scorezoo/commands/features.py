@@ -57,7 +57,7 @@ def features(
         raise ValueError("classes are those of one data set; give one, or write --unlabelled")
 
     from ..data import load_images
-    from ..quality import Reference, classifier_accuracy, train_classifier
+    from ..judging.quality import Reference, classifier_accuracy, train_classifier
 
     images = load_images(data[0], "train")
     check_test_split(data[0], ", or write --unlabelled")
@@ -78,7 +78,7 @@ def _general(names: list[str], output: Path, steps: int, seed: int) -> None:
     import time
 
     from ..data import load_images
-    from ..general import linear_probe, save_general, train_general, untrained
+    from ..judging.general import linear_probe, save_general, train_general, untrained
 
     sets = [load_images(name, "train") for name in names]
     start = time.process_time()

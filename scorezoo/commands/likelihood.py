@@ -33,6 +33,9 @@ __all__ = ["likelihood"]
 
 SHOWN = 8
 
+PARTS = 8
+"""Chunks of a small evaluation: so soon the bar tells how long it will take."""
+
 
 def likelihood(
     model: Model,
@@ -107,7 +110,7 @@ def likelihood(
         rtol=tolerance,
         atol=tolerance,
         seed=seed,
-        batch_size=batch_size,
+        batch_size=min(batch_size, max(4, count // PARTS)),
         folder=folder,
     )
     if not sharding.is_main_process():

@@ -219,8 +219,10 @@ def train(
     if max_steps is not None and max_steps < total:
         typer.echo(f"stopped at step {max_steps} of {total}; the same command goes on")
     elif done >= total:
-        typer.echo(f"all {total} steps were done before; for more write --steps {3 * total}")
+        typer.echo(f"all {total} steps were done before")
     typer.echo(f"try: scorezoo sample {output}")
+    if max_steps is None:
+        typer.echo(f"better ones: scorezoo train --output {output} --steps {3 * total}")
 
 
 def _precision(device: str) -> str:

@@ -1,7 +1,7 @@
 """Likelihoods of the first images of a data set, chunk by chunk, and their mean.
 
 Image i depends on (seed, i) alone, so that the chunks of several runs and of several processes fit
-together (:mod:`scorezoo.cells`): what comes out is, to the bit, what one process computes with the
+together (:mod:`scorezoo.pieces`): what comes out is, to the bit, what one process computes with the
 same ``batch_size`` where the cuts are multiples of it, and to rounding with others.
 """
 
@@ -24,9 +24,9 @@ import sdesolve as ss
 
 from .. import kernels
 from ..arguments import check_integer
-from ..cells import settle, share
 from ..data import ImageData
 from ..model import ScoreModel
+from ..pieces import settle, share
 from ..sharding import is_main_process
 from .chunks import Chunks, Part
 

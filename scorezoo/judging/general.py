@@ -37,11 +37,11 @@ from tqdm import tqdm
 
 from sdesolve.noise.twister import stream_generator
 
-from . import kernels
-from .data import ImageData
-from .files import read_tensors, refuse_non_finite, write_atomically, write_tensors
-from .folders import pretrained_folder
-from .seeding import seeded
+from .. import kernels
+from ..data import ImageData
+from ..files import read_tensors, refuse_non_finite, write_atomically, write_tensors
+from ..folders import pretrained_folder
+from ..seeding import seeded
 
 __all__ = ["GeneralFeatures", "contrastive_loss", "linear_probe", "load_general", "train_general"]
 

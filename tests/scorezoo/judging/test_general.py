@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from scorezoo.data import ImageData
-from scorezoo.general import (
+from scorezoo.judging.general import (
     GeneralFeatures,
     contrastive_loss,
     linear_probe,
@@ -47,7 +47,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, monkeypatch):
         return real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr("scorezoo.general.contrastive_loss", dies)
+        patch.setattr("scorezoo.judging.general.contrastive_loss", dies)
         with pytest.raises(KeyboardInterrupt):
             train_general(sets, **options, checkpoint=file)
     with pytest.raises(ValueError, match="other data or settings"):

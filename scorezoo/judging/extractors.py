@@ -3,7 +3,7 @@
 ============  ====================================================================================
 name          features
 ============  ====================================================================================
-general       of any size and colour, trained here without labels (:mod:`scorezoo.general`)
+general       of any size and colour, trained here without labels (:mod:`scorezoo.judging.general`)
 a name        of a classifier that ships, for images of its data set's shape
 a file        of ``scorezoo features``, of classes or without labels
 inception     the network of the published Frechet inception distance, from torch-fidelity or, other

@@ -29,10 +29,10 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 from tqdm import tqdm
 
-from .data import ImageData
-from .files import read_tensors, refuse_non_finite, write_tensors
-from .folders import pretrained_folder
-from .seeding import seeded
+from ..data import ImageData
+from ..files import read_tensors, refuse_non_finite, write_tensors
+from ..folders import pretrained_folder
+from ..seeding import seeded
 
 __all__ = [
     "Classifier",

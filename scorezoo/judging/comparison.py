@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import Tensor
 
-from .data import load_images, split_names
+from ..data import load_images, split_names
+from ..folders import recipe_of
 from .extractors import Extractor, extractor
-from .folders import recipe_of
-from .judging import choose
+from .figures import choose
 from .quality import shipped_reference
 
 __all__ = ["RealImages"]
@@ -51,7 +51,8 @@ class RealImages:
 
         Args:
             shape: ``(channels, height, width)`` of the images to judge.
-            features: Name of the features, as :func:`scorezoo.extractors.extractor` takes it.
+            features: Name of the features, as
+                :func:`scorezoo.judging.extractors.extractor` takes it.
             against: Hub id or folder of real images.
             model: Name of the model that drew the images to judge.
 

@@ -1,17 +1,13 @@
-"""Figures of images, their features, and the way from noise."""
+"""Figures of images, and their features."""
 
 import sys
 import types
 
 import pytest
 import torch
-from PIL import Image
 
-import scorezoo
-import sdesolve as ss
-from scorezoo.extractors import extractor
-from scorezoo.judging import choose, figures
-from scorezoo.trajectories import at_scale_of_data, draw_path
+from scorezoo.judging.extractors import extractor
+from scorezoo.judging.figures import choose, figures
 
 
 def _normal(n, seed, mean=0.0):
@@ -72,33 +68,3 @@ def test_inception_is_used_where_it_is_installed(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "torch_fidelity")
     found = extractor((1, 8, 8), "inception")
     assert found(torch.zeros(3, 1, 8, 8, dtype=torch.uint8)).shape == (3, 12)
-
-
-def test_states_are_shown_at_the_scale_of_data():
-    process = ss.EDM()
-    t = torch.tensor([80.0, 1.0, 1e-9], dtype=torch.float64)
-    x0 = 0.5 * _normal(500, 0)
-    noise = _normal(500, 1)
-    alpha, sigma = process.alpha(t), process.sigma(t)
-    x = alpha[:, None, None] * x0 + sigma[:, None, None] * noise
-    shown = at_scale_of_data(x, alpha, sigma, (-1.0, 1.0))
-    assert torch.allclose(shown.std((1, 2)), torch.tensor(0.5).double(), rtol=0.05)
-    assert torch.allclose(shown[2], x0, atol=1e-6)
-    grey = at_scale_of_data(x, alpha, sigma, (0.0, 1.0))
-    assert grey[0].mean().item() == pytest.approx(0.5, abs=0.02)
-
-
-@pytest.mark.parametrize("name", ["toy-moons", "fashion-mnist-edm"])
-def test_a_path_is_a_strip_or_moves(name, tmp_path):
-    model = scorezoo.load(name)
-    shape = (2, *model.shape)
-    solution = ss.sample(model.process, model.score, shape, nfe=4, save_path=True)
-    draw_path(tmp_path / "p.png", solution, model)
-    draw_path(tmp_path / "p.gif", solution, model)
-    with Image.open(tmp_path / "p.gif") as image:
-        assert image.n_frames == len(solution.t)
-    with Image.open(tmp_path / "p.png") as image:
-        assert image.width > 2 * image.height or len(model.shape) == 3
-    none = ss.sample(model.process, model.score, shape, nfe=4)
-    with pytest.raises(ValueError, match="fixed steps"):
-        draw_path(tmp_path / "p.png", none, model)

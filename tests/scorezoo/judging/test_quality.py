@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from scorezoo.model import pretrained_folder
-from scorezoo.quality import (
+from scorezoo.judging.quality import (
     Classifier,
     Reference,
     classifier_accuracy,
@@ -11,6 +10,7 @@ from scorezoo.quality import (
     shipped_reference,
     train_classifier,
 )
+from scorezoo.model import pretrained_folder
 
 
 def _normal(n, d, seed, mean=0.0, std=1.0):
