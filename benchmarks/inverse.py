@@ -119,7 +119,7 @@ def _grey(run: _Run, a: argparse.Namespace, ending: str, count: int, nfe: int) -
 def _classes(run: _Run, a: argparse.Namespace) -> None:
     it = inverse_images.open_images("fashion-mnist-edm", a.images, 8 if a.quick else 200)
     made = {"images": it.fingerprint(), "count": len(it.x)}
-    inverse_images.classes(it, run.results(f"classes-{it.name}", made))
+    inverse_images.classes(it, a.images, run.results(f"classes-{it.name}", made))
 
 
 def _colour(run: _Run, a: argparse.Namespace) -> None:
