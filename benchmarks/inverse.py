@@ -26,6 +26,7 @@ from benchmarks import (
     inverse_mcgdiff,
     inverse_page,
     inverse_peers,
+    inverse_which,
     record,
 )
 from benchmarks.cells import Results
@@ -183,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             _MEASURE[part](run, a)
     text = inverse_page.page(run.folder)
     place.page("inverse.md", text)
-    place.section("which-method", inverse_page.which(run.folder))
+    place.section("which-method", inverse_which.which(run.folder))
     print(text)
     place.finish()
 

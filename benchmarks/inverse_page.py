@@ -11,8 +11,9 @@ from typing import Any
 from benchmarks import record
 from benchmarks.cells import Cells, Results
 from benchmarks.inverse_mcgdiff import PUBLISHED
+from benchmarks.inverse_which import JUDGED, reached, short, standing
 
-__all__ = ["page", "which"]
+__all__ = ["page"]
 
 Row = dict[str, Any]
 
@@ -127,20 +128,10 @@ def _levy(it: Results) -> list[str]:
                 "-" if c is None else f"{_cell(c, 'gap', '.2f')} ({_cell(c, 'coverage', '.3f')})"
                 for c in cells
             ]
-            body.append([name, *text, _reached([c for c in cells if c is not None])])
+            body.append([name, *text, "{} of {}".format(*reached([c for c in cells if c]))])
         head = ["method", *operators, "within .1 dB and 88 to 92 %"]
         parts += [f"### {law} jumps", record.table(head, body)]
     return parts
-
-
-def _reached(cells: Sequence[Row]) -> str:
-    """How many cells have the gap and the coverage that were asked for."""
-    fine = [
-        c
-        for c in cells
-        if c.get("gap") is not None and c["gap"] <= 0.1 and 0.88 <= round(c["coverage"], 3) <= 0.92
-    ]
-    return f"{len(fine)} of {len(cells)}" if cells else "-"
 
 
 def _classes(it: Results) -> list[str]:
@@ -197,7 +188,7 @@ def _images(it: Results) -> list[str]:
             ]
             head = ["method", "score", "±", "error", "spread", "class", "misfit", "s"]
             parts += [f"### {task}, {nfe} calls", record.table(head, body)]
-            parts += [_standing(rows)]
+            parts += [_said(rows)]
     return parts
 
 
@@ -208,67 +199,17 @@ def _spread(scores: Sequence[float]) -> str:
     return f"{statistics.stdev(scores) / math.sqrt(len(scores)):.2g}"
 
 
-def _standing(rows: dict[str, Row]) -> str:
-    """Ours beside the peers' own implementation of the same method, on the same images."""
-    same = {"moments": "MMPS", "diffpir": "DiffPIR", "pigdm": "PiGDM", "dps": "DPS", "ddrm": "DDRM"}
-    said = []
-    for mine, theirs in same.items():
-        a = rows.get(f"ours, {mine}")
-        for name, b in rows.items():
-            if a is None or f" {theirs}" not in name or not a.get("scores"):
-                continue
-            if not b.get("scores"):
-                said.append(f"{name} not finite")
-                continue
-            change = [p - q for p, q in zip(a["scores"], b["scores"], strict=True)]
-            mean = sum(change) / len(change)
-            spread = sum((c - mean) ** 2 for c in change) / (len(change) - 1) / len(change)
-            said.append(f"{name} {mean / max(spread, 1e-30) ** 0.5:+.1f}")
+def _said(rows: dict[str, Row]) -> str:
+    said = [
+        f"{theirs} not finite" if change is None else f"{theirs} {change:+.1f}"
+        for theirs, change in standing(rows)
+    ]
     if not said:
         return ""
     return (
         "Difference of scores, ours less the peer's of the same method, in standard errors "
         f"over images: {', '.join(said)}."
     )
-
-
-_JUDGED = {
-    "gaussian16": ("Gaussian, 8 of 16 dimensions seen", "kl", "KL"),
-    "mixture2": ("mixture, 1 of 2 dimensions", "sliced_w2", "sliced W2"),
-    "mixture8": ("mixture, 2 of 8 dimensions", "sliced_w2", "sliced W2"),
-    "mixture64": ("mixture, 16 of 64 dimensions", "sliced_w2", "sliced W2"),
-    "images-fashion-mnist-edm": ("Fashion-MNIST", "score", "energy score"),
-    "images-fashion-mnist-edm-many": ("Fashion-MNIST", "score", "energy score"),
-    "images-cifar10": ("CIFAR-10", "score", "energy score"),
-}
-
-
-def which(folder: Path) -> str:
-    """The best of ours and of the peers on each problem, by calls."""
-    rows = []
-    for name, (words, key, unit) in _JUDGED.items():
-        path = folder / f"{name}.json"
-        it = Results(path)
-        budgets = {k.split(" | ", 1)[1] for k in it.cells} - ({"2"} if "mix" not in name else set())
-        for budget in sorted(budgets, key=lambda b: (b.split(" | ")[:-1], int(b.split(" | ")[-1]))):
-            mine = {k: v for k, v in it.cells.items() if k.split(" | ", 1)[1] == budget}
-            best = [_best(mine, key, ours) for ours in (True, False)]
-            task = "".join(f", {part}" for part in budget.split(" | ")[:-1])
-            rows.append([f"{words}{task}", budget.split(" | ")[-1], unit, *best])
-    return record.table(["observation", "calls", "", "best of ours", "best peer"], rows)
-
-
-def _best(cells: Cells, key: str, ours: bool) -> str:
-    """Name and figure of the smallest."""
-    some = {
-        name.split(" | ")[0].removeprefix("ours, "): row[key]
-        for name, row in cells.items()
-        if name.startswith("ours") == ours and row.get(key) is not None
-    }
-    if not some:
-        return "-"
-    name = min(some, key=lambda n: some[n])
-    return f"{name} {some[name]:.3g}"
 
 
 def page(folder: Path) -> str:
@@ -288,10 +229,11 @@ def page(folder: Path) -> str:
         parts += _levy(found["levy"])
     if "classes-fashion-mnist-edm" in found:
         parts += _classes(found["classes-fashion-mnist-edm"])
-    for name in (n for n in _JUDGED if n.startswith("images")):
+    for name in (n for n in JUDGED if n.startswith("images")):
         if name in found:
             parts += _images(found[name])
-    return "\n\n".join([_INTRODUCTION, _made(found.values()), *filter(None, parts)]) + "\n"
+    parts += ["## How it was measured", _made(found.values())]
+    return "\n\n".join([_INTRODUCTION, short(folder), *filter(None, parts)]) + "\n"
 
 
 _INTRODUCTION = """# Posterior samplers, judged
