@@ -26,6 +26,7 @@ from benchmarks import (
     inverse_mcgdiff,
     inverse_page,
     inverse_peers,
+    inverse_which,
     record,
 )
 from benchmarks.cells import Results
@@ -119,7 +120,7 @@ def _grey(run: _Run, a: argparse.Namespace, ending: str, count: int, nfe: int) -
 def _classes(run: _Run, a: argparse.Namespace) -> None:
     it = inverse_images.open_images("fashion-mnist-edm", a.images, 8 if a.quick else 200)
     made = {"images": it.fingerprint(), "count": len(it.x)}
-    inverse_images.classes(it, run.results(f"classes-{it.name}", made))
+    inverse_images.classes(it, a.images, run.results(f"classes-{it.name}", made))
 
 
 def _colour(run: _Run, a: argparse.Namespace) -> None:
@@ -183,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             _MEASURE[part](run, a)
     text = inverse_page.page(run.folder)
     place.page("inverse.md", text)
-    place.section("which-method", inverse_page.which(run.folder))
+    place.section("which-method", inverse_which.which(run.folder))
     print(text)
     place.finish()
 

@@ -40,6 +40,8 @@ __all__ = ["TASKS", "Images", "classes", "measure", "open_images"]
 
 NOISE = 0.05
 DRAWS = 2
+WEIGHT = 1.5
+"""Of classifier-free guidance."""
 ITERATIONS = 3
 """Of conjugate gradients in moment matching, ours and theirs."""
 OPTIONS: dict[str, list[dict[str, Any]]] = {
@@ -129,29 +131,58 @@ def measure(it: Images, tasks: Sequence[str], budgets: Sequence[int], results: R
                 _on_task(it, task, nfe, results, mine)
 
 
-def classes(it: Images, results: Results) -> None:
-    """Which share keeps its class: samples told theirs, and lower halves completed by "dps"."""
+def classes(it: Images, source: str, results: Results) -> None:
+    """Which share keeps its class: samples told theirs, and completed lower halves.
+
+    The floor of the latter: the lower half of the training image with the nearest upper half.
+    """
     model, n = it.model, len(it.x)
     guess = it.classify(it.x)
     A = TASKS["lower half"](model.shape)
-    score = ss.inverse.posterior(model.process, model.score, A, None, NOISE, "dps")
     told = torch.arange(n) % model.classes
+    guided = ss.conditional.classifier_free_guidance(model.score, WEIGHT)
+    y, half = it.seen(A), model.shape[1] // 2
 
-    def row(score: Any, cond: dict[str, Tensor], wanted: dict[str, Tensor]) -> Row:
+    def row(score: Any, nfe: int, cond: dict[str, Tensor], wanted: dict[str, Tensor]) -> Row:
         shape = (n, *model.shape)
-        sol = ss.sample(model.process, score, shape, nfe=20, cond=cond, stochasticity=1.0)
+        sol = ss.sample(model.process, score, shape, nfe=nfe, cond=cond, stochasticity=1.0)
         found = it.classify(sol.x)
         return {k: (found == v).double().mean().item() for k, v in wanted.items()}
 
-    both = {"label": it.labels, "guess": guess}
-    jobs: dict[str, tuple[Any, dict[str, Tensor], dict[str, Tensor]]] = {
-        "samples told their class": (model.score, {"label": told}, {"label": told}),
-        "lower halves": (score, {"y": it.seen(A)}, both),
-        "lower halves, class told": (score, {"y": it.seen(A), "label": it.labels}, both),
+    def given(score: Any, method: str) -> Any:
+        return ss.inverse.posterior(model.process, score, A, None, NOISE, method)
+
+    def nearest() -> Row:
+        data = load_images(source, "train", progress=False)
+        others = data.batch(torch.arange(len(data.labels)), model.data_range)
+        above = torch.cdist(it.x[:, :, :half].flatten(1), others[:, :, :half].flatten(1))
+        x = torch.cat([it.x[:, :, :half], others[above.argmin(1)][:, :, half:]], 2)
+        found = it.classify(x)
+        return {k: (found == v).double().mean().item() for k, v in both.items()}
+
+    both, named = {"label": it.labels, "guess": guess}, {"y": y, "label": it.labels}
+    jobs: dict[str, Callable[[], Row]] = {
+        "samples told their class | 20": partial(
+            row, model.score, 20, {"label": told}, {"label": told}
+        ),
+        f"samples told their class, weight {WEIGHT} | 20": partial(
+            row, guided, 20, {"label": told}, {"label": told}
+        ),
+        "lower halves, dps | 20": partial(row, given(model.score, "dps"), 20, {"y": y}, both),
+        "lower halves of the nearest training images | 0": nearest,
+        "lower halves, class told, dps | 20": partial(
+            row, given(model.score, "dps"), 20, named, both
+        ),
+        "lower halves, class told, reference | 50": partial(
+            row, given(model.score, "reference"), 50, named, both
+        ),
+        f"lower halves, class told, reference, weight {WEIGHT} | 20": partial(
+            row, given(guided, "reference"), 20, named, both
+        ),
     }
     results.about |= {"count": n, "class": (guess == it.labels).double().mean().item()}
-    for name, (conditional, cond, wanted) in jobs.items():
-        results.once(f"{name} | 20", partial(row, conditional, cond, wanted))
+    for name, job in jobs.items():
+        results.once(name, job)
 
 
 def _on_task(it: Images, task: str, nfe: int, results: Results, mine: bool) -> None:

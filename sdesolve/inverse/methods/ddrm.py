@@ -1,25 +1,25 @@
 r"""Denoising diffusion restoration, read as a score: each singular direction by itself.
 
 Along a direction with singular value k the observation is y_i / k with noise nu = n / k. With
-s = sigma / alpha, the published chain draws x given x_0 and y with the mean and variance
+s = sigma / alpha and until s = nu, the published chain draws x given x_0 and y with the mean and
+variance
 
-.. math:: x_0 + w (y_i / k - x_0), \quad s^2 - w^2 \nu^2, \qquad
-          w = \begin{cases} \eta_b & \eta_b \nu \le c\,s \\ c\,s / \nu & \text{else}
-                \end{cases}, \quad c = \sqrt{1 - \eta^2}:
+.. math:: m = x_0 + \eta_b (y_i / k - x_0), \qquad s^2 - \eta_b^2 \nu^2:
 
 a part of the noise of x is the observation's own, so that its noise is s in all, which is what the
-network is told. (The published w changes at nu = s, where it jumps; here it is continuous.) With D
-for x_0, the path of least motion with these moments has the velocity of the denoised mean
+network is told. With D for x_0, the path of least motion with these moments has the velocity of the
+denoised mean
 
-.. math:: D' = D + (1 + r)\,\eta_b\,(y_i / k - D) - r\,(x - D), \qquad
-          r = \frac{\eta_b^2 \nu^2}{s^2 - \eta_b^2 \nu^2}
+.. math:: D' = m - r (x - m), \qquad r = \frac{\eta_b^2 \nu^2}{s^2 - \eta_b^2 \nu^2}.
 
-above the change, and D' = D below it, where x holds the observation already. r is at most
-c^2 / eta^2. Fresh noise is the solver's (``stochasticity``). No derivative of the network is taken.
+At s = eta_b nu x is m, and from there on D' = D: it holds the observation already. Steps are finite
+and r is not, so it is held at 1 / eta^2 - 1: what is left of the noise of x at the end is a share
+q = (1 - eta^2)^(1 / eta^2 - 1) eta^2 of eta_b^2 nu^2, .44 by default. (In the published chain eta
+is the share of new noise in each step; here new noise is the solver's, ``stochasticity``.) No
+derivative of the network is taken.
 
 References:
-    Kawar, Elad, Ermon & Song 2022, equations 7 and 8, whose eta = .85 loses more of the observation
-    at a continuous change; eta_b = 1 is its default.
+    Kawar, Elad, Ermon & Song 2022, equations 7 and 8; its defaults eta = .85, eta_b = 1.
 """
 
 from __future__ import annotations
@@ -42,16 +42,15 @@ class DDRM(Method):
     """DDRM's estimate; no backward pass.
 
     Args:
-        eta: In (0, 1], the share of the noise of x that is not the observation's once the latter is
-            no longer used. Small values use it for longer and want more steps; 1 ignores it, unless
-            it has no noise.
+        eta: In (0, 1], how soon the pull of the observation is held: small values are exact for
+            more steps, and stiff for few.
         eta_b: In [0, 1], the weight of the observation where it has less noise than x.
 
     Raises:
         ValueError: If one is outside its range.
     """
 
-    eta: float = 0.7
+    eta: float = 0.85
     eta_b: float = 1.0
 
     noiseless = True
@@ -65,22 +64,23 @@ class DDRM(Method):
         return self
 
     def __call__(self, asked: Asked) -> tuple[Tensor, Tensor]:
-        """(1 + R) eta_b (A^+ y - D) - R (x - D) along what is used."""
+        """(1 + r) eta_b (A^+ y - D) - r (x - D) along what is used."""
         found = asked.denoise()
-        s2, share = asked.square, 1 - self.eta**2
-        n2 = (self.eta_b * asked.noise) ** 2
+        s2, n2 = asked.square, (self.eta_b * asked.noise) ** 2
 
         def used(square: Tensor) -> Tensor:
             seen = square > square.max() * torch.finfo(square.dtype).eps
-            return seen & (n2 <= share * s2 * square)
+            return seen & (n2 <= s2 * square)
 
         def ratio(square: Tensor) -> Tensor:
-            left = s2 * square - n2
-            return torch.where(used(square), n2 / torch.where(used(square), left, 1.0), 0.0)
+            left = (s2 * square - n2).clamp(min=torch.finfo(square.dtype).tiny)
+            r = (n2 / left).clamp(max=1 / self.eta**2 - 1)
+            return torch.where(used(square), r, 0.0)
 
         def weight(square: Tensor) -> Tensor:
-            by = torch.where(used(square), square, 1.0)
-            return torch.where(used(square), self.eta_b * (1 + ratio(square)) / by, 0.0)
+            use = used(square)
+            each = self.eta_b * (1 + ratio(square)) / torch.where(use, square, 1.0)
+            return torch.where(use, each, 0.0)
 
         pull = asked.linear.adjoint(asked.y - asked.A(found.mean))
         shift = asked.linear.of_gram(weight, pull)

@@ -224,15 +224,17 @@ def test_restoration_keeps_the_place_of_x_between_its_moments(eta_b):
 
 @pytest.mark.parametrize("eta", [0.4, 0.85])
 def test_restoration_of_noised_data_draws_from_the_prior(eta):
-    """Over observations: x has the noise that the score is told. Singular values 1 to .1."""
-    n = 4000
-    process, prior = ss.EDM(sigma_max=20.0), ss.Gaussian(torch.zeros(4), 1.0)
-    A = inv.Matrix(torch.diag(torch.tensor([1.0, 0.5, 0.2, 0.1])).double())
+    """Over observations, but for the share of noise that is left where the pull is held."""
+    n, k = 4000, torch.tensor([1.0, 0.5, 0.2, 0.1], dtype=torch.float64)
+    process, prior = ss.EDM(sigma_max=500.0), ss.Gaussian(torch.zeros(4), 1.0)
+    A = inv.Matrix(torch.diag(k))
     y = A(prior.sample(n, seed=1)) + NOISE * randn(n, 4, seed=2)
     score = inv.posterior(process, prior.score(process), A, None, NOISE, "ddrm", eta=eta)
     run = ss.sample(process, score, (n, 4), cond={"y": y}, nfe=100, dtype=torch.float64)
-    spread = run.x.square().mean(0)
-    assert (spread - 1).abs().max() < 4 * math.sqrt(2 / n)
+    nu2, held = (NOISE / k) ** 2, 1 / eta**2 - 1
+    left = (1 - eta**2) ** held * eta**2
+    wanted = 1 + left * nu2 / (1 + nu2)
+    assert (run.x.square().mean(0) / wanted - 1).abs().max() < 4 * math.sqrt(2 / n)
 
 
 @pytest.mark.parametrize("method", METHODS)
