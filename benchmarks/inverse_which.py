@@ -114,9 +114,9 @@ def short(folder: Path) -> str:
         said.append(
             f"Where the posterior has a closed form (a Gaussian, three mixtures), the best of ours "
             f"is ahead of the best peer in {ahead} of {len(both)} rows of 10 calls and more. On a "
-            "Gaussian the moment methods are exact. On mixtures weighted particles are nearest; with "
-            "2 of 8 dimensions seen all other methods stay several times the floor away, whatever "
-            "the calls: it is the modes' weights that they miss."
+            "Gaussian the moment methods are exact. On mixtures weighted particles are nearest; "
+            "with 2 of 8 dimensions seen all other methods stay several times the floor away, "
+            "whatever the calls: it is the modes' weights that they miss."
         )
     levy = Results(folder / "levy.json").cells
     for method in dict.fromkeys(k.split(" | ")[0] for k in levy if k.startswith("ours")):
