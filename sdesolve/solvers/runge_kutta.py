@@ -128,13 +128,20 @@ class StageTable:
 
 
 def combine(x: Tensor, weights: Row, increments: list[Tensor | None]) -> Tensor:
-    """Sum x + sum w_j k_j over the non-zero weights; ``x`` itself if there are none."""
-    total = x
-    for w, k in zip(weights, increments, strict=False):
-        if w != 0:
-            assert k is not None
-            total = x.add(k, alpha=w) if total is x else total.add_(k, alpha=w)
-    return total
+    """Sum x + sum w_j k_j over the non-zero weights; ``x`` itself if there are none.
+
+    The increments are summed before they meet x, so that x is rounded once.
+    """
+    used = [(w, k) for w, k in zip(weights, increments, strict=False) if w != 0 and k is not None]
+    if not used:
+        return x
+    (first, k), *others = used
+    if not others:
+        return x.add(k, alpha=first)
+    total = k * first
+    for w, k in others:
+        total = total.add_(k, alpha=w)
+    return total.add_(x)
 
 
 class _RungeKutta(Solver):
