@@ -19,7 +19,7 @@ import sdesolve as ss
 
 from .decoding import decode, to_bytes
 from .model import ScoreModel
-from .pictures import grid, save_png
+from .pictures import save_captioned
 
 __all__ = ["Restoration", "draw", "draw_mask", "operator", "read_image", "restore"]
 
@@ -195,10 +195,14 @@ def draw(
     """Write a picture: the clean image if it is known, what was seen, completions, their spread."""
     height, width = model.shape[1:]
     tiles = [] if clean is None else [clean]
+    words = ["seen"] if clean is None else ["the image", "seen"]
+    words += [str(i) for i in range(len(result.solution.x))]
     shown = F.interpolate(seen[None], (height, width), mode="nearest")[0]
     tiles.append(shown.expand(model.shape).to(result.solution.x.device))
     low, high = model.data_range
     top = result.spread.max().clamp(min=1e-12)
     spread = low + result.spread / top * (high - low)
     every = torch.stack([t.to(spread) for t in [*tiles, *result.solution.x, spread]])
-    save_png(path, grid(model.to_pixels(every.nan_to_num()), columns=min(len(every), 10)))
+    save_captioned(
+        path, model.to_pixels(every.nan_to_num()), [*words, "spread"], columns=min(len(every), 10)
+    )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from .options import BATCH_SIZE, BatchSize, Device, Seed
-from .run import check_device, seconds, unfinished
+from .run import check_device, seconds, unfinished, what_ran
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -151,7 +151,7 @@ def finish(
     )
     typer.echo(
         f"NFE {nfe}, {nfe * result.backward_passes} backward passes, "
-        f"{seconds(result.seconds)} in all; {solution.ran}"
+        f"{seconds(result.seconds)} in all; {what_ran(solution)}"
     )
     if unfinished(solution):
         raise typer.Exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,7 +15,7 @@ from sdesolve.solvers.default import DEFAULT_NFE
 
 from .. import sharding
 from ..labels import parse_labels
-from .run import seconds
+from .run import seconds, what_ran
 from .solvers import FEW_CALLS, is_classical
 
 if TYPE_CHECKING:
@@ -149,10 +148,9 @@ def report(solution: ss.Solution, drawing: Drawing, elapsed: float) -> None:
     nfe = solution.nfe.double().mean().item()
     guided = "" if drawing.guidance is None else f" ({2 * nfe:.4g} network calls)"
     name = "" if drawing.solver is None else f"{drawing.solver}: "
-    ran = re.sub(r"^(\w+)\(.*\), (\d+ steps?)", r"\1, \2", solution.ran)  # without its settings
     typer.echo(
-        f"{name}{ran}{tried}; NFE {nfe:.4g}{guided} per sample; {seconds(elapsed)} for "
-        f"{count} samples, {seconds(elapsed / count)} each"
+        f"{name}{what_ran(solution)}{tried}; NFE {nfe:.4g}{guided} per sample; "
+        f"{seconds(elapsed)} for {count} samples, {seconds(elapsed / count)} each"
     )
     images = len(drawing.model.shape) == 3
     if images and nfe < FEW_CALLS and drawing.solver is not None and is_classical(drawing.solver):

@@ -269,7 +269,7 @@ def _neighbours(real: RealImages, pixels: Tensor, made: Tensor, path: Path) -> N
 
     from sdesolve import metrics
 
-    from ..pictures import grid, save_png
+    from ..pictures import save_captioned
 
     assert real.pixels is not None
     distance, index = metrics.nearest(made, real.train)
@@ -278,7 +278,8 @@ def _neighbours(real: RealImages, pixels: Tensor, made: Tensor, path: Path) -> N
     if others.shape[-2:] != pixels.shape[-2:]:
         others = F.interpolate(others.float(), pixels.shape[-2:], mode="area").byte()
     rows = torch.cat([pixels[order], others])
-    save_png(path, grid(rows, columns=len(order)))
+    words = [f"distance {distance[i].item():.3g}" for i in order.tolist()] + ["real"] * len(order)
+    save_captioned(path, rows, words, columns=len(order))
     typer.echo(f"wrote {path}: the {len(order)} images nearest to real ones, above those")
 
 

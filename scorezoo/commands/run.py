@@ -12,6 +12,7 @@ code  meaning
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -35,6 +36,7 @@ __all__ = [
     "seconds",
     "unfinished",
     "unfinished_statuses",
+    "what_ran",
 ]
 
 
@@ -152,6 +154,11 @@ def seconds(value: float) -> str:
     if value < 3600:
         return f"{int(value // 60)} min {int(value % 60)} s"
     return f"{int(value // 3600)} h {int(value % 3600 // 60)} min"
+
+
+def what_ran(solution: ss.Solution) -> str:
+    """What ran and how many steps it took, without the settings of the solver."""
+    return re.sub(r"^(\w+)\(.*\)[^,]*, (\d+ (?:to \d+ )?steps?)", r"\1, \2", solution.ran)
 
 
 def images_of(model: str, data: str | None, split: str, skip_corrupt: bool = False) -> ImageData:
