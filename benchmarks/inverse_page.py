@@ -168,7 +168,7 @@ def _images(it: Results) -> list[str]:
         "all methods share: differences are judged below each table.",
     ]
     if about["count"] < 10:
-        parts[-1] += " So few images say little: a difference of 3 standard errors is within chance."
+        parts[-1] += " So few images say little: 3 standard errors can be chance."
     for task in dict.fromkeys(key[1] for key in keys):
         for nfe in dict.fromkeys(key[2] for key in keys if key[1] == task):
             mine = [key for key in keys if key[1] == task and key[2] == nfe]
