@@ -147,8 +147,9 @@ def short(folder: Path) -> str:
             for name, row in classes.cells.items()
         )
         said.append(
-            f"Classes kept on Fashion-MNIST, where the classifier knows {classes.about['class']:.2f} "
-            f"of the images themselves: {shares.replace(' at 0 calls', '')}."
+            "Classes kept on Fashion-MNIST, where the classifier knows "
+            f"{classes.about['class']:.2f} of the images themselves: "
+            f"{shares.replace(' at 0 calls', '')}."
         )
     images = _rows(folder, [name for name in JUDGED if name.startswith("images")])
     compared = [
