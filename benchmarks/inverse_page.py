@@ -128,7 +128,8 @@ def _levy(it: Results) -> list[str]:
                 "-" if c is None else f"{_cell(c, 'gap', '.2f')} ({_cell(c, 'coverage', '.3f')})"
                 for c in cells
             ]
-            body.append([name, *text, "{} of {}".format(*reached([c for c in cells if c]))])
+            fine, n = reached([c for c in cells if c is not None])
+            body.append([name, *text, f"{fine} of {n}" if n else "-"])
         head = ["method", *operators, "within .1 dB and 88 to 92 %"]
         parts += [f"### {law} jumps", record.table(head, body)]
     return parts
@@ -149,7 +150,7 @@ def _classes(it: Results) -> list[str]:
         "more typical than data, which is what guidance does. Half an image does not always say "
         "the class: completed by the lower half of the training image with the nearest upper half, "
         "real data keep no more than the row of the nearest ones says. So 90 % are for those told "
-        "the class.",
+        "the class. Methods and the weight of guidance were chosen among several on these images.",
         record.table(["", "calls", "label", "as the image"], rows),
     ]
 
@@ -167,6 +168,8 @@ def _images(it: Results) -> list[str]:
         "draws. The standard error of a score over images (±) is mostly that of the images, which "
         "all methods share: differences are judged below each table.",
     ]
+    if about["count"] < 10:
+        parts[-1] += " So few images say little: 3 standard errors can be chance."
     for task in dict.fromkeys(key[1] for key in keys):
         for nfe in dict.fromkeys(key[2] for key in keys if key[1] == task):
             mine = [key for key in keys if key[1] == task and key[2] == nfe]

@@ -140,6 +140,17 @@ def short(folder: Path) -> str:
             "Where most jumps are zero, that a jump is there or not is what has to be found, and "
             "no Gaussian for x_0 given x_t says so."
         )
+    classes = Results(folder / "classes-fashion-mnist-edm.json")
+    if classes.cells:
+        shares = "; ".join(
+            f"{name.replace(' | ', ' at ')} calls {row['label']:.2f}"
+            for name, row in classes.cells.items()
+        )
+        said.append(
+            "Classes kept on Fashion-MNIST, where the classifier knows "
+            f"{classes.about['class']:.2f} of the images themselves: "
+            f"{shares.replace(' at 0 calls', '')}."
+        )
     images = _rows(folder, [name for name in JUDGED if name.startswith("images")])
     compared = [
         (f"{theirs} on {budget.replace(' | ', ' at ')}", change)
