@@ -21,7 +21,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.utils.checkpoint import checkpoint
 
 from ..checks import FLAG, check_tensors
 from ..solvers.reversible import Reversible, ReversibleHeun, increment
@@ -77,7 +76,8 @@ def sdeint_adjoint(
         dt_min: As in :func:`sdeint`.
         options: As in :func:`sdeint`.
         adjoint_options: Changes nothing.
-        adjoint_params: Tensors whose gradient is wanted; the module's parameters by default.
+        adjoint_params: Tensors whose gradient is wanted, beside y0; the module's parameters by
+            default. What else the equation holds gets none, as in torchsde.
         names: As in :func:`sdeint`.
         logqp: As in :func:`sdeint`.
         extra: As in :func:`sdeint`; without gradients.
@@ -113,29 +113,53 @@ def sdeint_adjoint(
         path, *rest = _Undone.apply(run, carried, run.y0, *params)  # type: ignore[no-untyped-call]
         state = tuple(rest)
     else:
-        path = _checkpointed(run)
+        path = _Again.apply(run, run.y0, *params)  # type: ignore[no-untyped-call]
     return run.result(path, state, logqp, extra)
 
 
-def _checkpointed(run: Run) -> Tensor:
+class _Again(torch.autograd.Function):
     """The path, of which the steps between kept states are taken again on the way back."""
-    solver, problem = run.solver, run.problem
-    plan, times = solver.plan(problem, run.grid), run.grid.tolist()
-    every = max(1, math.isqrt(len(times) - 1))
-    cuts = sorted({*run.wanted, *range(0, len(times), every)})
 
-    def walk(x: Tensor, low: int, high: int) -> Tensor:
-        noise = run.noise(times, low)
-        for i in range(low, high):
-            x, _, _ = solver.step(problem, plan, i, x, None, noise)
-        return x
+    @staticmethod
+    def forward(ctx: Any, run: Run, y0: Tensor, *params: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.run, ctx.plan = run, run.solver.plan(run.problem, run.grid)
+        last = len(run.grid) - 1
+        ctx.cuts = sorted({*run.wanted, *range(0, last, max(1, math.isqrt(last)))})
+        kept = [y0]
+        with torch.no_grad():
+            for low, high in itertools.pairwise(ctx.cuts):
+                kept.append(_walk(run, ctx.plan, kept[-1], low, high))
+        ctx.save_for_backward(*kept, *params)
+        wanted = set(run.wanted)
+        return torch.stack([x for i, x in zip(ctx.cuts, kept, strict=True) if i in wanted])
 
-    x, out, wanted = run.y0, [run.y0], set(run.wanted)
-    for low, high in itertools.pairwise(cuts):
-        x = checkpoint(walk, x, low, high, use_reentrant=False, preserve_rng_state=False)
-        if high in wanted:
-            out.append(x)
-    return torch.stack(out)
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # noqa: ANN401
+        run: Run = ctx.run
+        kept = ctx.saved_tensors[: len(ctx.cuts)]
+        params = ctx.saved_tensors[len(ctx.cuts) :]
+        shares = dict(zip(run.wanted, grads[0], strict=True))
+        by_y, by_params = shares[ctx.cuts[-1]], [torch.zeros_like(p) for p in params]
+        for k in range(len(ctx.cuts) - 2, -1, -1):
+            low, high = ctx.cuts[k : k + 2]
+            with torch.enable_grad():
+                start = kept[k].detach().requires_grad_()
+                end = _walk(run, ctx.plan, start, low, high)
+                found = torch.autograd.grad(
+                    end, (start, *params), by_y, allow_unused=True, materialize_grads=True
+                )
+            by_y = found[0] + shares.get(low, 0.0)
+            by_params = [a + b for a, b in zip(by_params, found[1:], strict=True)]
+        return (None, by_y, *by_params)
+
+
+def _walk(run: Run, plan: object, x: Tensor, low: int, high: int) -> Tensor:
+    """The steps from grid point ``low`` to ``high``."""
+    noise = run.noise(run.times, low)
+    for i in range(low, high):
+        x, _, _ = run.solver.step(run.problem, plan, i, x, None, noise)
+    return x
 
 
 class _Undone(torch.autograd.Function):
@@ -163,7 +187,7 @@ class _Undone(torch.autograd.Function):
         y, z, *params = ctx.saved_tensors
         solver, problem = run.solver, run.problem
         assert isinstance(solver, ReversibleHeun)
-        plan, times = solver.plan(problem, run.grid), run.grid.tolist()
+        plan, times = solver.plan(problem, run.grid), run.times
         shares = dict(zip(run.wanted, grads[0], strict=True))
         by_y, by_z = shares[len(times) - 1], torch.zeros_like(z)
         by_params = [torch.zeros_like(p) for p in params]

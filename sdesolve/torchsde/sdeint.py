@@ -6,6 +6,7 @@ import itertools
 import math
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -201,6 +202,12 @@ class Run:
         scalar = terms.noise_type == "scalar"
         return cls(problem, solver, y0, times, motion, grid, wanted, scalar)
 
+    @cached_property
+    def times(self) -> list[float]:
+        """The grid as numbers."""
+        found: list[float] = self.grid.tolist()
+        return found
+
     def noise(self, times: list[float], start: int = 0) -> NoiseSource:
         """Noise of the steps from ``start`` on."""
         if isinstance(self.motion, Fresh):
@@ -218,7 +225,7 @@ class Run:
             state = Reversible(z, f, g.squeeze(-1) if self.scalar else g)
         else:
             state = self.solver.init(self.problem, plan, self.y0)
-        noise = self.noise(self.grid.tolist())
+        noise = self.noise(self.times)
         x, out = self.y0, [self.y0]
         wanted = set(self.wanted)
         for i in range(len(self.grid) - 1):
