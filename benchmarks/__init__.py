@@ -9,5 +9,6 @@ A run prints its table and writes under ``runs/benchmarks`` (or ``--output FOLDE
 
 Commands: adaptive, choices, convergence, fashion_mnist, few_images, fuzz, image_folder, inverse,
 kills, left_over, likelihood, nfe_quality, nfe_strips, nfe_tables, pitfalls, report, samplers,
-speed, stand_ins, step_overhead, tables, toys, tuned, uniqueness, zoo. The other modules are their parts.
+speed, stand_ins, step_overhead, tables, toys, tuned, uniqueness, zoo. The other modules are
+their parts.
 """

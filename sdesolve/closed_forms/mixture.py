@@ -216,7 +216,7 @@ class GaussianMixture:
         if self._vectors is not None:
             vectors = cast(self._vectors)
             rows = max(1, 2**24 // d**2)  # a basis for each sample: not for all at once
-            parts = zip(k.split(rows), x.split(rows), strict=True)
+            parts = zip(torch.split(k, rows), torch.split(x, rows), strict=True)
             x = torch.cat([torch.einsum("bij,bj->bi", vectors[i], z) for i, z in parts])
         x = alpha * (cast(self._means)[k] + x)
         if sigma > 0:
