@@ -179,4 +179,6 @@ def short(folder: Path) -> str:
             )
             + "."
         )
+        if not any(budget.endswith("100") for _, budget, _ in images):
+            said.append("Images at 100 calls (`--parts many`) are not measured yet.")
     return "\n\n".join(said)

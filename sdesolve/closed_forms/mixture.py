@@ -214,7 +214,10 @@ class GaussianMixture:
             k = torch.searchsorted(edges, torch.special.ndtr(draw("component", 1)).squeeze(1))
         x = cast(self._values.sqrt())[k] * draw("data", d)
         if self._vectors is not None:
-            x = torch.einsum("bij,bj->bi", cast(self._vectors)[k], x)
+            vectors = cast(self._vectors)
+            rows = max(1, 2**24 // d**2)  # a basis for each sample: not for all at once
+            parts = zip(torch.split(k, rows), torch.split(x, rows), strict=True)
+            x = torch.cat([torch.einsum("bij,bj->bi", vectors[i], z) for i, z in parts])
         x = alpha * (cast(self._means)[k] + x)
         if sigma > 0:
             x = x + sigma * draw("noise", d)
