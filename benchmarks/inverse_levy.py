@@ -1,4 +1,4 @@
-"""Posterior samplers on sums of jumps, with the exact denoised mean, beside a Gibbs sampler.
+"""Posterior samplers on sums of jumps, by the exact denoised mean and a trained one, beside Gibbs.
 
 With m the mean of k draws, s^2 their variance and g the Gibbs sampler's mean, the error of many
 draws' mean is the smallest possible one plus |m - g|^2 - s^2 / k, without bias: the gap is this
@@ -23,6 +23,7 @@ from benchmarks.cells import Results
 from benchmarks.inverse_closed import TAUS
 from benchmarks.levy_denoiser import score
 from benchmarks.levy_gibbs import JUMP, LAWS, LENGTH, OPERATORS, Signals, gibbs, signals
+from benchmarks.levy_network import network_error, train, trained_score
 from benchmarks.peers.base import Denoiser
 
 __all__ = ["LAWS", "OPERATORS", "PROCESS", "fingerprint", "measure"]
@@ -37,6 +38,8 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "moments, 3 iterations": ("moments", {"iterations": 3}),
 }
 """By the name in the table: the method and its options."""
+TRAINED = ("reference", "moments, 3 iterations")
+"""Asked of a trained network too, where jumps are not normal: there it would be exact."""
 SWEEPS = 600
 Row = dict[str, Any]
 
@@ -51,7 +54,9 @@ def _reference(law: str) -> ss.GaussianReference:
 def measure(law: str, operator: str, n: int, draws: int, nfe: int, results: Results) -> None:
     """Every missing cell of one law and operator."""
     it = signals(law, operator, n)
+    trained = TRAINED if law != "Gauss" else ()
     names = [f"ours, {m}" for m in (*METHODS, "particles")]
+    names += [f"ours, {m}, trained network" for m in trained]
     names += ["azula DiffPIR"] if inverse_peers.PRESENT else []
     keys = [f"{name} | {law} | {operator}" for name in ("floor", *names)]
     if all(key in results.cells for key in keys):
@@ -88,7 +93,7 @@ def measure(law: str, operator: str, n: int, draws: int, nfe: int, results: Resu
         row = min(rows, key=lambda r: math.inf if r["gap"] is None else abs(r["gap"]))
         return {**row, "nfe": nfe, **more}
 
-    def ours(method: str, options: dict[str, Any]) -> Row:
+    def ours(method: str, options: dict[str, Any], prior: Any = prior) -> Row:
         given = ss.inverse.posterior(process, prior, it.A, None, it.noise, method, **options)
         values = []
         for tau in TAUS:
@@ -104,6 +109,12 @@ def measure(law: str, operator: str, n: int, draws: int, nfe: int, results: Resu
             )
             values.append((sol.x, time.perf_counter() - start))
         return best(values)
+
+    def learned(method: str, options: dict[str, Any]) -> Row:
+        net = train(law, VARIANCE[law])
+        own: Any = trained_score(net, process)
+        own.reference = prior.reference
+        return {**ours(method, options, own), "network_error": network_error(net, law)}
 
     def weighted() -> Row:
         start = time.perf_counter()
@@ -140,6 +151,7 @@ def measure(law: str, operator: str, n: int, draws: int, nfe: int, results: Resu
         floor,
         *(partial(ours, *m) for m in METHODS.values()),
         weighted,
+        *(partial(learned, *METHODS[m]) for m in trained),
         theirs,
     ]
     for key, job in zip(keys, jobs, strict=False):

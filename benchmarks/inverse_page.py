@@ -120,6 +120,18 @@ def _levy(it: Results) -> list[str]:
         "ten are zero. Student's jumps are left out: their tails ask for more noise levels than "
         "the exact mean can be computed at. A dash was not measured.",
     ]
+    errors = {
+        key.split(" | ")[1]: row["network_error"]
+        for key, row in it.cells.items()
+        if "network_error" in row
+    }
+    if errors:
+        parts.append(
+            "A trained network stands in for the exact mean in rows that say so. Its distance to "
+            "that mean, over that mean's own error, is at most "
+            + ", ".join(f"{error:.2f} for {law}" for law, error in errors.items())
+            + "."
+        )
     for law in dict.fromkeys(key.split(" | ")[1] for key in it.cells):
         body = []
         for name in _names(it.cells):

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 pytest.importorskip("scorezoo")
+import sdesolve as ss
 from benchmarks.levy_denoiser import denoiser
-from benchmarks.levy_gibbs import LENGTH, gibbs, jumps, signals
+from benchmarks.levy_gibbs import JUMP, LENGTH, gibbs, jumps, signals
+from benchmarks.levy_network import Denoiser, network_error, train, trained_score
 
 F64 = torch.float64
 
@@ -44,3 +46,21 @@ def test_gibbs_has_the_moments_of_normal_jumps():
     assert torch.allclose(mean, it.y @ gain.mT, atol=1e-8)
     variance = (c - gain @ a @ c).diagonal()
     assert ((draws.var(0) / variance) - 1).abs().max() < 6 * (2 / 800) ** 0.5
+
+
+def test_the_network_knows_what_a_gaussian_knows_before_it_is_trained():
+    """Its last layer starts at zero: the linear part is exact for normal jumps, as a score too."""
+    steps = torch.ones(LENGTH, LENGTH, dtype=F64).tril()
+    law = ss.Gaussian(torch.zeros(LENGTH), steps @ steps.mT)
+    net = Denoiser(steps @ steps.mT)
+    process = ss.VPSDE()
+    x = 3 * torch.randn(4, LENGTH, generator=torch.Generator().manual_seed(0), dtype=F64)
+    t = torch.full((4,), 0.3, dtype=F64)
+    assert torch.allclose(trained_score(net, process)(x, t), law.score(process)(x, t), atol=1e-4)
+
+
+def test_training_comes_nearer_to_the_exact_mean():
+    law, variance = "Bernoulli-Laplace", 2 * JUMP
+    steps = torch.ones(LENGTH, LENGTH, dtype=F64).tril()
+    before = network_error(Denoiser(variance * steps @ steps.mT), law)
+    assert network_error(train(law, variance, 40), law) < 0.85 * before
