@@ -199,11 +199,12 @@ class _Undone(torch.autograd.Function):
             with torch.no_grad():
                 z0 = 2 * y - end.z - increment(problem, end, h, w)
             with torch.enable_grad():
-                z_in, y_in = z0.requires_grad_(), y.detach().requires_grad_()
+                z_in = z0.requires_grad_()
                 begin = solver.evaluate(problem, plan, i, z_in)
                 with torch.no_grad():
                     back = increment(problem, _bare(begin), h, w) + increment(problem, end, h, w)
-                    y_in.copy_(y - 0.5 * back)
+                    y_before = y - 0.5 * back
+                y_in = y_before.requires_grad_()
                 z_out = 2 * y_in - z_in + increment(problem, begin, h, w)
                 after = solver.evaluate(problem, plan, i + 1, z_out)
                 both = increment(problem, begin, h, w) + increment(problem, after, h, w)

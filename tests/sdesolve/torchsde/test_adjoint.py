@@ -64,6 +64,17 @@ def test_gradients_are_those_of_the_recorded_steps(sde_type: str, method: str, l
         torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("method", ["midpoint", "reversible_heun"])
+def test_the_way_back_leaves_the_result_alone(method: str) -> None:
+    y0 = torch.full((4, 3), 0.4, dtype=F64, requires_grad=True)
+    bm = BrownianInterval(0.0, 1.0, (4, 3), F64, entropy=5)
+    ys = sdeint_adjoint(net("stratonovich"), y0, [0.0, 1.0], bm=bm, method=method, dt=0.1)
+    before = ys.detach().clone()
+    ys.square().sum().backward()
+    assert torch.equal(ys, before)
+    assert torch.equal(y0, torch.full_like(y0, 0.4))
+
+
 def test_only_the_given_parameters_get_gradients() -> None:
     sde = net("ito")
     y0 = torch.full((4, 3), 0.4, dtype=F64)
