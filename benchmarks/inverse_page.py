@@ -136,6 +136,8 @@ def _levy(it: Results) -> list[str]:
         body = []
         for name in _names(it.cells):
             cells = [it.cells.get(f"{name} | {law} | {op}") for op in operators]
+            if not any(cells):
+                continue
             text = [
                 "-" if c is None else f"{_cell(c, 'gap', '.2f')} ({_cell(c, 'coverage', '.3f')})"
                 for c in cells
