@@ -106,6 +106,8 @@ def sdeint_adjoint(
     state: tuple[Tensor, ...] = ()
     if adaptive:
         path = run.adaptively(*tolerances(rtol, atol, dt_min))
+        if params and torch.is_grad_enabled():
+            path = _Known.apply(path, *params)  # type: ignore[no-untyped-call]
     elif not torch.is_grad_enabled():
         path, state = run.fixed(extra_solver_state)
     elif reversible:
@@ -115,6 +117,19 @@ def sdeint_adjoint(
     else:
         path = _Again.apply(run, run.y0, *params)  # type: ignore[no-untyped-call]
     return run.result(path, state, logqp, extra)
+
+
+class _Known(torch.autograd.Function):
+    """A recorded path that has a graph even where no parameter takes part in it."""
+
+    @staticmethod
+    def forward(ctx: Any, path: Tensor, *params: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.count = len(params)
+        return path.view_as(path)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # noqa: ANN401
+        return (grads[0], *[None] * ctx.count)
 
 
 class _Again(torch.autograd.Function):

@@ -75,6 +75,26 @@ def test_the_way_back_leaves_the_result_alone(method: str) -> None:
     assert torch.equal(y0, torch.full_like(y0, 0.4))
 
 
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_a_parameter_that_takes_no_part_has_no_gradient_and_does_no_harm(adaptive: bool) -> None:
+    class Still(SDEIto):
+        def __init__(self) -> None:
+            super().__init__("diagonal")
+            self.unused = nn.Parameter(torch.ones(2))
+
+        def f(self, t: Tensor, y: Tensor) -> Tensor:
+            return torch.zeros_like(y)
+
+        def g(self, t: Tensor, y: Tensor) -> Tensor:
+            return torch.ones_like(y)
+
+    sde = Still()
+    y0 = torch.zeros(4, 3)
+    ys = sdeint_adjoint(sde, y0, [0.0, 0.5], method="milstein", dt=0.1, adaptive=adaptive)
+    ys.sum().backward()
+    assert sde.unused.grad is None or not sde.unused.grad.any()
+
+
 def test_only_the_given_parameters_get_gradients() -> None:
     sde = net("ito")
     y0 = torch.full((4, 3), 0.4, dtype=F64)
