@@ -121,7 +121,12 @@ class Setting:
 
 
 def measure(
-    it: Setting, nfe: int, steps: int, literature: bool = True, save: Path | None = None
+    it: Setting,
+    nfe: int,
+    steps: int,
+    shipped: ss.Tuned | None = None,
+    literature: bool = True,
+    save: Path | None = None,
 ) -> dict[str, Any]:
     """All rows of one budget; the joint fit is saved as a tuned solver if a folder is given."""
     published = it.trials(nfe, {name: ss.solver(name) for name in PUBLISHED})
@@ -129,8 +134,8 @@ def measure(
     ours = it.trials(nfe, {"ours": own, "ours, teleport": replace(own, teleport=True)})
     rival = min(published, key=lambda t: t.error)
     start = min([*ours, *it.rules(nfe)], key=lambda t: t.error)
-    if nfe in it.shipped:
-        table = in_bands(it.shipped[nfe].table, it.reference)
+    if shipped is not None:
+        table = in_bands(shipped.table, it.reference)
         error = it.held_out(table)
         if error < start.error:
             theory = replace(own, teleport=table.rows[0].free)
@@ -232,18 +237,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--sizes", nargs=3, type=int, default=[2048, 256, 1024], help="to fit, stop and judge on"
     )
     parser.add_argument("--ours-alone", action="store_true", help="leave the literature's out")
+    parser.add_argument("--anew", action="store_true", help="do not start from what ships")
     parser.add_argument("--save", type=Path, help="folder to save the joint fits in")
     arguments = parser.parse_args(argv)
     place = record.place(arguments)
     result = place.read(NAME) or {"rows": {}}
     for name in arguments.problems:
         it = Setting(name, tuple(arguments.sizes))
+        starts = {} if arguments.anew else it.shipped
         for nfe in arguments.budgets:
             key = f"{name} | {nfe}"
             if key in result["rows"]:
                 continue
             start = time.monotonic()
-            rows = measure(it, nfe, arguments.steps, not arguments.ours_alone, arguments.save)
+            literature = not arguments.ours_alone
+            rows = measure(it, nfe, arguments.steps, starts.get(nfe), literature, arguments.save)
             result["rows"][key] = {
                 "machine": record.machine(),
                 "steps": arguments.steps,
