@@ -27,6 +27,7 @@ import sdesolve as ss
 from benchmarks import record
 from benchmarks.peers.learned import LEARNED, Trial, learn
 from benchmarks.problems import PROBLEMS, problem
+from sdesolve.equations.condition import ranges
 from sdesolve.equations.problem import Problem
 from sdesolve.solvers.default import default_solver
 from sdesolve.solvers.linear_multistep import Table
@@ -35,7 +36,6 @@ from sdesolve.tuning.ends import Ends
 from sdesolve.tuning.grids import usual_grids
 from sdesolve.tuning.joint import in_bands
 from sdesolve.tuning.paths import Trajectories, interval, mean_error, rms_error, solve_finely
-from sdesolve.tuning.search import ranges
 
 NAME = "tuned"
 NETWORKS = ("fashion-mnist", "fashion-mnist-edm", "cifar10")
@@ -217,7 +217,7 @@ def _table(rows: Mapping[str, Any]) -> str:
                 *("-" if v is None else f"{v:.2f}" for v in learned),
                 f"{start.removeprefix('start ')} {methods[start]['over published']:.2f}",
                 f"{joint['over published']:.2f} ({low:.2f} to {high:.2f})",
-                str(row["steps"]) if "steps" in row else f"{row['seconds each']:.0f} s",
+                str(row["steps"]),
             ]
         )
     head = ["score", "calls", "published, RMSE", *LEARNED, "ours, start", "ours, fitted", "steps"]

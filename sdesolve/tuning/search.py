@@ -38,7 +38,7 @@ from torch import Tensor
 
 from ..checks import FLAG, Kind, Optional
 from ..closed_forms.surrogate import fit_mixture
-from ..equations.condition import Condition, join, select
+from ..equations.condition import Condition, join, ranges, select
 from ..equations.process import Process
 from ..equations.score import Score
 from ..loop.checks import check_count
@@ -123,29 +123,6 @@ def tune(
         True
     """
     return Tuner(process, score, data, **options).tune(nfe)
-
-
-def ranges(cond: Condition) -> dict[str, str]:
-    """What the score was told while a method was fitted: the range of every tensor.
-
-    A solver fitted to labels 0 to 9 or to guidance weights 1 to 3 is good there, and says so.
-
-    Args:
-        cond: Keywords of the score.
-
-    Examples:
-        >>> ranges({"w": torch.tensor([1.0, 3.0, 2.0]), "label": torch.arange(10)})
-        {'label': '0 to 9', 'w': '1 to 3'}
-    """
-    found = {}
-    for name in sorted(cond):
-        value = cond[name]
-        if isinstance(value, Tensor) and value.numel() and not value.is_complex():
-            low, high = value.min().item(), value.max().item()
-            found[name] = f"{low:.4g} to {high:.4g}" if high > low else f"{low:.4g}"
-        else:
-            found[name] = "given"
-    return found
 
 
 class Tuner:

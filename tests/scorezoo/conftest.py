@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+import scorezoo
 from scorezoo.data import ImageData
 
 
@@ -52,3 +53,20 @@ def folder(tmp_path, monkeypatch):
         array = np.full((16, 16, 3), 10 * i, np.uint8)
         matplotlib.image.imsave(path / f"{i}.png", array)
     return tmp_path / "data"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A place of its own, for what is read from and written to."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def tiny(here):
+    """Folder of a network of colour images without classes."""
+    from .test_commands import COLOUR
+
+    torch.manual_seed(0)
+    scorezoo.ScoreModel(**COLOUR).save_pretrained("tiny")
+    return "tiny"
