@@ -30,7 +30,9 @@ __all__ = ["area_draws", "chained", "levy_area", "scaled_area"]
 _CHUNK = 128  # cells that are looked at together
 
 
-def levy_area(w: Tensor, space_time: Tensor, z: Tensor, h: float) -> Tensor:
+def levy_area(
+    w: Tensor, space_time: Tensor, z: Tensor, h: float, variance: float | None = None
+) -> Tensor:
     """A, ``(..., m, m)``, from W and H.
 
     Args:
@@ -38,16 +40,22 @@ def levy_area(w: Tensor, space_time: Tensor, z: Tensor, h: float) -> Tensor:
         space_time: H, likewise.
         z: Standard normal values above the diagonal, ``(..., m, m)``; others do not count.
         h: Length of the step.
+        variance: Of the rest; by default that given W and H.
     """
-    half = _half(w, space_time, z, h)
+    half = _half(w, space_time, z, h, variance)
     return half - half.mT
 
 
-def _half(w: Tensor, space_time: Tensor, z: Tensor, h: float) -> Tensor:
+def _half(
+    w: Tensor, space_time: Tensor, z: Tensor, h: float, variance: float | None = None
+) -> Tensor:
     """A matrix whose antisymmetric part is A / 2."""
-    square = space_time.square()
-    variance = h**2 / 20 + h / 5 * (square.unsqueeze(-1) + square.unsqueeze(-2))
-    return space_time.unsqueeze(-1) * w.unsqueeze(-2) + (variance.sqrt() * z).triu(1)
+    if variance is None:
+        square = space_time.square()
+        rest = (h**2 / 20 + h / 5 * (square.unsqueeze(-1) + square.unsqueeze(-2))).sqrt() * z
+    else:
+        rest = math.sqrt(variance) * z
+    return space_time.unsqueeze(-1) * w.unsqueeze(-2) + rest.triu(1)
 
 
 def area_draws(channels: int) -> int:

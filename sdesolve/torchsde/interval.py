@@ -34,6 +34,7 @@ from ..checks import (
     check_shape,
     check_tensor,
 )
+from ..noise.area import levy_area
 from ..noise.twister import stream_generator
 from .pieces import LEAVES, Pieces, fitting
 from .settings import LEVY_AREA_APPROXIMATIONS
@@ -205,13 +206,8 @@ class BrownianInterval(BaseBrownian):
             return torch.zeros_like(w)
         generator = stream_generator(self.entropy, (a << 32) + b, "levy area")
         z = torch.randn((*w.shape, w.shape[-1]), generator=generator, dtype=w.dtype, device="cpu")
-        z = z.triu(1)
-        variance: Tensor | float = h**2 / 12
-        if self.levy_area_approximation == "foster":
-            square = area**2
-            variance = h**2 / 20 + h / 5 * (square.unsqueeze(-1) + square.unsqueeze(-2))
-        known = area.unsqueeze(-1) * w.unsqueeze(-2) - w.unsqueeze(-1) * area.unsqueeze(-2)
-        return known + torch.as_tensor(variance).sqrt() * (z - z.transpose(-1, -2))
+        variance = h**2 / 12 if self.levy_area_approximation == "davie" else None
+        return levy_area(w, area, z.to(w.device), h, variance)
 
 
 class _Wrapped(BaseBrownian):
