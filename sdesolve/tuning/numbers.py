@@ -183,6 +183,10 @@ class Parameters:
         near, value = self._near
         return value + self._shift @ (inner - near), self._shift
 
+    def forget(self) -> None:
+        """Plan the theory anew at the next call, wherever the grid is."""
+        self._age = 0
+
     def _derivative(self, inner: Tensor, value: Tensor) -> Tensor:
         columns = []
         for k in range(len(inner)):

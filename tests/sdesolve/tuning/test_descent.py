@@ -150,6 +150,15 @@ def test_a_joint_fit_is_nearer_on_noise_it_has_not_seen(known, held_out):
     assert again.t == same.t
 
 
+def test_a_way_that_goes_astray_goes_back_to_its_best(known, held_out, monkeypatch):
+    """At forty times the rate the first steps leave all methods; later ones come home."""
+    monkeypatch.setattr("sdesolve.tuning.descent._RATE", 12.0)
+    solver, ends = SOLVERS["corrected"], _ends(_solve(256, 4, path=False))
+    table = _plan(solver)
+    fitted = descend(table, solver, ends, held_out, iterations=60)
+    assert held_out(fitted) < 0.8 * held_out(table)
+
+
 def test_what_is_fixed_stays(known, held_out):
     solver = SOLVERS["no corrector"]
     table = _plan(solver)
