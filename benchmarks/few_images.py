@@ -33,6 +33,7 @@ from benchmarks import peers, record
 from benchmarks.cells import Results
 from benchmarks.judge import run_peer
 from benchmarks.problems import Problem
+from scorezoo import kernels
 from scorezoo.data import write_atomically
 from scorezoo.judging.quality import features, shipped_reference
 from sdesolve.metrics import frechet_distance
@@ -66,12 +67,18 @@ class Setting:
 
     name: str
     count: int
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
-        model = scorezoo.load(self.name)
+        model = scorezoo.load(self.name, device=self.device)
         self.model, self.shape = model, (self.count, *model.shape)
         self.problem = Problem(
-            self.name, model.process, model.score, model.shape, dtype=torch.float32, batch=125
+            self.name,
+            model.process,
+            model.score,
+            model.shape,
+            dtype=torch.float32,
+            batch=125 if self.device == "cpu" else 1000,
         )
         _, self.judge = shipped_reference(model.shape)
         self.x = self.problem.noise(self.count, SEED)
@@ -83,12 +90,12 @@ class Setting:
             self.model.score,
             x.shape,
             nfe=nfe,
-            x=x,
+            x=x.to(self.device),
             batch_size=self.problem.batch,
             **how,
         )
         assert int(solution.nfe.max()) <= nfe
-        return solution.x
+        return solution.x.cpu()
 
     def fine(self, x: Tensor, nfe: int = FINE) -> Tensor:
         """Many calls."""
@@ -149,9 +156,9 @@ class Setting:
     def peer(self, peer: peers.Peer, grid: str, x: Tensor, nfe: int) -> Tensor:
         """End points of a peer."""
         levels = peers.noise_levels(grid, *self.problem.ends, peer.steps(nfe))
-        out, cost = run_peer(peer, self.problem, x, levels, seed=1)
+        out, cost = run_peer(peer, self.problem, x.to(self.device), levels, seed=1)
         assert cost["nfe"] <= nfe
-        return out
+        return out.cpu()
 
     def measure(self, row: str, nfe: int) -> dict[str, Any]:
         """One row of one budget."""
@@ -239,6 +246,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--count", type=int, default=5000, help="images of a row")
     add("--rows", nargs="+", default=list(ROWS), choices=list(ROWS), help="samplers")
     add("--again", nargs="*", default=[], metavar="ROW", help="rows to measure anew")
+    add("--device", default="cpu", help="of the networks")
     add("--tables", action="store_true", help="measure nothing")
     arguments = parser.parse_args(argv)
     if arguments.count % 4:
@@ -249,14 +257,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name in arguments.models:
             results = Results(folder / f"{name}.json")
             results.forget(arguments.again)
-            results.about["machine"] = record.machine("diffusers", "k-diffusion", "azula")
+            results.about["machine"] = record.machine(
+                "diffusers", "k-diffusion", "azula", device=arguments.device
+            )
             made = {"model": name, "count": arguments.count}
             results.expect("images", made)
             results.about |= made
-            it = Setting(name, arguments.count)
-            results.once("exact", it.about)
-            for nfe, row in itertools.product(arguments.budgets, arguments.rows):
-                results.once(f"{row} | {nfe}", partial(it.measure, row, nfe))
+            it = Setting(name, arguments.count, arguments.device)
+            with kernels.exact():
+                results.once("exact", it.about)
+                for nfe, row in itertools.product(arguments.budgets, arguments.rows):
+                    results.once(f"{row} | {nfe}", partial(it.measure, row, nfe))
             place.wrote(results.path)
     found = [Results(path) for path in sorted(folder.glob("*.json"))]
     place.section("few-images", _table(found))

@@ -74,6 +74,7 @@ def learn(
     ends: Ends,
     held_out: Callable[[Table], float],
     steps: int,
+    seconds: float | None,
     batch: int,
 ) -> Table:
     """The table that a paper's method comes to.
@@ -84,6 +85,7 @@ def learn(
         ends: To fit on.
         held_out: By which it stops.
         steps: How many.
+        seconds: For how long, instead of so many steps.
         batch: Trajectories in a step.
     """
     what = LEARNED[name]
@@ -95,6 +97,7 @@ def learn(
         ends,
         held_out,
         iterations=steps,
+        seconds=seconds,
         batch=batch,
         groups=1,
         fixed=what.fixed,

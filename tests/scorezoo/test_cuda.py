@@ -56,6 +56,7 @@ def _losses(folder):
     return [json.loads(line)["loss"] for line in (folder / "loss.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.filterwarnings("ignore:TensorFloat32")  # the compiler's advice
 @pytest.mark.parametrize(
     "compute",
     [
