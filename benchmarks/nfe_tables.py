@@ -319,11 +319,7 @@ FRONT = {
 SHOWN = (5, 8, 10, 15, 20, 30, 50)
 
 
-FEW = ("lr64", "held48", "fashion-mnist")
-"""Those of them that the README has."""
-
-
-def front(problems: Sequence[str] = tuple(FRONT)) -> str:
+def front() -> str:
     """RMSE of the best peer and of ours by what they were given."""
     kinds = {
         "best peer": lambda r: not r.ours and r.grid != TUNED_GRID,
@@ -333,7 +329,7 @@ def front(problems: Sequence[str] = tuple(FRONT)) -> str:
         "ours, tuned": _kind("tuned"),
     }
     body = []
-    for name in problems:
+    for name in FRONT:
         if name not in names():
             continue
         label = FRONT[name]
@@ -360,7 +356,6 @@ def write(place: record.Place) -> None:
     text = "\n\n".join([HEAD + figures, *_sections(), _overhead()])
     place.page("nfe_quality.md", text + "\n")
     place.section("network-calls", front())
-    place.section("few-network-calls", front(FEW))
     figure(place)
     terms(place)
 
