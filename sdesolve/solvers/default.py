@@ -67,7 +67,11 @@ def default_solver(
         and process is not None
         and getattr(fitted, "fits", lambda _: False)(process)
     ):
-        return fitted, f"tuned for {nfe} calls, brought by the score"
+        on = getattr(fitted, "fitted_on", {}).get("conditions", {})
+        where = " with " * bool(on) + " and ".join(
+            f"{name} {values}" for name, values in on.items()
+        )
+        return fitted, f"tuned for {nfe} calls{where}, brought by the score"
     if reference is not None:
         around = "the default, around the score's reference"
         if isinstance(reference, SpectralReference):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -28,7 +28,7 @@ from ..shapes import expand_like
 from .record import pack
 from .tuned import Tuned
 
-__all__ = ["cache_folder", "cache_name", "keep"]
+__all__ = ["cache_folder", "cache_name", "keep", "loss_name"]
 
 # Raise it with every change of what is kept or of what tuning does.
 _FORMAT = 4
@@ -82,6 +82,22 @@ def cache_name(
         add("size", [f"{v:.2e}" for v in largest])
         add("score", values)
     return f"tuned-{digest.hexdigest()[:24]}.json"
+
+
+def loss_name(
+    loss: Callable[[Tensor, Tensor], Tensor], x: Tensor, data: Tensor | None
+) -> list[str]:
+    """What a loss of one's own is known by: like a score, by its values, to three digits.
+
+    Args:
+        loss: A function.
+        x: Some noises, ``(n, *event)``.
+        data: ``(m, *event)``, or None.
+    """
+    z = x / x.std()
+    points = z if data is None else data[torch.arange(len(z), device=data.device) % len(data)].to(z)
+    moved = (points + size * points.std() * z.roll(1, 0) for size in (1.0, 0.1, 0.01))
+    return [f"{loss(y, points).item():.2e}" for y in moved]
 
 
 def cache_folder(cache: bool | str | os.PathLike[str]) -> Path | None:

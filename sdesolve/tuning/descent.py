@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -27,46 +26,17 @@ from ..equations.problem import Problem
 from ..solvers.linear_multistep import LinearMultistep, Table
 from .ends import Ends
 from .gauss_newton import GaussNewton
+from .losses import HUBER, Loss, distance
 from .numbers import Numbers, Parameters, set_units
 from .unrolled import Unrolled, memory_of_a_call
 
-__all__ = ["Loss", "descend", "distance"]
-
-Loss = Literal["rmse", "huber"] | Callable[[Tensor, Tensor], Tensor]
-"""Distance of ``(batch, *event)`` end points to the exact ones: a name, or a function to a number.
-"""
+__all__ = ["descend"]
 
 _RATE, _WARM = 0.3, 0.03
 _PROBED = 2  # steps after which the curvature is looked at again
 _CHECKS = 40
 _ASTRAY = 2.0  # times the best held-out error, from where it goes back and on by half the rate
 _MEMORY = 1 << 30  # bytes of graph that may be kept
-_HUBER = 3.0  # mean errors from which an error counts linearly
-
-
-def distance(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
-    """The function of a loss.
-
-    ``rmse`` is the root mean square of all errors; ``huber`` the same, where the samples whose
-    error is above three times the mean one count linearly beyond that.
-
-    Raises:
-        ValueError: If there is no loss of that name.
-    """
-    if callable(loss):
-        return loss
-    if not isinstance(loss, str) or loss not in ("rmse", "huber"):
-        raise ValueError(f'loss is "rmse", "huber" or a function of (x, exact), got {loss!r}')
-
-    def value(x: Tensor, exact: Tensor) -> Tensor:
-        square = (x - exact).flatten(1).square().mean(1) + 1e-20
-        if loss == "huber":
-            knee = _HUBER * square.detach().sqrt().mean()
-            far = 2 * knee * square.sqrt() - knee**2
-            square = torch.where(square > knee**2, far, square)
-        return square.mean().sqrt()
-
-    return value
 
 
 def descend(
@@ -82,7 +52,8 @@ def descend(
     groups: int = 6,
     fixed: Collection[str] = (),
     seed: int = 0,
-    progress: Callable[[float], None] | None = None,
+    done: float = 0.0,
+    progress: Callable[[float, Table], None] | None = None,
 ) -> Table:
     """Fit all numbers of a table to end points.
 
@@ -98,7 +69,8 @@ def descend(
         groups: Groups of neighbouring bands with coefficients of their own.
         fixed: What stays as it is, of "steps", "told", "keep", "weights".
         seed: Seed of their order, and of what the curvature is measured by.
-        progress: Called with the share that is done.
+        done: Share of the time or steps that was used up before, on the way to ``table``.
+        progress: Called with the share that is done and the best table so far.
 
     Returns:
         The best table on the way by ``held_out``; at worst the start.
@@ -106,25 +78,25 @@ def descend(
     Raises:
         ValueError: If the score keeps no autograd graph.
     """
-    begin = time.monotonic()
+    before = done
+    begin = time.monotonic() - before * (seconds or 0.0)
     problem = Problem(ends.process.reverse(ends.score, 0.0))
     parameters = Parameters(table, theory, ends.process, problem, groups)
     best, value = table, held_out(table)
     fit = _Fit(parameters, ends, loss, batch, fixed, seed)
     check = max(iterations // _CHECKS, 1)
-    step, done, short = 0, 0.0, 1.0
+    step = round(before * iterations) if seconds is None else 0
+    short = 1.0
     back = fit.state()
     while done < 1:
-        sound = fit.step(short * _RATE * _schedule(done))
+        sound = fit.step(short * _RATE * _schedule(done, before))
         step += 1
         if seconds is None:
             done = step / iterations
         else:
             done = (time.monotonic() - begin) / seconds
             if step == 10:
-                check = max(round(10 / max(done, 1e-9) / _CHECKS), 1)
-        if progress is not None:
-            progress(min(done, 1.0))
+                check = max(round(10 / max(done - before, 1e-9) / _CHECKS), 1)
         if step % check == 0 or done >= 1 or not sound:
             trial = fit.tabulated() if sound else None
             now = math.inf if trial is None else held_out(trial)
@@ -133,12 +105,14 @@ def descend(
             elif not now < _ASTRAY * value:
                 fit.restore(back)
                 short *= 0.5
+        if progress is not None:
+            progress(min(done, 1.0), best)
     return best
 
 
-def _schedule(done: float) -> float:
+def _schedule(done: float, before: float) -> float:
     """Share of the rate: up in the beginning, then down a cosine to nothing."""
-    return min(done / _WARM + 0.1, 1.0) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    return min((done - before) / _WARM + 0.1, 1.0) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
 class _Fit:
@@ -154,7 +128,6 @@ class _Fit:
         seed: int,
     ) -> None:
         self.parameters, self._ends, self._loss = parameters, ends, loss
-        self._measure = distance(loss)
         self._generator = torch.Generator("cpu").manual_seed(seed)
         self._order = _Order(len(ends.x), batch, self._generator)
         set_units(parameters, ends, batch)
@@ -210,9 +183,9 @@ class _Fit:
             own = flat.detach().to(x.dtype).to(x.device).expand(n, -1).clone().requires_grad_()
             calls = len(told)
             out = sampler(values.map(own[:, :-calls]), own[:, -calls:], x)
-            error = out - exact
-            loss = self._measure(out, exact)
-            square = error.detach().flatten(1).square().mean(1)
+            error = (out - exact).flatten(1)
+            loss = distance(self._loss, out, exact)
+            square = error.detach().square().mean(1)
             (raw,) = torch.autograd.grad(loss, own, retain_graph=probed)
             # Any loss in units of the distance: the gradient of half its square, if it were that.
             ratio = (square.mean() / loss.detach()).item()
@@ -220,7 +193,7 @@ class _Fit:
             if probed:
                 signs = torch.randint(2, error.shape, generator=self._generator, device="cpu")
                 v = (2 * signs - 1).to(x.dtype).to(x.device) * self._weights(square)
-                (raw,) = torch.autograd.grad((v * error).sum() / math.sqrt(x[0].numel()), own)
+                (raw,) = torch.autograd.grad((v * error).sum() / math.sqrt(error.shape[1]), own)
                 probes = self._learned(flat, raw)
         if not math.isfinite(ratio) or not bool(torch.isfinite(gradient).all()):
             return False
@@ -236,11 +209,11 @@ class _Fit:
         return True
 
     def _weights(self, square: Tensor) -> Tensor:
-        """Root of w_n, ``(batch, 1, ...)``: one, or less for a sample that counts linearly."""
+        """Root of w_n, ``(batch, 1)``: one, or less for a sample that counts linearly."""
         weight = torch.ones_like(square)
         if self._loss == "huber":
-            weight = (_HUBER * square.sqrt().mean() / square.sqrt()).clamp(max=1.0)
-        return weight.sqrt().reshape(-1, *[1] * (self._ends.x.ndim - 1))
+            weight = (HUBER * square.sqrt().mean() / square.sqrt()).clamp(max=1.0)
+        return weight.sqrt()[:, None]
 
     def _learned(self, flat: Tensor, raw: Tensor) -> Tensor:
         """Gradients by coefficients, of every sample, as gradients by what is learned and free."""

@@ -13,12 +13,15 @@ from ..references import GaussianReference, Isotropic, Reference
 from ..references.measured import MeasuredReference
 from ..references.spectral import SpectralReference
 from ..solvers.linear_multistep import LinearMultistep, Row, Table
-from .descent import Loss, descend
+from .checkpoints import Checkpoints
+from .descent import descend
 from .ends import Ends
+from .losses import Loss
 
 __all__ = ["Fit", "Start", "fit_jointly", "in_bands"]
 
 _HUGE = 1e17  # for a variance of infinity: the rows keep their own numbers
+_SAVED = 0.02  # shares of a stage after which it is kept
 _RACE = 0.15  # share of the time in which each start shows what it can do
 
 
@@ -33,6 +36,7 @@ class Fit:
         iterations: Steps, of all starts together.
         seconds: Time, instead of steps.
         seed: Seed of the order of the trajectories.
+        kept: How far an earlier run came.
     """
 
     ends: Ends
@@ -41,6 +45,7 @@ class Fit:
     iterations: int
     seconds: float | None
     seed: int
+    kept: Checkpoints = Checkpoints()
 
     @property
     def batch(self) -> int:
@@ -106,14 +111,21 @@ def fit_jointly(
         ValueError: If the score keeps no autograd graph.
     """
 
-    def run(start: Start, share: float) -> Start:
-        before = bar.n
+    def run(start: Start, share: float, stage: str) -> Start:
+        done, table = fit.kept.load(stage, start.label) or (0.0, start.table)
+        before, saved = bar.n, done
 
-        def progress(done: float) -> None:
+        def progress(done: float, table: Table) -> None:
+            nonlocal saved
+            if done - saved >= _SAVED or done >= 1:
+                fit.kept.save(stage, start.label, done, table)
+                saved = done
             bar.update(before + done * share * fit.iterations - bar.n)
 
+        if done >= 1:
+            return start._replace(table=table)
         table = descend(
-            start.table,
+            table,
             start.solver,
             fit.ends,
             fit.held_out,
@@ -122,12 +134,13 @@ def fit_jointly(
             seconds=None if fit.seconds is None else share * fit.seconds,
             batch=fit.batch,
             seed=fit.seed,
+            done=done,
             progress=progress,
         )
         return start._replace(table=table)
 
     wide = [s._replace(table=in_bands(s.table, reference)) for s in starts]
     if len(wide) > 1:
-        wide = [run(start, _RACE) for start in wide]
+        wide = [run(start, _RACE, f"{i}") for i, start in enumerate(wide)]
     best = min(wide, key=lambda start: fit.held_out(start.table))
-    return run(best, 1 - _RACE * len(wide) * (len(wide) > 1))
+    return run(best, 1 - _RACE * len(wide) * (len(wide) > 1), "last")

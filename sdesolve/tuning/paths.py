@@ -33,6 +33,7 @@ from ..solvers.registry import solver as preset
 from .calibrate import calibrate
 from .grids import Steps, pattern_search, usual_grids
 from .joint import Fit, Start, fit_jointly
+from .losses import Loss, each
 from .tuned import Tuned
 
 __all__ = [
@@ -75,6 +76,7 @@ class Trajectories:
     cond: Mapping[str, Tensor]
     log_snr: Tensor
     path: Tensor
+    loss: Loss = "rmse"
 
     @property
     def fit(self) -> slice:
@@ -119,8 +121,8 @@ class Trajectories:
             out.append(state)
         return torch.stack(out)
 
-    def errors(self, table: Table, part: slice) -> Tensor:
-        """RMS error of each end point, ``(part,)``."""
+    def ends(self, table: Table, part: slice) -> Tensor:
+        """Where a table ends, ``(part, *event)``."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotFiniteWarning)  # a trial may explode: it loses
             sol = solve(
@@ -131,7 +133,11 @@ class Trajectories:
                 steps=len(table.rows),
                 cond={k: v[part] for k, v in self.cond.items()},
             )
-        return (sol.x - self.path[-1, part]).cpu().double().flatten(1).pow(2).mean(1).sqrt()
+        return sol.x
+
+    def errors(self, table: Table, part: slice) -> Tensor:
+        """RMS error of each end point, or that of a loss of one's own, ``(part,)``."""
+        return each(self.loss, self.ends(table, part), self.path[-1, part])
 
 
 def mean_error(errors: Tensor) -> float:

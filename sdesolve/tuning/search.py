@@ -47,11 +47,12 @@ from ..references.principal import GaussianReference
 from ..references.spectral import SpectralReference
 from ..solvers.linear_multistep import Table
 from .arguments import check_method, check_task
-from .cache import cache_folder, cache_name, keep
-from .descent import Loss, distance
+from .cache import cache_folder, cache_name, keep, loss_name
+from .checkpoints import Checkpoints
 from .ends import Ends
 from .joint import Fit
 from .laws import Law, Runs, tune_laws
+from .losses import Loss, check_loss
 from .paths import Trajectories, mean_error, solve_finely, tune_paths
 from .tuned import Tuned
 
@@ -160,11 +161,13 @@ class Tuner:
             What comes out then depends on the machine.
         loss: What the joint fit minimises: "rmse", "huber", or a function of end points and exact
             ones, ``(batch, *event)`` each, to a number, such as a distance of features. Selection
-            and gain stay in root mean squares.
+            goes by such a function too, of each sample alone, else by root mean squares; the gain
+            is always told in these.
         cond: Keywords of the score; tensors have one entry for each trajectory.
         cache: Folder in which results are kept, found again by the arguments and by the score's
             values, to three digits, at ``trajectories`` points of eight noise levels (one call);
-            True for ``$XDG_CACHE_HOME/sdesolve``. By default no file is written.
+            True for ``$XDG_CACHE_HOME/sdesolve``. A joint fit that was cut off goes on from what it
+            had reached. By default no file is written.
         progress: Show a progress bar.
 
     Raises:
@@ -214,9 +217,9 @@ class Tuner:
         self._quick, self._cond = bool(quick), cond or {}
         self._gradient = check_method(method, minutes, self._stochasticity)
         self._minutes, self._loss = minutes, loss
-        distance(loss)  # raises for one that is not known
         self._cache, self._progress = cache_folder(cache), progress
         self._prior = process.prior(self._event)
+        check_loss(loss, self._noise(_FIRST, 2))
         if reference is not None:
             reference.frame(self._noise(_FIRST, 1))  # raises for another event shape
 
@@ -230,10 +233,11 @@ class Tuner:
         if file is not None and file.exists():
             with suppress(ValueError):  # a file that cannot be read is written anew
                 return Tuned.load(file)
+        kept = Checkpoints(file)
         if self._stochasticity == 0:
             sample = self._data if self._data is not None else self._known.path[-1]
             linear = self._reference or _reference(sample)
-            fit = self._fit if self._gradient else None
+            fit = replace(self._fit, kept=kept) if self._gradient else None
             tuned = tune_paths(
                 self._known, self._fresh, nfe, linear, sample, self._quick, self._progress, fit
             )
@@ -248,6 +252,7 @@ class Tuner:
         tuned = replace(tuned, fitted_on=self._fitted_on())
         if file is not None:
             keep(tuned, file)
+            kept.clear()
         return tuned
 
     def _fitted_on(self) -> dict[str, object]:
@@ -271,7 +276,7 @@ class Tuner:
         }
 
     def _file(self, nfe: int, folder: Path) -> Path:
-        settings = {
+        settings: dict[str, object] = {
             "rule": _RULE,
             "nfe": nfe,
             "stochasticity": self._stochasticity,
@@ -283,6 +288,8 @@ class Tuner:
             "minutes": self._minutes,
             "loss": self._loss,
         }
+        if callable(self._loss):
+            settings["loss"] = loss_name(self._loss, self._noise(_FIRST, 8), self._data)
         score = None if self._surrogate else self._given
         x = self._noise(_FIRST, self._trajectories)
         return folder / cache_name(
@@ -324,7 +331,8 @@ class Tuner:
     @functools.cached_property
     def _known(self) -> Trajectories:
         """To search and select on."""
-        return self._solve(_FIRST, self._trajectories, path=True)
+        known = self._solve(_FIRST, self._trajectories, path=True)
+        return replace(known, loss=self._loss) if self._gradient else known
 
     @functools.cached_property
     def _fresh(self) -> list[Trajectories]:
@@ -349,7 +357,7 @@ class Tuner:
             )
             for first in range(low, low + (_TRAIN + _WATCH) * n, n)
         ]
-        watched = parts[_TRAIN:]
+        watched = [replace(part, loss=self._loss) for part in parts[_TRAIN:]]
 
         def held_out(table: Table) -> float:
             errors = [part.errors(table, slice(None)) for part in watched]

@@ -9,11 +9,12 @@ import torch
 import sdesolve as ss
 from sdesolve.equations.problem import Problem
 from sdesolve.tuning.calibrate import calibrate
-from sdesolve.tuning.descent import descend, distance
+from sdesolve.tuning.descent import descend
 from sdesolve.tuning.ends import Ends
 from sdesolve.tuning.explicit import explicit, tabulate
 from sdesolve.tuning.gauss_newton import GaussNewton
 from sdesolve.tuning.joint import in_bands
+from sdesolve.tuning.losses import distance
 from sdesolve.tuning.numbers import Numbers, Parameters, set_units
 from sdesolve.tuning.paths import mean_error, solve_finely
 from sdesolve.tuning.unrolled import Unrolled
@@ -91,7 +92,7 @@ def test_gradients_are_those_of_the_end_points(name, known):
     def error(numbers):
         parameters._age = 0  # plans anew, as it does every few steps
         values, told = parameters(numbers)
-        return distance("rmse")(sampler(values.each(1), told[None], ends.x), ends.exact)
+        return distance("rmse", sampler(values.each(1), told[None], ends.x), ends.exact)
 
     gradient = torch.autograd.grad(error(numbers), numbers.list())
     gradient = torch.cat([v.flatten() for v in gradient])
@@ -232,15 +233,3 @@ def test_bad_arguments_are_refused_before_the_score_is_called(arguments, message
 
     with pytest.raises(ValueError, match=message):
         ss.tune(PROCESS, score, 4, event_shape=(2,), **arguments)
-
-
-def test_losses_are_distances():
-    x = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
-    exact = torch.zeros(2, 2)
-    assert distance("rmse")(x, exact).item() == pytest.approx(2.5)
-    near, far = torch.ones(9, 2), torch.full((1, 2), 30.0)  # from three mean errors on, linearly
-    knee = 3 * (9 + 30) / 10
-    square = (9 + 2 * knee * 30 - knee**2) / 10
-    both = torch.cat([near, far])
-    assert distance("huber")(both, 0 * both).item() == pytest.approx(square**0.5)
-    assert distance(lambda a, b: (a - b).sum())(x, exact).item() == 7.0

@@ -133,6 +133,29 @@ def test_every_setting_has_a_file_of_its_own(monkeypatch):
     assert len(set(files)) == 10
 
 
+def test_a_loss_of_ones_own_is_known_by_what_it_returns(monkeypatch):
+    """Whatever its repr, which is an address: no two share a file, none is tuned anew each time."""
+
+    def file(loss):
+        search = importlib.import_module("sdesolve.tuning.search")
+        found = []
+        monkeypatch.setattr(search, "cache_name", lambda *given: found.append(cache_name(*given)))
+        with pytest.raises(TypeError):  # no name: it stops there
+            ss.Tuner(PROCESS, SCORE, DATA, loss=loss, minutes=1, cache=True).tune(5)
+        return found[0]
+
+    losses = [
+        "rmse",
+        lambda x, y: (x - y).abs().mean(),
+        lambda x, y: (x - y).square().mean().sqrt(),
+        lambda x, y: (x - y)[:, 0].square().mean().sqrt(),
+        lambda x, y: (x.tanh() - y.tanh()).square().mean().sqrt(),
+    ]
+    files = [file(loss) for loss in losses]
+    assert len(set(files)) == len(files)
+    assert file(lambda x, y: (x - y).abs().mean() * (1 + 1e-9)) == files[1]
+
+
 def test_references_that_cannot_be_saved_are_refused_before_tuning():
     class Mine(Reference):
         scale = 1.0
