@@ -7,8 +7,8 @@
 A run prints its table and writes under ``runs/benchmarks`` (or ``--output FOLDER``). With
 ``--write`` it publishes: ``results/``, ``docs/`` and the tables of README and docs.
 
-Commands: adaptive, choices, convergence, fashion_mnist, few_images, few_strips, fuzz, image_folder,
-inverse, kills, left_over, likelihood, nfe_quality, nfe_strips, nfe_tables, pitfalls, report,
-samplers, speed, stand_ins, step_overhead, tables, toys, tuned, uniqueness, zoo. The other modules
-are their parts.
+Commands: adaptive, choices, convergence, fashion_mnist, few_images, few_strips, fuzz, guided,
+image_folder, inverse, kills, left_over, likelihood, losses, nfe_quality, nfe_strips, nfe_tables,
+pitfalls, report, samplers, speed, stand_ins, step_overhead, tables, toys, tuned, uniqueness, zoo.
+The other modules are their parts.
 """

@@ -178,7 +178,7 @@ class Setting:
         mine = self.seen(x)
         error = (x - self.exact).flatten(1).double().square().mean(1)
         parts = error.reshape(4, -1).mean(1).sqrt()
-        ratio, half = self._ratio(mine)
+        ratio, half = self.ratio(mine)
         return {
             "what": what,
             "nfe": nfe,
@@ -189,7 +189,7 @@ class Setting:
             "ratio_half": _round(half),
         }
 
-    def _ratio(self, mine: Tensor) -> tuple[float, float]:
+    def ratio(self, mine: Tensor) -> tuple[float, float]:
         """Distance over that of the exact end points, and half its interval, by the jackknife."""
         part = torch.arange(len(mine)) * BLOCKS // len(mine)
 

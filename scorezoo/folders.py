@@ -21,6 +21,8 @@ __all__ = [
     "MODEL_FILES",
     "count_parameters",
     "find_model",
+    "guided_budgets",
+    "guided_name",
     "pretrained_folder",
     "pretrained_names",
     "read_config",
@@ -36,9 +38,12 @@ MODEL_FILES = (
     "recipe.toml",
     "tuned-*.json",
     "tuned-*.pt",
+    "guided-*.json",
 )
 WEIGHTS = "write pip install 'sdesolve[zoo]', or pip install ./packaging/weights in a clone"
 _TUNED = re.compile(r"tuned-(\d+)\.(?:json|pt)")
+_WEIGHT = r"(\d+(?:\.\d+)?)"
+_GUIDED = re.compile(rf"guided-{_WEIGHT}(?:-{_WEIGHT})?-(\d+)\.json")
 
 
 def pretrained_folder() -> Path:
@@ -151,6 +156,28 @@ def tuned_budgets(folder: Path) -> dict[int, Path]:
         if match := _TUNED.fullmatch(path.name):
             found[int(match[1])] = path
     return dict(sorted(found.items()))
+
+
+def guided_name(low: float, high: float) -> str:
+    """How files begin of solvers that are fitted to guidance weights from ``low`` to ``high``.
+
+    Examples:
+        >>> guided_name(1.0, 3.0), guided_name(2.5, 2.5)
+        ('guided-1-3', 'guided-2.5')
+    """
+    return f"guided-{low:g}" if low == high else f"guided-{low:g}-{high:g}"
+
+
+def guided_budgets(folder: Path) -> dict[tuple[float, float], dict[int, Path]]:
+    """Files ``guided-LOW-HIGH-NFE.json`` by their weights and budget, narrow ranges first."""
+    found: dict[tuple[float, float], dict[int, Path]] = {}
+    for path in folder.glob("guided-*.json"):
+        if match := _GUIDED.fullmatch(path.name):
+            low = float(match[1])
+            high = low if match[2] is None else float(match[2])
+            found.setdefault((low, high), {})[int(match[3])] = path
+    ranges = sorted(found, key=lambda ends: (ends[1] - ends[0], ends))
+    return {ends: dict(sorted(found[ends].items())) for ends in ranges}
 
 
 def count_parameters(path: Path) -> int:

@@ -23,7 +23,14 @@ from .arguments import build, check_integer, check_number, refuse_unknown
 from .card import model_card
 from .checksums import recorded
 from .files import read_tensors, refuse_non_finite, write_tensors
-from .folders import find_model, pretrained_folder, pretrained_names, read_config, tuned_budgets
+from .folders import (
+    find_model,
+    guided_budgets,
+    pretrained_folder,
+    pretrained_names,
+    read_config,
+    tuned_budgets,
+)
 from .networks import build_network
 from .preconditioning import precondition
 
@@ -97,6 +104,8 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         """What is known of the data; solvers that nobody chose use it."""
         self.tuned: dict[int, ss.Tuned] = {}
         """Solvers fitted to this model, by budget; sampling without a solver uses them."""
+        self.tuned_guided: dict[tuple[float, float], dict[int, ss.Tuned]] = {}
+        """Solvers fitted to guidance weights from low to high, by budget; see :meth:`guided`."""
         self.recipe: dict[str, Any] | None = None
         """What it was trained with, for the model card."""
         self.figures: dict[str, float] | None = None
@@ -113,6 +122,32 @@ class ScoreModel(nn.Module, PyTorchModelHubMixin):
         # Made when asked for: kept, it would hold on to the network of which a copy was made.
         score = precondition(self.network, self.process, **self._kind)
         vars(score).update(reference=self.reference, tuned=self.tuned)
+        return score
+
+    def guided(self, weight: float) -> ss.scores.Score:
+        """Score that follows its labels with a weight, and the solvers fitted to such weights.
+
+        Args:
+            weight: As in :func:`sdesolve.conditional.classifier_free_guidance`; 1 is plain
+                conditional sampling.
+
+        Returns:
+            Callable ``(x, t, label=...)``. ``ss.sample`` without a solver takes the one that was
+            fitted to the narrowest range of weights which holds this one, at the budget.
+
+        Raises:
+            ValueError: If the network was trained without classes, or the weight is no number.
+        """
+        if not self.classes:
+            raise ValueError("a network without classes has no labels to guide by")
+        check_number("weight", weight)
+        score = ss.conditional.classifier_free_guidance(self.score, weight)
+        widest = sorted(self.tuned_guided, key=lambda ends: ends[0] - ends[1])
+        fitted: dict[int, ss.Tuned] = {}
+        for low, high in widest:
+            if low <= weight <= high:
+                fitted |= self.tuned_guided[low, high]
+        vars(score).update(tuned=fitted)
         return score
 
     def forward(self, x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
@@ -263,4 +298,6 @@ def load(name: str | Path, *, device: torch.device | str = "cpu") -> ScoreModel:
         model.reference = _load_reference(folder / "reference.safetensors", model.shape)
     for nfe, file in tuned_budgets(folder).items():
         model.tuned[nfe] = ss.Tuned.load(file)
+    for ends, files in guided_budgets(folder).items():
+        model.tuned_guided[ends] = {nfe: ss.Tuned.load(file) for nfe, file in files.items()}
     return model.to(device).eval().requires_grad_(False)

@@ -183,9 +183,7 @@ def _label(asked: Asked, model: ScoreModel) -> Tensor | None:
 
 
 def _score(asked: Asked, model: ScoreModel) -> Score:
-    if asked.guidance == 1:
-        return model.score
-    return ss.conditional.classifier_free_guidance(model.score, asked.guidance)
+    return model.score if asked.guidance == 1 else model.guided(asked.guidance)
 
 
 def _picture(x: Tensor, model: ScoreModel, columns: int | None = None) -> np.ndarray:

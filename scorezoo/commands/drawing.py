@@ -85,10 +85,7 @@ class Drawing:
     @property
     def score(self) -> Score:
         """The model's score, with guidance where it was asked for."""
-        score = self.model.score
-        if self.guidance is not None:
-            score = ss.conditional.classifier_free_guidance(score, self.guidance)
-        return score
+        return self.model.score if self.guidance is None else self.model.guided(self.guidance)
 
     def draw(
         self,
@@ -135,8 +132,8 @@ class Drawing:
 
     def tuned(self) -> str:
         """What the solver that was tuned for this budget is, where that is what runs."""
-        fitted = self.model.tuned.get(self.nfe or DEFAULT_NFE)
-        free = self.solver is None and self.steps is None and self.guidance is None
+        fitted: ss.Tuned | None = getattr(self.score, "tuned", {}).get(self.nfe or DEFAULT_NFE)
+        free = self.solver is None and self.steps is None
         return fitted.choice if free and fitted is not None else ""
 
 

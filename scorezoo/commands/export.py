@@ -27,7 +27,7 @@ def export(
     """
     from ..checksums import recorded
     from ..files import check_output, read_tensors, write_atomically, write_tensors
-    from ..folders import find_model, tuned_budgets
+    from ..folders import find_model, guided_budgets, tuned_budgets
 
     check_output(output)
     folder = find_model(model)
@@ -45,7 +45,8 @@ def export(
     with recorded(path):
         write_tensors(path, half)
     beside = [folder / name for name in ("config.json", "recipe.toml", "README.md")]
-    beside += tuned_budgets(folder).values()
+    for files in (tuned_budgets(folder), *guided_budgets(folder).values()):
+        beside += files.values()
     for file in beside:
         if file.is_file():
             write_atomically(output / file.name, partial(shutil.copyfile, file))

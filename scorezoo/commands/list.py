@@ -14,6 +14,8 @@ def list_models() -> None:
     """
     from ..folders import (
         count_parameters,
+        guided_budgets,
+        guided_name,
         pretrained_folder,
         pretrained_names,
         read_config,
@@ -38,6 +40,8 @@ def list_models() -> None:
         names = ", ".join(config.get("class_names", ()))
         about = f"{classes} classes ({names}), " if classes and names else ""
         about = about or (f"{classes} classes, " if classes else "")
+        for ends, files in guided_budgets(root / name).items():
+            budgets += f" calls, {guided_name(*ends)} for {', '.join(map(str, files))}"
         typer.echo(f"{'':18} {about}tuned for {budgets} calls")
     features = sorted(path.stem for path in (root / "features").rglob("*.safetensors"))
     classifiers = sorted(path.parent.name for path in (root / "classifiers").glob("*/config.json"))

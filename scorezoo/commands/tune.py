@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -12,6 +13,8 @@ from .run import check_device, images_of, seconds
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from sdesolve.scores import Score
 
     from ..data import Data as Examples
     from ..model import ScoreModel
@@ -55,6 +58,22 @@ def tune(
             show_default="the search alone",
         ),
     ] = None,
+    loss: Annotated[
+        str,
+        typer.Option(
+            help="What the joint fit minimises: rmse, huber, or features, a distance of what the "
+            "shipped extractor sees; the choice then goes by it too."
+        ),
+    ] = "rmse",
+    guidance: Annotated[
+        Optional[list[float]],  # noqa: UP045
+        typer.Option(
+            min=0.0,
+            max=1000.0,
+            help="Guidance scale to fit for; give it twice for the ends of a range.",
+            show_default="no guidance",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the trajectories.")] = 0,
     skip_corrupt: SkipCorrupt = False,
     device: Device = "cpu",
@@ -66,15 +85,25 @@ def tune(
     Sampling at these budgets then uses them. A network with classes is tuned on all
     labels and on unconditional sampling equally.
 
-    Writes what is known of the data (reference.safetensors) and tuned-NFE.json; with noise
-    instead stochastic-TAU-NFE.json, for ss.Tuned.load. Cut off, the same command goes on: budgets
-    that are done are kept in $XDG_CACHE_HOME/sdesolve and found again.
+    Guided sampling is another task: scorezoo tune runs/mine --nfe 5 --guidance 1 --guidance 3
+    fits one solver to all labels and to weights from 1 to 3, which sampling with such a
+    --guidance uses.
+
+    Writes what is known of the data (reference.safetensors) and tuned-NFE.json; with guidance
+    instead guided-LOW-HIGH-NFE.json; with noise instead stochastic-TAU-NFE.json, for
+    ss.Tuned.load. Cut off, the same command goes on: budgets that are done, and how far a joint
+    fit had come, are kept in $XDG_CACHE_HOME/sdesolve.
     """
     from ..files import check_output
-    from ..folders import find_model
+    from ..folders import find_model, guided_name
 
     if surrogate not in (None, "mixture"):
         raise ValueError(f"--surrogate is mixture, got {surrogate!r}")
+    if loss not in ("rmse", "huber", "features"):
+        raise ValueError(f"--loss is rmse, huber or features, got {loss!r}")
+    if loss != "rmse" and minutes is None:
+        raise ValueError(f"--loss {loss} is for the joint fit; write --minutes 5 beside it")
+    ends = _ends(guidance, stochasticity, surrogate)
     output = find_model(model) if output is None else output
     check_output(output)
     check_device(device)
@@ -84,10 +113,18 @@ def tune(
     import sdesolve as ss
 
     from .. import kernels
+    from ..feature_loss import feature_loss
     from ..files import write_atomically
+    from ..guidance import weights_between
     from ..model import load, save_reference
 
     net = load(model, device=device)
+    score: Score = net.score
+    if ends is not None:
+        if not net.classes:
+            raise ValueError(f"--guidance weighs labels; {model!r} was trained without classes")
+        score = ss.conditional.classifier_free_guidance(score, "guidance")
+    fitted_by: Any = feature_loss(net) if loss == "features" else loss
     if net.classes and surrogate is None and trajectories < 4 * (net.classes + 1):
         raise ValueError(
             f"{net.classes} classes want {4 * (net.classes + 1)} trajectories or more, got "
@@ -101,11 +138,15 @@ def tune(
     kind = ss.SpectralReference if x.ndim > 2 else ss.GaussianReference
     reference = kind.from_data(x)
     cond = None
-    if net.classes and surrogate is None:  # every label and none, in turn: sampling may ask for any
-        cond = {"label": (torch.arange(trajectories) % (net.classes + 1) - 1).to(device)}
+    row = torch.arange(trajectories)
+    if ends is not None:  # guided sampling has a label
+        weights = weights_between(*ends, trajectories)
+        cond = {"label": (row % net.classes).to(device), "guidance": weights.to(device)}
+    elif net.classes and surrogate is None:  # every label and none: sampling may ask for any
+        cond = {"label": (row % (net.classes + 1) - 1).to(device)}
     tuner = ss.Tuner(
         net.process,
-        net.score,
+        score,
         x,
         reference=reference,
         stochasticity=stochasticity,
@@ -114,17 +155,22 @@ def tune(
         seed=seed,
         quick=quick,
         minutes=minutes,
+        loss=fitted_by,
         cond=cond,
         cache=True,  # a run that was cut off goes on with the budget that it was at
         progress=True,
     )
     if surrogate is None:
-        _estimate(net, trajectories, cond)
+        _estimate(net, score, trajectories, cond)
     for budget in nfe:
         with kernels.exact():
             tuned = tuner.tune(budget)
-        save_reference(output / "reference.safetensors", reference)
+        if loss == "features":
+            tuned = replace(tuned, fitted_on={**tuned.fitted_on, "loss": repr(fitted_by)})
+        if ends is None or not (output / "reference.safetensors").exists():
+            save_reference(output / "reference.safetensors", reference)
         name = f"stochastic-{stochasticity:g}" if stochasticity else "tuned"
+        name = name if ends is None else guided_name(*ends)
         write_atomically(output / f"{name}-{budget}.json", tuned.save)
         typer.echo(
             f"NFE {budget}: {tuned.choice}; error {tuned.gain:.3g} of the best published method's "
@@ -132,7 +178,26 @@ def tune(
         )
 
 
-def _estimate(net: ScoreModel, trajectories: int, cond: dict[str, Tensor] | None) -> None:
+def _ends(
+    guidance: list[float] | None, stochasticity: float, surrogate: str | None
+) -> tuple[float, float] | None:
+    """Range of the weights, which names of files have to three decimals."""
+    if not guidance:
+        return None
+    if len(guidance) > 2:
+        raise ValueError(
+            f"--guidance is a weight, or twice for the ends of a range, got {len(guidance)} times"
+        )
+    if stochasticity or surrogate:
+        option = "--stochasticity" if stochasticity else "--surrogate"
+        raise ValueError(f"--guidance is fitted to the model's own paths; leave out {option}")
+    low, high = min(guidance), max(guidance)
+    return round(low, 3), round(high, 3)
+
+
+def _estimate(
+    net: ScoreModel, score: Score, trajectories: int, cond: dict[str, Tensor] | None
+) -> None:
     """Say how long the fine solutions take, which come before the first trial, by one call."""
     import time
 
@@ -141,9 +206,9 @@ def _estimate(net: ScoreModel, trajectories: int, cond: dict[str, Tensor] | None
     x = torch.zeros(trajectories, *net.shape, device=net.device)
     t = torch.full((trajectories,), net.process.T, device=net.device)
     with torch.no_grad():
-        net.score(x[:1], t[:1], **{name: value[:1] for name, value in (cond or {}).items()})
+        score(x[:1], t[:1], **{name: value[:1] for name, value in (cond or {}).items()})
         start = time.perf_counter()
-        net.score(x, t, **(cond or {}))[0].sum().item()
+        score(x, t, **(cond or {}))[0].sum().item()
     each = time.perf_counter() - start
     typer.echo(
         f"fine solutions of {FINE_SETS * trajectories} trajectories come first: about "

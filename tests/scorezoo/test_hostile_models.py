@@ -190,6 +190,7 @@ HOSTILE = {
         "reference.safetensors holds no reference",
     ),
     "tuned is no JSON": (_content("tuned-3.json", b"{"), "tuned-3.json"),
+    "guided is no JSON": (_content("guided-1-3-3.json", b"{"), "guided-1-3-3.json"),
     "tuned is a list": (_content("tuned-3.json", b"[]"), "tuned-3.json"),
     "tuned lacks rows": (_content("tuned-3.json", b"{}"), "tuned-3.json"),
     "tuned is a pickle": (_content("tuned-3.json", pickle.dumps(Bomb())), "tuned-3.json"),

@@ -30,7 +30,14 @@ def test_every_shipped_model_is_sampled_and_exported(name):
     assert np.load("x.npy").shape == (2, *scorezoo.load(name).shape)
     assert os.path.getsize("samples.png") > 500
     ok("export", name, "--output", "half")
-    assert scorezoo.load("half").tuned.keys() == scorezoo.load(name).tuned.keys()
+    half, model = scorezoo.load("half"), scorezoo.load(name)
+    assert half.tuned.keys() == model.tuned.keys()
+    assert half.tuned_guided.keys() == model.tuned_guided.keys()
+    if model.classes:
+        guided = ["--labels", "all", "--guidance", 2]
+        said = ok("sample", name, "--count", 2, "--nfe", 5, *guided).output
+        assert "(10 network calls) per sample" in said
+        assert ("tuned for 5 calls with guidance" in said) == (5 in model.guided(2.0).tuned)
     ok("recipe", name)
     ok("sample", name, "--count", 2, "--nfe", 3, "--path", "way.gif")
     assert os.path.getsize("way.gif") > 500

@@ -10,6 +10,8 @@ from .walking import folder, ok, refused
 pytestmark = pytest.mark.usefixtures("here")
 
 IMAGE = "photos/train/0.png"
+THRICE = ("--guidance", 1, "--guidance", 2, "--guidance", 3)
+MINUTE = ("--nfe", 3, "--minutes", 1)
 MINUS_EPS = ("--count", 1, "--eps", -1)
 ON_PHOTOS = ("train", "--data", "photos", "--batch-size", 5)
 
@@ -114,6 +116,14 @@ WRONG = [
     ("equal to 2", "tune", "tiny", "--nfe", 1),
     ("equal to 16", "tune", "tiny", "--nfe", 3, "--trajectories", 3),
     ("equal to 0", "tune", "tiny", "--nfe", 3, "--stochasticity", "nan"),
+    ("equal to 0", "tune", "tiny", "--nfe", 3, "--guidance", -1),
+    ("equal to 1000", "tune", "tiny", "--nfe", 3, "--guidance", "nan"),
+    ("valid number", "tune", "tiny", "--nfe", 3, "--guidance", "1:3"),
+    ("trained without classes", "tune", "tiny", "--nfe", 3, "--guidance", 2),
+    ("ends of a range", "tune", "tiny", "--nfe", 3, *THRICE),
+    ("rmse, huber or features", "tune", "tiny", "--nfe", 3, "--loss", "lpips"),
+    ("write --minutes 5", "tune", "tiny", "--nfe", 3, "--loss", "huber"),
+    ("no feature extractor", "tune", "tiny", *MINUTE, "--loss", "features"),
     ("(1, 16, 16)", "tune", "tiny", "--nfe", 3, "--data", "grey"),
     ("(1, 16, 16)", "likelihood", "tiny", "--data", "grey", "--split", "train"),
     ("5 at most", "likelihood", "tiny", "--data", "photos", "--split", "train", "--count", 9),
