@@ -21,6 +21,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -167,7 +168,8 @@ class Setting:
             peer, grid = self.published(nfe)
             x, what = self.peer(peer, grid, self.x, nfe), f"{peer.name} on {grid}"
         elif row == "default":
-            solver, what = default_solver(nfe, False, self.model.score)  # without what is tuned
+            brings = SimpleNamespace(reference=self.model.reference)  # and nothing tuned
+            solver, what = default_solver(nfe, False, brings, self.model.process)
             x = self.run(self.x, nfe, solver=solver)
         else:
             tuned = self.model.tuned.get(nfe)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ import sdesolve as ss
 from benchmarks import record
 from benchmarks.peers.learned import LEARNED, Trial, learn
 from benchmarks.problems import PROBLEMS, problem
+from benchmarks.textures import TEXTURES, texture
 from scorezoo import kernels
 from sdesolve.equations.condition import ranges
 from sdesolve.equations.problem import Problem
@@ -63,11 +65,12 @@ class Setting:
             self.reference, self.shipped, classes = model.reference, model.tuned, model.classes
             dtype, finely = torch.float32, (40, 40, 64)
         else:
-            it = problem(name)
+            it = texture(name) if name in TEXTURES else problem(name)
             data = it.training(5000)
             assert data is not None
             self.process, self.score, event = it.process, it.score, it.event
-            self.reference = ss.GaussianReference.from_data(data)
+            kind = ss.SpectralReference if name in TEXTURES else ss.GaussianReference
+            self.reference = kind.from_data(data)
             dtype, finely, classes = torch.float64, (64, 64, 192), 0
         conds = [_labels(n, classes, device) for n in sizes]
         path = record.ROOT / "runs" / NAME / f"{name}-{'-'.join(map(str, sizes))}.pt"
@@ -105,14 +108,15 @@ class Setting:
         return self._trials(nfe, itertools.product(methods.items(), grids))
 
     def rules(self, nfe: int) -> list[Trial]:
-        """The default of a network, on its own grid."""
+        """The default of a network, and the one for more calls, each on its own grid."""
         if not self.shipped:
             return []
-        rule, _ = default_solver(nfe, False, self.score)
-        assert isinstance(rule, ss.ExponentialAdams)
-        grid = rule.default_grid(self.process, False)
-        methods = {"default": rule, "default, teleport": replace(rule, teleport=True)}
-        return self._trials(nfe, ((m, grid) for m in methods.items()))
+        brings = SimpleNamespace(reference=self.reference)
+        rule, more = (default_solver(nfe, False, brings, p)[0] for p in (self.process, None))
+        assert isinstance(more, ss.ExponentialAdams)
+        methods = {"default": rule, "wide": more, "wide, teleport": replace(more, teleport=True)}
+        named = ((name, m, m.default_grid(self.process, False)) for name, m in methods.items())
+        return self._trials(nfe, (((name, m), grid) for name, m, grid in named))
 
     def _trials(self, nfe: int, what: Iterable[tuple[tuple[str, Any], ss.Grid]]) -> list[Trial]:
         out = []

@@ -73,6 +73,9 @@ class SpectralReference(Reference):
     Raises:
         ValueError: If the shapes differ, a variance is negative or the event has no axis.
 
+    Attributes:
+        sizes: Coefficients in each band, ``(bands,)``, float64.
+
     Examples:
         >>> x = torch.randn(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))
         >>> SpectralReference.from_data(x, bands=4)
@@ -80,6 +83,7 @@ class SpectralReference(Reference):
     """
 
     mean: Tensor
+    sizes: Tensor
 
     def __init__(self, mean: Tensor, spectrum: Tensor, bands: int = 32) -> None:
         mean = check_array("mean", mean).detach()
@@ -101,8 +105,8 @@ class SpectralReference(Reference):
         _, self._band = torch.unique(index, return_inverse=True)
         sums = torch.zeros(int(self._band.max()) + 1, dtype=torch.float64, device="cpu")
         sums.index_add_(0, self._band.flatten(), spectrum.flatten())
-        self._sizes = torch.bincount(self._band.flatten()).double()
-        self.variances = (sums / self._sizes)[:, None]
+        self.sizes = torch.bincount(self._band.flatten()).double()
+        self.variances = (sums / self.sizes)[:, None]
         self.weights = torch.ones_like(self.variances)
 
     @classmethod
@@ -139,9 +143,9 @@ class SpectralReference(Reference):
     def energy(self, x: Tensor) -> Tensor:
         """Mean square of the values in each band."""
         (y,) = self.frame(x).split(x)
-        sums = torch.zeros(len(self._sizes), dtype=torch.float64, device="cpu")
+        sums = torch.zeros(len(self.sizes), dtype=torch.float64, device="cpu")
         sums.index_add_(0, self._band.flatten(), (y.cpu().double() ** 2).mean(0).flatten())
-        return sums / self._sizes
+        return sums / self.sizes
 
     def __repr__(self) -> str:
         return f"SpectralReference(event={tuple(self.spectrum.shape)}, bands={len(self.variances)})"
