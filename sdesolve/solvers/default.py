@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..equations.process import Process
 from ..grids import Grid, Karras, Sech
@@ -82,18 +82,9 @@ def default_solver(
     if reference is not None:
         around = "the default, around the score's reference"
         if isinstance(reference, SpectralReference):
-            if process is not None and nfe <= _VERY_FEW:
-                places = Resolved(reference, _CENTRE, _SPREAD)
-                if places.holds(process, nfe):
-                    return _OnGrid(
-                        2,
-                        3,
-                        reference=reference,
-                        length=2.5,
-                        final_order=1,
-                        teleport=True,
-                        grid=places,
-                    ), around
+            first = None if process is None else _first_calls(nfe, reference, process)
+            if first is not None:
+                return first, around
             order = 2 if nfe <= _FEW else 3
             early = Sech(3 * reference.scale, 2.5, 0.15)
             return _OnGrid(
@@ -109,6 +100,15 @@ def default_solver(
         _OnGrid(3, 4, reference=Isotropic(0.25), length=_LENGTH, grid=Sech(0.5, floor=_floor(nfe))),
         "the default, around a variance of 1/4",
     )
+
+
+def _first_calls(nfe: int, reference: SpectralReference, process: Process) -> Solver | None:
+    """For very few calls, where they lie between the ends of the process; the first step free."""
+    places = Resolved(reference, _CENTRE, _SPREAD)
+    if nfe > _VERY_FEW or not places.holds(process, nfe):
+        return None
+    early = _OnGrid(2, 3, reference=reference, length=2.5, final_order=1, grid=places)
+    return replace(early, teleport=True)
 
 
 def _with_noise(nfe: int, reference: Reference | None) -> tuple[Solver, str]:

@@ -4,14 +4,14 @@ Noise of s = sigma / alpha leaves of data with the variances c_i the share
 
 .. math:: \rho(s) = \sum_i \frac{c_i^2}{c_i + s^2} \Big/ \sum_i c_i
 
-of their variance visible. In this clock the same places serve different data: of N calls the k-th is
-where
+of their variance visible. In this clock the same places serve different data: of N calls the k-th
+is where
 
 .. math:: \log \frac{\rho}{1 - \rho} = m + w \log \frac{k}{N + 1 - k}.
 
-The way from T to the first of them, where the score is nearly the reference's, is a step of its own.
-Standard deviations will not do as a clock: images have their variance in a few low frequencies, and
-more so the larger they are.
+The way from T to the first of them, where the score is nearly the reference's, is a step of its
+own. The data's standard deviation would not do as a unit: images have their variance in a few low
+frequencies, and more so the larger they are.
 """
 
 from __future__ import annotations
