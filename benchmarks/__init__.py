@@ -7,15 +7,8 @@
 A run prints its table and writes under ``runs/benchmarks`` (or ``--output FOLDER``). With
 ``--write`` it publishes: ``results/``, ``docs/`` and the tables of README and docs.
 
-<<<<<<< HEAD
 Commands: adaptive, choices, convergence, fashion_mnist, few_images, few_strips, fuzz, guided,
 image_folder, inverse, kills, left_over, likelihood, losses, nfe_quality, nfe_strips, nfe_tables,
-pitfalls, report, samplers, speed, stand_ins, step_overhead, tables, toys, tuned, uniqueness, zoo.
-The other modules are their parts.
-=======
-Commands: adaptive, choices, convergence, fashion_mnist, few_images, fuzz, image_folder, inverse,
-kills, left_over, likelihood, nfe_quality, nfe_strips, nfe_tables, pitfalls, report, samplers,
-speed, stand_ins, step_overhead, tables, toys, travel, tuned, uniqueness, zoo. The other modules are
-their parts.
->>>>>>> 264dfac (Default of a spectral score at 4 to 7 calls: places by the visible variance, a free first step)
+pitfalls, report, samplers, speed, stand_ins, step_overhead, tables, toys, travel, tuned,
+uniqueness, zoo. The other modules are their parts.
 """

@@ -52,9 +52,10 @@ def default_solver(
 
     What the score brings comes first: a solver tuned for this budget (``score.tuned``, a dict), or
     a reference for the spectral predictor-corrector (``score.reference``), for images on a wide and
-    early peak with a plain last step, of order 2 at few calls (chosen on the networks that ship).
-    Without them, DEIS for few calls, and for more the predictor-corrector around a variance of 1/4:
-    ahead of the published methods on mixtures, level with the best of them on a network
+    early peak with a plain last step, of order 2 at few calls (chosen on the networks that ship),
+    and at very few with calls at stated shares of the visible variance (``resolved.py``). Without
+    them, DEIS for few calls, and for more the predictor-corrector around a variance of 1/4: ahead
+    of the published methods on mixtures, level with the best of them on a network
     (``benchmarks.nfe_quality``). Its grid keeps more steps away from that scale the fewer there
     are, and its residual a longer memory than usual, so that data far from that variance do not get
     worse by more calls.
