@@ -10,5 +10,5 @@ A run prints its table and writes under ``runs/benchmarks`` (or ``--output FOLDE
 Commands: adaptive, choices, convergence, fashion_mnist, few_images, few_strips, fuzz, guided,
 image_folder, inverse, kills, left_over, likelihood, losses, nfe_quality, nfe_strips, nfe_tables,
 pitfalls, report, samplers, speed, stand_ins, step_overhead, tables, toys, travel, tuned,
-uniqueness, zoo. The other modules are their parts.
+tuned_laws, uniqueness, zoo. The other modules are their parts.
 """

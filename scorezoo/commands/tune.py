@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["tune"]
 
-FINE_SETS, FINE_CALLS = 5, 192
-"""The tuner solves the trajectories and four times as many by this many calls before any trial."""
+FINE_SETS, FINE_CALLS, FIT_CALLS = 5, 192, 128
+"""The tuner solves the trajectories and four times as many by this many calls before any trial; in
+the mean by fewer where half of them are for a joint fit with noise."""
 
 SHOWN = 1000
 """Images or points that the reference is made from."""
@@ -161,7 +162,12 @@ def tune(
         progress=True,
     )
     if surrogate is None:
-        _estimate(net, score, trajectories, cond)
+        count, calls = FINE_SETS * trajectories, FINE_CALLS * FINE_SETS
+        if stochasticity:  # the truth, and another one for the fit, unless there are data enough
+            count = (8 if quick else 16) * trajectories * (1 if minutes is None else 2)
+            calls = count // trajectories * (FINE_CALLS if minutes is None else FIT_CALLS)
+        if stochasticity == 0 or cond is not None or len(x) < count:
+            _estimate(net, score, count, calls, trajectories, cond)
     for budget in nfe:
         with kernels.exact():
             tuned = tuner.tune(budget)
@@ -196,7 +202,12 @@ def _ends(
 
 
 def _estimate(
-    net: ScoreModel, score: Score, trajectories: int, cond: dict[str, Tensor] | None
+    net: ScoreModel,
+    score: Score,
+    count: int,
+    calls: int,
+    trajectories: int,
+    cond: dict[str, Tensor] | None,
 ) -> None:
     """Say how long the fine solutions take, which come before the first trial, by one call."""
     import time
@@ -211,8 +222,8 @@ def _estimate(
         score(x, t, **(cond or {}))[0].sum().item()
     each = time.perf_counter() - start
     typer.echo(
-        f"fine solutions of {FINE_SETS * trajectories} trajectories come first: about "
-        f"{seconds(each * FINE_SETS * FINE_CALLS)}; then trials at each budget"
+        f"fine solutions of {count} trajectories come first: about {seconds(each * calls)}; then "
+        "trials at each budget"
     )
 
 

@@ -1,7 +1,8 @@
 """Grids and coefficients fitted to a score, selected on held-out noise.
 
 May import from ``sampling`` and below. Read ``search.py`` (``tune``), ``paths.py`` (distances to
-end points), ``laws.py`` (distances of laws), ``grids.py``, ``calibrate.py``, ``tuned.py`` (what
+end points), ``laws.py`` (distances of laws), ``descent.py`` and ``law_descent.py`` (joint fits to
+either), ``grids.py``, ``calibrate.py``, ``tuned.py`` (what
 comes out), ``cache.py`` and ``from_score.py`` (a reference where there are no data).
 """
 

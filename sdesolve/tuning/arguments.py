@@ -47,18 +47,15 @@ def check_task(
     return seed
 
 
-def check_method(method: object, minutes: object, stochasticity: float) -> bool:
+def check_method(method: object, minutes: object, stochasticity: float, loss: object) -> bool:
     """Whether gradients are taken."""
     Optional(Choice("search", "gradient"))("method", method)
     Optional(POSITIVE)("minutes", minutes)
-    if method == "gradient" and stochasticity:
-        raise ValueError(
-            "gradients are taken to end points, which a stochastic path has none of: leave "
-            'stochasticity out, or write method="search"'
-        )
     if method == "search" and minutes is not None:
         raise ValueError('minutes are for the fit by gradients: leave out method="search"')
-    return stochasticity == 0 and (method == "gradient" or minutes is not None)
+    if stochasticity and loss != "rmse":
+        raise ValueError("with noise the distance of laws is minimised: leave loss out")
+    return method == "gradient" or minutes is not None
 
 
 def _nothing(x: Tensor, t: Tensor) -> Tensor:

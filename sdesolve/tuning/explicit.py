@@ -11,8 +11,9 @@ with P^- the predictor of the step before. So in z_n and the residuals the step 
 
 .. math:: z_{n+1} = k g\, z_n + \sum_j [P_j + k (C_j - g P^{-}_j)]\, r_j,
 
-the same numbers without a corrector. With one coefficient for every residual so far this is every
-explicit linear method: past states are sums of the first one and of these residuals themselves.
+the same numbers without a corrector; a step's noise stays as it is. With one coefficient for every
+residual so far this is every explicit linear method: past states are sums of the first one, of
+these residuals and of noises.
 """
 
 from __future__ import annotations
@@ -37,22 +38,27 @@ class Explicit:
         keep: Coefficients of the state, ``(steps, bands)``.
         weights: Coefficients of the residuals, ``(steps, calls, bands)``, from the first call; zero
             for the calls that a step has not seen.
+        noise: Standard deviation of each step's noise, ``(steps, bands)``; ``(0, bands)`` without.
     """
 
     alpha: Tensor
     residual: Tensor
     keep: Tensor
     weights: Tensor
+    noise: Tensor
+
+    def list(self) -> list[Tensor]:
+        """All of them, in the order of :meth:`flat`."""
+        return [self.alpha, self.residual, self.keep, self.weights, self.noise]
 
     def each(self, count: int) -> Explicit:
         """The same numbers for every sample, ``(count, ...)``."""
-        parts = (self.alpha, self.residual, self.keep, self.weights)
-        return Explicit(*(v.expand(count, *v.shape) for v in parts))
+        return Explicit(*(v.expand(count, *v.shape) for v in self.list()))
 
     def map(self, values: Tensor) -> Explicit:
         """The numbers of a long vector ``(..., n)``, as :meth:`flat` lays them."""
         parts, low = [], 0
-        for own in (self.alpha, self.residual, self.keep, self.weights):
+        for own in self.list():
             part = values[..., low : low + own.numel()]
             parts.append(part.reshape(*values.shape[:-1], *own.shape))
             low += own.numel()
@@ -60,9 +66,7 @@ class Explicit:
 
     def flat(self) -> Tensor:
         """All numbers in one vector."""
-        return torch.cat(
-            [v.flatten() for v in (self.alpha, self.residual, self.keep, self.weights)]
-        )
+        return torch.cat([v.flatten() for v in self.list()])
 
 
 def explicit(table: Table) -> Explicit:
@@ -86,7 +90,11 @@ def explicit(table: Table) -> Explicit:
         before = own
     residual = torch.stack([row.residual for row in table.rows])
     alpha = torch.tensor(table.alpha, dtype=torch.float64, device="cpu")
-    return Explicit(alpha, residual, torch.stack(keeps), weights)
+    noise = torch.zeros(0, bands, dtype=torch.float64, device="cpu")
+    if any(row.noise is not None for row in table.rows):
+        none = torch.zeros(bands, dtype=torch.float64, device="cpu")
+        noise = torch.stack([none if row.noise is None else row.noise for row in table.rows])
+    return Explicit(alpha, residual, torch.stack(keeps), weights, noise)
 
 
 def _aligned(newest_first: list[Tensor], seen: int, like: Tensor) -> Tensor:
@@ -116,6 +124,7 @@ def tabulate(numbers: Explicit, like: Table, times: list[float], at: list[float]
                 numbers.keep[i].clone(),
                 newest_first,
                 [],
+                None if row.noise is None else numbers.noise[i].clone(),
                 free=row.free,
                 at=None if row.free else at[seen - 1],
             )

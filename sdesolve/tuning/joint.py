@@ -16,6 +16,7 @@ from ..solvers.linear_multistep import LinearMultistep, Row, Table
 from .checkpoints import Checkpoints
 from .descent import descend
 from .ends import Ends
+from .law_descent import LawFit
 from .losses import Loss
 
 __all__ = ["Fit", "Start", "fit_jointly", "in_bands"]
@@ -53,6 +54,33 @@ class Fit:
         most, values = (64, 8192) if self.ends.x.device.type == "cpu" else (256, 3 << 16)
         return min(most, max(32, values // self.ends.x[0].numel()))
 
+    def run(
+        self,
+        table: Table,
+        theory: LinearMultistep,
+        share: float = 1.0,
+        done: float = 0.0,
+        progress: Callable[[float, Table], None] | None = None,
+    ) -> Table:
+        """Fit all numbers of a table, in a share of the steps or of the time.
+
+        Raises:
+            ValueError: If the score keeps no autograd graph.
+        """
+        return descend(
+            table,
+            theory,
+            self.ends,
+            self.held_out,
+            loss=self.loss,
+            iterations=max(round(share * self.iterations), 1),
+            seconds=None if self.seconds is None else share * self.seconds,
+            batch=self.batch,
+            seed=self.seed,
+            done=done,
+            progress=progress,
+        )
+
 
 class Start(NamedTuple):
     """A table to begin with, and the method that planned it."""
@@ -80,6 +108,7 @@ def in_bands(table: Table, reference: Reference) -> Table:
             keep=row.keep.expand(bands),
             predict=[v.expand(bands) for v in row.predict],
             correct=[v.expand(bands) for v in row.correct],
+            noise=None if row.noise is None else row.noise.expand(bands),
             base=None if row.base is None else row.base.expand(bands),
         )
 
@@ -100,7 +129,7 @@ def _centred(reference: Reference) -> Reference | None:
 def fit_jointly(
     starts: Sequence[Start],
     reference: Reference,
-    fit: Fit,
+    fit: Fit | LawFit,
     bar: tqdm[None],
 ) -> Start:
     """Fit all numbers of the best of the starts.
@@ -124,19 +153,7 @@ def fit_jointly(
 
         if done >= 1:
             return start._replace(table=table)
-        table = descend(
-            table,
-            start.solver,
-            fit.ends,
-            fit.held_out,
-            loss=fit.loss,
-            iterations=max(round(share * fit.iterations), 1),
-            seconds=None if fit.seconds is None else share * fit.seconds,
-            batch=fit.batch,
-            seed=fit.seed,
-            done=done,
-            progress=progress,
-        )
+        table = fit.run(table, start.solver, share, done, progress)
         return start._replace(table=table)
 
     wide = [s._replace(table=in_bands(s.table, reference)) for s in starts]

@@ -1,20 +1,12 @@
 r"""Stochastic tuning: judged by the law of the end points.
 
 The path of an SDE has no end point of its own to miss, so a method is judged by how far the law of
-its samples is from the truth. With the samples in m groups and F_g^{-1} the empirical quantiles of
-group g along a direction, and G^{-1} the mean of the same over groups of the truth of that size,
-
-.. math::
-
-    D^2 = E_{\text{directions}} \int \Big(\frac1m \sum_g d_g\Big)^2 - \frac1m \widehat{Var}(d_g),
-    \qquad d_g = F_g^{-1} - G^{-1},
-
-less the variance of G^{-1}, is an unbiased estimate of a sliced 2-Wasserstein distance (of laws of
-groups): zero in the mean for the truth, where the plain distance of two finite sets is not. Every
+its samples is from the truth (``sliced.py``). Every
 trial has the same initial noise, Brownian path and directions, also on another grid: what differs
 between trials is what they do, and hardly which component of the data a sample happens to fall to.
 Search, selection and the measurement of the chosen have noises of their own; the samples of the
-truth are the same for all three. How the search goes: ``tune.py``.
+truth are the same for all three. A joint fit (``law_descent.py``) has noise and truth of its own.
+How the search goes: ``search.py``.
 
 No trajectory is fitted: ``calibrate.py`` needs end points.
 """
@@ -22,7 +14,7 @@ No trajectory is fitted: ``calibrate.py`` needs end points.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -42,11 +34,14 @@ from ..solvers.exponential import ExponentialAdams
 from ..solvers.linear_multistep import LinearMultistep, Table
 from ..solvers.registry import solver as preset
 from .grids import Steps, pattern_search, usual_grids
+from .joint import Start, fit_jointly
+from .law_descent import LawFit, Noises
+from .sliced import Law
 from .tuned import Tuned
 
-__all__ = ["Law", "Runs", "tune_laws"]
+__all__ = ["GROUPS", "Runs", "law_fit", "tune_laws"]
 
-_GROUPS, _DIRECTIONS, _CELLS = 8, 128, 64
+GROUPS, _CELLS = 8, 64
 _MEMORY = 1 << 28
 
 _PUBLISHED = (
@@ -56,41 +51,16 @@ _PUBLISHED = (
 SA-Solver lowers the order to one in the last step, the others go on with theirs."""
 
 
-class Law:
-    """Distance of sets of samples to a law that is known by samples.
-
-    Args:
-        truth: ``(m, *event)``; at least two groups.
-        count: Size of the smallest sets that will be judged.
-    """
-
-    def __init__(self, truth: Tensor, count: int) -> None:
-        generator = torch.Generator("cpu").manual_seed(0)
-        d = truth[0].numel()
-        v = torch.randn(d, _DIRECTIONS, generator=generator, dtype=torch.float64, device="cpu")
-        self._directions, self._size = v / v.norm(dim=0), count // _GROUPS
-        q = self._quantiles(truth)
-        self._mean, variance = q.mean(0), q.var(0).mean().item()
-        self._variance, self._bias = variance, variance / len(q)
-
-    def floor(self, n: int) -> float:
-        """Mean square of the plain distance of ``n`` true samples."""
-        return self._variance * self._size / n + self._bias
-
-    def _quantiles(self, x: Tensor) -> Tensor:
-        along = x.flatten(1).cpu().double() @ self._directions
-        groups = len(along) // self._size
-        along = along[: groups * self._size]
-        values: Tensor = along.reshape(groups, self._size, -1).sort(dim=1).values
-        return values
-
-    def __call__(self, x: Tensor) -> float:
-        """Squared distance without bias; infinite where a sample is not finite."""
-        if not bool(torch.isfinite(x).all()):
-            return math.inf
-        d = self._quantiles(x) - self._mean
-        own = d.var(0).mean().item() / len(d)
-        return d.mean(0).square().mean().item() - own - self._bias
+Part = Literal["search", "select", "held out", "watch"]
+_PARTS: dict[Part, tuple[int, int]] = {
+    "search": (0, 1),
+    "select": (1, 2),
+    "held out": (3, 2),
+    "watch": (10, 4),
+}
+"""Where the noise of each part begins, and how much it is, in units of the search's."""
+_END = 14  # 5 to 7, and 8 to 10, are those of the end points that may be the truth
+_BATCH, _VALUES = 256, 1 << 15  # samples in a step of a fit, and their values on a processor
 
 
 class _Shared:
@@ -145,9 +115,9 @@ class Runs:
         """What is solved."""
         return self.process.reverse(self.score, self.stochasticity)
 
-    def __call__(self, table: Table, part: Literal["search", "select", "held out"]) -> Tensor:
+    def __call__(self, table: Table, part: Part) -> Tensor:
         """End points on the noise of one part."""
-        begin, size = {"search": (0, 1), "select": (1, 2), "held out": (3, 2)}[part]
+        begin, size = _PARTS[part]
         low = self.first + begin * self.count
         chunks = range(low, low + size * self.count, self.chunk)
         return torch.cat([self._run(table, low) for low in chunks])
@@ -176,6 +146,28 @@ class Runs:
         return path
 
 
+def law_fit(runs: Runs, truth: Tensor, iterations: int, seconds: float | None) -> LawFit:
+    """A joint fit on noise and to a truth of its own.
+
+    Args:
+        runs: What the methods are run on.
+        truth: Samples that the judge has not.
+        iterations: Steps of the fit.
+        seconds: Time, instead of steps.
+    """
+    most = _BATCH if truth.device.type != "cpu" else max(64, _VALUES // truth[0].numel())
+    batch = min(most, _BATCH, len(truth) // 2)
+    watch = Law(truth, runs.count // GROUPS, seed=2)
+
+    def held_out(table: Table) -> float:
+        with torch.no_grad():
+            return watch.distance(runs(table, "watch"))
+
+    noises = Noises(runs.noise, runs.cond, runs.seed, runs.first + _END * runs.count)
+    law = Law(truth, batch // 4, seed=1)
+    return LawFit(runs.equation, noises, batch, law, held_out, iterations, seconds)
+
+
 class _Trial(NamedTuple):
     label: str
     solver: LinearMultistep
@@ -185,15 +177,26 @@ class _Trial(NamedTuple):
 
 
 def tune_laws(
-    runs: Runs, law: Law, nfe: int, reference: Reference, data: Tensor, quick: bool, progress: bool
+    runs: Runs,
+    law: Law,
+    nfe: int,
+    reference: Reference,
+    data: Tensor,
+    quick: bool,
+    progress: bool,
+    fit: LawFit | None = None,
 ) -> Tuned:
-    """Search, select on noise that the search has not seen, and measure on fresh noise."""
+    """Search, select on noise that the search has not seen, and measure on fresh noise.
+
+    With a ``fit`` the search is short, and its best trial is fitted jointly.
+    """
     process = runs.process
-    evaluations, keep, finalists = (10, 1, 3) if quick else (35, 2, 6)
+    evaluations, keep, finalists = (10, 1, 3) if quick or fit else (35, 2, 6)
     published, ours = _published(), _methods(runs, reference, data)
     grids = usual_grids(reference.scale)
     total = (len(published) + len(ours)) * len(grids) + len(published) + finalists
     total += (2 if reference.explains else 1) * keep * (evaluations + 1)
+    total += fit.iterations + 1 if fit else 0
     first: list[_Trial] = []
     with tqdm(total=total, desc="tune", unit="trial", disable=not progress) as bar:
         for name, solver in [*published.items(), *ours.items()]:
@@ -219,26 +222,46 @@ def tune_laws(
             for teleport in (False, True) if reference.explains else (False,):
                 moved = replace(solver, teleport=teleport)
                 trials.append(_refine(runs, law, t, moved, nfe, evaluations, bar))
+        if fit:
+            trials.append(_joint(runs, law, trials, reference, fit, bar))
         squares = {}
         for t in trials:
             squares[t.label] = law(runs(t.table, "select"))
             bar.update()
-    floor = law.floor(2 * runs.count)
-
-    def distance(square: float) -> float:
-        return math.sqrt(max(square + floor, 0.0))
-
-    report = {k: distance(v) for k, v in squares.items()}
+    report = {k: law.plain(v, 2 * runs.count) for k, v in squares.items()}
     # A method with a noise of its own does not keep the one that was asked for.
     mine = [t for t in trials if not t.solver.own_noise]
     best = min(mine, key=lambda t: squares[t.label])
     rival = min(
         (t for t in trials if t.label.startswith("published")), key=lambda t: squares[t.label]
     )
-    a, b = (distance(law(runs(t.table, "held out"))) for t in (best, rival))
+    a, b = (runs(t.table, "held out") for t in (best, rival))
     return Tuned(
-        best.table, repr(process), best.label, report, runs.stochasticity, (a, b), key=process.key
+        best.table,
+        repr(process),
+        best.label,
+        report,
+        runs.stochasticity,
+        held_out=(law.distance(a), law.distance(b)),
+        gain_interval=law.interval(a, b),
+        key=process.key,
     )
+
+
+def _joint(
+    runs: Runs,
+    law: Law,
+    trials: Sequence[_Trial],
+    reference: Reference,
+    fit: LawFit,
+    bar: tqdm[None],
+) -> _Trial:
+    """The best trial by the search's noise, refitted."""
+    mine = [t for t in trials if not t.solver.own_noise]
+    start = min(mine, key=lambda t: law(runs(t.table, "search")))
+    best = fit_jointly([Start(start.label, start.solver, start.table)], reference, fit, bar)
+    label = f"joint fit from {start.label.removeprefix('published ')}"
+    return start._replace(label=label, table=best.table)
 
 
 def _published() -> dict[str, LinearMultistep]:

@@ -6,6 +6,9 @@ r"""What a joint fit learns, and the table as a function of it.
     \lambda_{i+1} - \lambda_i \propto e^{w_i}, \qquad
     \lambda^{\text{told}}_i = \lambda_i + \xi_i (\lambda_{i+1} - \lambda_i).
 
+With noise, the standard deviation of a step's noise along a group of bands is the theory's times
+2^tanh(n_i): what comes out is still a sampler with noise.
+
 The theory is the start's own method, planned anew for every grid, so that moving the grid leaves it
 consistent; its derivative by the grid is taken by differences, anew every few steps. c-bar is the
 size at which a coefficient moves the state as much as the whole step does, along each group of
@@ -25,11 +28,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..equations.condition import Condition
 from ..equations.problem import Problem
 from ..equations.process import Process
+from ..noise.streams import NoiseSource
 from ..references.frames import Parts
 from ..solvers.linear_multistep import LinearMultistep, Table
-from .ends import Ends
 from .explicit import Explicit, explicit, tabulate
 from .unrolled import Unrolled
 
@@ -48,10 +52,11 @@ class Numbers:
     told: Tensor
     keep: Tensor
     weights: Tensor
+    noise: Tensor
 
     def list(self) -> list[Tensor]:
         """All of them, in the order of their flat numbers."""
-        return [self.steps, self.told, self.keep, self.weights]
+        return [self.steps, self.told, self.keep, self.weights, self.noise]
 
 
 class Parameters:
@@ -91,6 +96,7 @@ class Parameters:
             start.residual - shift.residual,
             start.keep - shift.keep,
             start.weights - shift.weights,
+            start.noise - shift.noise,
         )
         told = [table.rows[i].at for i in self.called]
         at = torch.tensor(
@@ -110,6 +116,7 @@ class Parameters:
             (process.log_snr(at) - lam[self.called]) / h[self.called],
             zeros[:, 0].clone(),
             zeros,
+            zeros[: len(start.noise), 0].clone(),
         )
 
     def free(self, fixed: Collection[str] = ()) -> Tensor:
@@ -121,6 +128,7 @@ class Parameters:
             "told": told,
             "keep": torch.ones_like(self.start.keep, dtype=torch.bool),
             "weights": self.seen.expand(self.start.weights.shape),
+            "noise": torch.ones_like(self.start.noise, dtype=torch.bool),
         }
         parts = [v & (name not in fixed) for name, v in free.items()]
         return torch.cat([v.flatten() for v in parts])
@@ -136,6 +144,7 @@ class Parameters:
             plan.residual.expand(-1, bands),
             plan.keep.expand(-1, bands),
             plan.weights.expand(-1, -1, bands),
+            plan.noise.expand(-1, bands),
         )
 
     def grid(self, numbers: Numbers) -> Tensor:
@@ -164,11 +173,13 @@ class Parameters:
         """The theory, what the start had beside it, and what was learned."""
         keep = numbers.keep[:, self.group] * self.scale_keep
         weights = numbers.weights[:, :, self.group] * self.scale * self.seen
+        factor = 2 ** torch.tanh(numbers.noise[:, self.group])
         return Explicit(
             theory.alpha,
             theory.residual + self.extra.residual,
             theory.keep + self.extra.keep + keep,
             theory.weights + self.extra.weights + weights,
+            (theory.noise + self.extra.noise) * factor,
         )
 
     def _theory(self, inner: Tensor) -> tuple[Tensor, Tensor]:
@@ -207,14 +218,15 @@ class Parameters:
         return tabulate(values, self.table, times, told.tolist())
 
 
-def set_units(parameters: Parameters, ends: Ends, batch: int) -> None:
-    """Set the units of all differences: what a whole step moves, along each group."""
+def set_units(
+    parameters: Parameters, x: Tensor, cond: Condition, noise: NoiseSource | None = None
+) -> None:
+    """Set the units of all differences: what a whole step moves some noise, along each group."""
     with torch.no_grad():
         values, told = parameters(parameters.start)
-        x, _, cond = ends.take(torch.arange(min(2 * batch, len(ends.x)), device="cpu"))
         sampler = Unrolled(parameters.table, Problem(parameters.problem.equation, cond), x)
         terms: list[list[Parts]] = []
-        sampler(values.each(1), told[None], x, terms)
+        sampler(values.each(1), told[None], x, noise=noise, terms=terms)
         groups = int(parameters.group.max()) + 1
 
         def size(own: Tensor) -> Tensor:

@@ -172,7 +172,7 @@ def solve_finely(
     cond: Mapping[str, Tensor],
     *,
     path: bool = True,
-    steps: int = _FINE,
+    steps: int | None = None,
     progress: bool = False,
 ) -> Trajectories:
     """Follow the probability flow from given noise.
@@ -183,14 +183,14 @@ def solve_finely(
         x: Noise, ``(batch, *event)``.
         cond: Passed to the score.
         path: Keep the states in between; otherwise the first and the last.
-        steps: How finely.
+        steps: How finely; 192 unless given.
         progress: Show a bar.
 
     Raises:
         ValueError: If the score is not finite along the way.
     """
     solver = ExponentialAdams(3, 4, length=math.inf)
-    times = LogSNR()(process, process.T, process.eps, steps)
+    times = LogSNR()(process, process.T, process.eps, _FINE if steps is None else steps)
     sol = solve(
         process.reverse(score, 0.0),
         x,

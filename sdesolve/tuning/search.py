@@ -10,7 +10,7 @@ of laws (``laws.py``). Either way:
    is free because the score is still Gaussian (a *teleport*); without noise, the coefficients are
    refitted in closed form (``calibrate.py``) for every trial;
 3. where gradients may be taken, the best of these is fitted anew, all numbers jointly, to the end
-   points (``descent.py``);
+   points (``descent.py``) or to the law (``law_descent.py``);
 4. everything is measured on noise that the search has not seen, and the best one is returned;
 5. this one and the best published one of step 4 are measured once more, on noise that took no part
    in any choice.
@@ -51,9 +51,11 @@ from .cache import cache_folder, cache_name, keep, loss_name
 from .checkpoints import Checkpoints
 from .ends import Ends
 from .joint import Fit
-from .laws import Law, Runs, tune_laws
+from .law_descent import LawFit
+from .laws import GROUPS, Runs, law_fit, tune_laws
 from .losses import Loss, check_loss
 from .paths import Trajectories, mean_error, solve_finely, tune_paths
+from .sliced import Law
 from .tuned import Tuned
 
 if TYPE_CHECKING:
@@ -142,8 +144,10 @@ class Tuner:
         score: Callable ``(x, t, **cond) -> like x``; not called, and may be None, with a surrogate.
         data: Some data, ``(n, *event)``, for the Gaussian reference; 200 suffice. Without them the
             end points of the trajectories serve. With noise they are also the law to come near to,
-            if there are 16 for each trajectory; otherwise end points of the probability flow are.
-        stochasticity: tau of the reverse equation, the same in every step.
+            if there are 16 for each trajectory, 32 with gradients, which see half of them;
+            otherwise end points of the probability flow are.
+        stochasticity: tau of the reverse equation, the same in every step; gradients may then
+            halve or double the noise of a step.
         surrogate: "mixture" tunes on the exact score of a Gaussian mixture fitted to the data; the
             choice is then measured on that score, not on the given one, and says so.
         event_shape: Shape of one sample, without the batch, where there are no data.
@@ -155,14 +159,14 @@ class Tuner:
         quick: A fifth of the search; with noise, on half the samples.
         method: "search" tries methods, grids and least squares, step by step. "gradient" makes that
             short, and fits all numbers of its best jointly to end points by gradients through the
-            sampler: two to five times nearer, on a score that autograd can follow. None is
-            "gradient" where ``minutes`` are given and there is no noise, and else "search".
+            sampler, or with noise to the law: two to five times nearer, on a score that autograd
+            can follow. None is "gradient" where ``minutes`` are given, and else "search".
         minutes: Time for the joint fit of each budget, after the search; without it 600 steps.
             What comes out then depends on the machine.
-        loss: What the joint fit minimises: "rmse", "huber", or a function of end points and exact
-            ones, ``(batch, *event)`` each, to a number, such as a distance of features. Selection
-            goes by such a function too, of each sample alone, else by root mean squares; the gain
-            is always told in these.
+        loss: What the joint fit minimises without noise: "rmse", "huber", or a function of end
+            points and exact ones, ``(batch, *event)`` each, to a number, such as a distance of
+            features. Selection goes by such a function too, of each sample alone, else by root mean
+            squares; the gain is always told in these. With noise it is the sliced distance of laws.
         cond: Keywords of the score; tensors have one entry for each trajectory.
         cache: Folder in which results are kept, found again by the arguments and by the score's
             values, to three digits, at ``trajectories`` points of eight noise levels (one call);
@@ -215,7 +219,7 @@ class Tuner:
         self._event = tuple(data.shape[1:]) if data is not None else tuple(event_shape or ())
         self._reference, self._trajectories, self._seed = reference, trajectories, seed
         self._quick, self._cond = bool(quick), cond or {}
-        self._gradient = check_method(method, minutes, self._stochasticity)
+        self._gradient = check_method(method, minutes, self._stochasticity, loss)
         self._minutes, self._loss = minutes, loss
         self._cache, self._progress = cache_folder(cache), progress
         self._prior = process.prior(self._event)
@@ -244,7 +248,8 @@ class Tuner:
         else:
             runs, law, sample = self._laws
             linear = self._reference or _reference(sample)
-            tuned = tune_laws(runs, law, nfe, linear, sample, self._quick, self._progress)
+            to_law = replace(self._law_fit, kept=kept) if self._gradient else None
+            tuned = tune_laws(runs, law, nfe, linear, sample, self._quick, self._progress, to_law)
         if self._surrogate:
             label = f"{tuned.choice}, on a {self._surrogate} surrogate"
             report = {label if k == tuned.choice else k: v for k, v in tuned.report.items()}
@@ -266,14 +271,20 @@ class Tuner:
             "quick": self._quick,
             **(
                 {
-                    "joint fit": _TRAIN * self._trajectories,
-                    "loss": self._loss if isinstance(self._loss, str) else "of the user's own",
+                    **self._fitted_to,
                     "minutes": self._minutes,
                 }
                 if self._gradient
                 else {}
             ),
         }
+
+    @property
+    def _fitted_to(self) -> dict[str, object]:
+        if self._stochasticity:
+            return {"joint fit": "samples of a law", "loss": "sliced distance"}
+        loss = self._loss if isinstance(self._loss, str) else "of the user's own"
+        return {"joint fit": _TRAIN * self._trajectories, "loss": loss}
 
     def _file(self, nfe: int, folder: Path) -> Path:
         settings: dict[str, object] = {
@@ -324,9 +335,13 @@ class Tuner:
         values = self._trajectories * math.prod(self._event)
         return max([1, *(k for k in (2, 4, 8) if k * values <= _CHUNK)]) * self._trajectories
 
-    def _solve(self, low: int, n: int, path: bool = False) -> Trajectories:
-        x, cond = self._noise(low, n), self._condition(low, n)
-        return solve_finely(self._process, self._score, x, cond, path=path, progress=self._progress)
+    def _solve(
+        self, low: int, n: int, path: bool = False, steps: int | None = None
+    ) -> Trajectories:
+        x, cond, shown = self._noise(low, n), self._condition(low, n), self._progress
+        return solve_finely(
+            self._process, self._score, x, cond, path=path, steps=steps, progress=shown
+        )
 
     @functools.cached_property
     def _known(self) -> Trajectories:
@@ -346,15 +361,7 @@ class Tuner:
         """To fit jointly on, and to watch the fit by."""
         low, n = _FIRST + 8 * self._trajectories, self._trajectories
         parts = [
-            solve_finely(
-                self._process,
-                self._score,
-                self._noise(first, n),
-                self._condition(first, n),
-                path=False,
-                steps=_TRAIN_STEPS,
-                progress=self._progress,
-            )
+            self._solve(first, n, steps=_TRAIN_STEPS)
             for first in range(low, low + (_TRAIN + _WATCH) * n, n)
         ]
         watched = [replace(part, loss=self._loss) for part in parts[_TRAIN:]]
@@ -389,13 +396,30 @@ class Tuner:
             self._noise,
             self._condition,
         )
-        data = self._data
-        truth = data if data is not None and len(data) >= 2 * count and not self._cond else None
-        if truth is None:
-            starts = range(_FIRST + 5 * count, _FIRST + 7 * count, self._trajectories)
-            parts = [self._solve(low, self._trajectories) for low in starts]
-            truth = torch.cat([part.path[-1] for part in parts])
-        return runs, Law(truth, count), data if data is not None else truth
+        truth = self._truth(runs, fit=False)
+        law = Law(truth, count // GROUPS)
+        return runs, law, self._data if self._data is not None else truth
+
+    @functools.cached_property
+    def _law_fit(self) -> LawFit:
+        """To fit to a law on, and to watch the fit by."""
+        runs, _, _ = self._laws
+        iterations = _QUICK_ITERATIONS if self._quick else _ITERATIONS
+        seconds = None if self._minutes is None else 60 * self._minutes
+        return law_fit(runs, self._truth(runs, fit=True), iterations, seconds)
+
+    def _truth(self, runs: Runs, fit: bool) -> Tensor:
+        """Samples of the law; those that a fit may see are others than the judge's."""
+        data, n, parts = self._data, 2 * runs.count, 2 if self._gradient else 1
+        if data is not None and len(data) >= parts * n and not self._cond:
+            return data[int(fit) :: parts]
+        low = _FIRST + (8 if fit else 5) * runs.count
+        steps = _TRAIN_STEPS if fit else None
+        ends = [
+            self._solve(first, self._trajectories, steps=steps).path[-1]
+            for first in range(low, low + n, self._trajectories)
+        ]
+        return torch.cat(ends)
 
 
 def _reference(data: Tensor) -> Reference:

@@ -68,8 +68,8 @@ class Tuned(LinearMultistep):
         tau: Stochasticity it was tuned for.
         held_out: Error of the choice, and of the published method with the smallest selection
             error, on noise that took no part in search or selection; None in older files.
-        gain_interval: 95 % interval of their ratio, by bootstrap over the trajectories; None with
-            noise, and in older files.
+        gain_interval: 95 % interval of their ratio, by bootstrap over the trajectories or, with
+            noise, by leaving out groups of samples; None in older files.
         fitted_on: What it was fitted on: kind of score, trajectories, seed, search, loss; empty in
             older files.
         key: ``Process.key`` of that process, by which it is known whatever its name; None in older

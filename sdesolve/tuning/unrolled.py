@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..equations.problem import Problem
+from ..noise.streams import NoiseSource
 from ..references.frames import Frame, Multiplier, Parts, combine
 from ..shapes import column
 from ..solvers.linear_multistep import Table
@@ -75,14 +76,21 @@ class Unrolled:
         return equation.term(x, column(t, x) if equation.columns else t, **self.problem.cond)
 
     def __call__(
-        self, values: Explicit, told: Tensor, x: Tensor, terms: list[list[Parts]] | None = None
+        self,
+        values: Explicit,
+        told: Tensor,
+        x: Tensor,
+        *,
+        noise: NoiseSource | None = None,
+        terms: list[list[Parts]] | None = None,
     ) -> Tensor:
         """End points.
 
         Args:
             values: Coefficients, ``(batch, ...)`` or ``(1, ...)`` each.
             told: What the score is told, ``(batch, calls)`` or ``(1, calls)``.
-            x: Noises, ``(batch, *event)``.
+            x: Initial noise, ``(batch, *event)``.
+            noise: Of the steps, where the table has any.
             terms: Gathers the state and all residuals of each step.
         """
         told = told.to(x.dtype).to(x.device)
@@ -110,7 +118,12 @@ class Unrolled:
             if terms is not None:
                 terms.append([z, *residuals])
             used = [factor(values.weights[:, i, j]) for j in range(len(residuals))]
-            z = combine([z, *residuals], [factor(values.keep[:, i]), *used])
+            moved = [z, *residuals]
+            if row.noise is not None:
+                assert noise is not None
+                moved.append(self.frame.split(noise.normal()))
+                used.append(factor(values.noise[:, i]))
+            z = combine(moved, [factor(values.keep[:, i]), *used])
             x = self.frame.join(z)
             if self.mean is not None:
                 x = x + centre(i + 1)

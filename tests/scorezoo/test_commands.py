@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import scorezoo
+import sdesolve as ss
 from scorezoo.cli import app
 from scorezoo.files import write_tensors
 
@@ -127,6 +128,17 @@ def test_a_toy_is_tuned_to_its_own_points_and_to_no_images(folder, tmp_path, mon
     result = run.invoke(app, ["likelihood", "toy-moons", "--output", str(tmp_path / "bits.png")])
     assert result.exit_code != 0
     assert "toy density" in str(result.output) + str(result.exception)
+
+
+def test_a_toy_is_fitted_with_noise(tmp_path):
+    arguments = ["tune", "toy-moons", "--output", str(tmp_path), "--nfe", "3", "--quick"]
+    arguments += ["--trajectories", "16", "--stochasticity", "1", "--minutes", "0.1"]
+    result = run.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    tuned = ss.Tuned.load(tmp_path / "stochastic-1-3.json")
+    assert any(label.startswith("joint fit") for label in tuned.report)
+    assert tuned.tau == 1 and tuned.fitted_on["minutes"] == 0.1
+    assert "fine solutions" not in result.output  # of 1,000 points half are the truth
 
 
 def test_an_export_is_half_as_large_and_refuses_what_does_not_fit(model, tmp_path):

@@ -9,7 +9,8 @@ import torch
 import sdesolve as ss
 from sdesolve.closed_forms.surrogate import fit_mixture
 from sdesolve.equations.problem import Problem
-from sdesolve.tuning.laws import Law, _Shared
+from sdesolve.tuning.laws import _Shared
+from sdesolve.tuning.sliced import Law
 
 PROCESS = ss.EDM(sigma_max=20.0, sigma_min=0.01)
 MIX = ss.GaussianMixture([0.3, 0.7], [[-1.0, 0.5], [1.0, 0.0]], 0.02)
@@ -74,7 +75,7 @@ def noisy():
 
 
 def test_the_distance_of_laws_is_unbiased():
-    law = Law(MIX.sample(20000, seed=1), 256)
+    law = Law(MIX.sample(20000, seed=1), 32)
     same = torch.tensor([law(MIX.sample(256, seed=s)) for s in range(2, 42)])
     assert same.mean().abs() < 3 * same.std() / math.sqrt(len(same))
     shifted = torch.tensor([law(MIX.sample(256, seed=s) + 0.2) for s in range(2, 42)])
@@ -95,7 +96,7 @@ def test_noise_read_off_one_path_is_independent_from_step_to_step():
 
 
 def test_tuned_with_noise_is_ahead_on_fresh_noise(noisy):
-    law = Law(MIX.sample(40000, seed=9), 4096)
+    law = Law(MIX.sample(40000, seed=9), 512)
     mine = law(_sample(noisy, 4096, 0.8).x)
     published = min(
         law(_sample(ss.ExponentialAdams(2, None, None, ss.Isotropic(0.0)), 4096, 0.8, grid=g).x)
