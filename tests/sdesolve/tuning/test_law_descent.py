@@ -170,15 +170,6 @@ def test_the_start_is_returned_where_nothing_is_better():
     assert len(seen) > 10 and not any(table is start for table in seen[1:])
 
 
-def test_numbers_that_are_astray_go_back():
-    """Where the held-out distance is lost at once, the way begins anew by half the rate."""
-    solver, values = SOLVERS["no corrector"], iter([1.0, *[math.inf] * 3, *[0.5] * 20])
-    fitted = _fit(held_out=lambda table: next(values), iterations=10).run(_plan(solver), solver)
-    first = explicit(_plan(solver)).weights
-    assert torch.isfinite(explicit(fitted).weights).all()
-    assert not torch.equal(explicit(fitted).weights, first)
-
-
 def test_a_fit_is_the_same_again_and_graphs_may_be_run_again(monkeypatch):
     torch.manual_seed(3)
     before = torch.get_rng_state()
@@ -258,7 +249,7 @@ def test_too_few_data_are_no_truth():
     runs, _, _ = tuner._laws
     parts = [tuner._truth(runs, fit=fit) for fit in (True, False)]
     assert [len(part) for part in parts] == [256, 256]
-    assert not torch.equal(*parts)
+    assert not torch.allclose(*parts, atol=0.1)
     # End points of the probability flow have the law of the data.
     assert torch.cat(parts).mean(0).tolist() == pytest.approx([0.4, 0.15], abs=0.2)
 
