@@ -102,8 +102,9 @@ from .solvers import (
     solver,
     solver_names,
 )
+from .tuning.budget import tune
 from .tuning.from_score import reference_from_score
-from .tuning.search import Tuner, tune
+from .tuning.search import Tuner
 from .tuning.tuned import Tuned
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 With M fine solutions of the probability flow, half to fit on, a quarter to search on and a quarter
 to select on. The choice, and the published method that the same selection would have chosen, are
-then measured on 4 M others. How the search goes: ``tune.py``.
+then measured on 4 M others. How the search goes: ``search.py``.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -58,10 +58,7 @@ from .paths import Trajectories, mean_error, solve_finely, tune_paths
 from .sliced import Law
 from .tuned import Tuned
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-__all__ = ["Tuner", "tune"]
+__all__ = ["Tuner"]
 
 _LARGEST_PCA = 256
 _SAMPLES = 8  # of a law, for each trajectory
@@ -73,59 +70,6 @@ _CHUNK = 1 << 17  # values of a state
 _RULE = 5  # raised whenever search or selection change: what an older one kept is not found
 # Index offset, so that tuning noise never coincides with that of samples 0, 1, ...
 _FIRST = 1 << 24
-
-
-class TunerOptions(TypedDict, total=False):
-    """Keywords of :class:`Tuner`."""
-
-    stochasticity: float
-    surrogate: Literal["mixture"] | None
-    event_shape: Sequence[int] | None
-    reference: Reference | None
-    trajectories: int
-    seed: int
-    quick: bool
-    method: Literal["search", "gradient"] | None
-    minutes: float | None
-    loss: Loss
-    cond: Condition | None
-    cache: bool | str | os.PathLike[str]
-    progress: bool
-
-
-def tune(
-    process: Process,
-    score: Score | None,
-    nfe: int,
-    data: Tensor | None = None,
-    **options: Unpack[TunerOptions],
-) -> Tuned:
-    """Find the best method for a score at a budget of network calls; :class:`Tuner` for several.
-
-    Args:
-        process: Noising process of the score.
-        score: Callable ``(x, t, **cond) -> like x``; may be None with a surrogate.
-        nfe: Budget of calls, 2 or more.
-        data: Some data, ``(n, *event)``; 200 suffice.
-        **options: Keywords of :class:`Tuner`: stochasticity, surrogate, event_shape, reference,
-            trajectories, seed, quick, method, minutes, loss, cond, cache, progress.
-
-    Returns:
-        :class:`sdesolve.Tuned`: pass it as ``solver=``.
-
-    Raises:
-        ValueError: As :class:`Tuner`.
-        TypeError: As :class:`Tuner`.
-
-    Examples:
-        >>> import sdesolve as ss
-        >>> process, mix = ss.EDM(), ss.GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], 0.04)
-        >>> tuned = ss.tune(process, mix.score(process), 2, mix.sample(200), trajectories=16,
-        ...                 reference=ss.Isotropic(1.04), quick=True)
-        >>> tuned.gain < 1
-        True
-    """
-    return Tuner(process, score, data, **options).tune(nfe)
 
 
 class Tuner:
