@@ -103,8 +103,9 @@ class Tuner:
         quick: A fifth of the search; with noise, on half the samples.
         method: "search" tries methods, grids and least squares, step by step. "gradient" makes that
             short, and fits all numbers of its best jointly to end points by gradients through the
-            sampler, or with noise to the law: two to five times nearer, on a score that autograd
-            can follow. None is "gradient" where ``minutes`` are given, and else "search".
+            sampler, two to five times nearer, or with noise to the law, a tenth nearer or more; on
+            a score that autograd can follow. None is "gradient" where ``minutes`` are given, and
+            else "search".
         minutes: Time for the joint fit of each budget, after the search; without it 600 steps.
             What comes out then depends on the machine.
         loss: What the joint fit minimises without noise: "rmse", "huber", or a function of end
