@@ -67,7 +67,9 @@ class ExponentialAdams(ExponentialMultistep):
             polynomials would break on that step, the longest in log-SNR. None sets no limit, which
             is safe with a finite length.
         teleport: The first step of the grid costs no call: the score is taken to be the
-            reference's. Exact while the noised data are Gaussian to tolerance, a bias otherwise.
+            reference's. Exact while the noised data are Gaussian to tolerance; otherwise, as with
+            labels whose mean is another, a bias, most of which a corrector takes away by the first
+            evaluation.
 
     Raises:
         ValueError: If an argument is out of range.

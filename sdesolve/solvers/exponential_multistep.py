@@ -229,7 +229,8 @@ class ExponentialMultistep(LinearMultistep):
             return make_row(run, self.reference, i, linear, {}, free=True)
         used = min(int(self.order), i - first + 1, self._limit(run, i))
         correct = None
-        if self.corrector_nodes and i > first:
+        if self.corrector_nodes and i > 0:
+            # Of a free step, too: the first evaluation says what the reference left out.
             count = min(self.corrector_nodes, i - first + 1, self._limit(run, i - 1) + 1)
             correct = self._coefficients(run, i - 1, i, count)
         return make_row(

@@ -104,6 +104,25 @@ def test_gaussian_data_with_the_spectrum_are_exact(nfe, name, deviation):
 
 
 @pytest.mark.parametrize("process", [ss.EDM(), ss.VPSDE(), ss.VESDE()], ids=repr)
+def test_what_a_free_step_left_out_is_corrected_by_the_first_call(process):
+    """Data around another mean than the reference's, as those of one label."""
+    reference = _reference()
+    data = ss.Gaussian(0.5 * torch.ones(1, SIDE, SIDE), _covariance(reference))
+    x = process.prior((1, SIDE, SIDE)).sample(8, seed=4, dtype=torch.float64)
+    exact = data.flow(x, process, process.T, process.eps)
+    error = {}
+    for corrector in (None, 3):
+        solver = ss.ExponentialAdams(
+            2, corrector, reference=reference, length=2.5, final_order=1, teleport=True
+        )
+        grid = Resolved(reference, 0.35, 1.83)
+        score = data.score(process)
+        sol = ss.sample(process, score, x.shape, solver=solver, grid=grid, nfe=5, x=x)
+        error[corrector] = (sol.x - exact).square().mean().sqrt().item()
+    assert error[3] < 0.3 * error[None], error
+
+
+@pytest.mark.parametrize("process", [ss.EDM(), ss.VPSDE(), ss.VESDE()], ids=repr)
 def test_more_calls_are_not_worse_from_the_one_rule_to_the_other(process):
     """On a mixture of textures, mean error over 32 noises."""
     generator = torch.Generator().manual_seed(3)
