@@ -161,6 +161,11 @@ class Setting:
         assert cost["nfe"] <= nfe
         return out.cpu()
 
+    def default(self, nfe: int) -> tuple[ss.Solver, str]:
+        """The solver of a network that brings its reference and nothing tuned, and its name."""
+        brings = SimpleNamespace(reference=self.model.reference)
+        return default_solver(nfe, False, brings, self.model.process)
+
     def measure(self, row: str, nfe: int) -> dict[str, Any]:
         """One row of one budget."""
         what = "ss.sample"
@@ -168,8 +173,7 @@ class Setting:
             peer, grid = self.published(nfe)
             x, what = self.peer(peer, grid, self.x, nfe), f"{peer.name} on {grid}"
         elif row == "default":
-            brings = SimpleNamespace(reference=self.model.reference)  # and nothing tuned
-            solver, what = default_solver(nfe, False, brings, self.model.process)
+            solver, what = self.default(nfe)
             x = self.run(self.x, nfe, solver=solver)
         else:
             tuned = self.model.tuned.get(nfe)

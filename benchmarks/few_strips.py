@@ -19,7 +19,6 @@ from torch import Tensor
 from benchmarks import peers, record
 from benchmarks.few_images import MODELS, NAME, ROWS, Setting
 from scorezoo.pictures import grid
-from sdesolve.solvers.default import default_solver
 
 __all__ = ["main"]
 
@@ -36,7 +35,7 @@ def _published(name: str, nfe: int) -> tuple[peers.Peer, str]:
 def _rows(it: Setting, nfe: int) -> dict[str, Tensor]:
     """End points of all samplers at a budget, the exact ones first."""
     peer, where = _published(it.name, nfe)
-    default, _ = default_solver(nfe, False, it.model.score)  # without what is tuned
+    default, _ = it.default(nfe)
     return {
         "exact": it.fine(it.x),
         "best published": it.peer(peer, where, it.x, nfe),
