@@ -135,8 +135,9 @@ def test_a_tuned_model_samples_with_what_lies_beside_it(tmp_path):
     chosen = run(model.score, 3)
     assert torch.equal(chosen.x, run(plain.score, 3, solver=tuned).x)
     assert chosen.nfe.tolist() == [3, 3]
+    assert "Resolved" in repr(run(model.score, 6))
     early = ss.Sech(3 * model.reference.scale, 2.5, 0.15)
-    for nfe, order in ((6, 2), (15, 3)):
+    for nfe, order in ((10, 2), (15, 3)):
         spectral = ss.ExponentialAdams(
             order, order + 1, reference=model.reference, length=2.5, final_order=1
         )
