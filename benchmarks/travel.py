@@ -33,7 +33,7 @@ from sdesolve.solvers.resolved import Resolved
 from sdesolve.tuning.paths import interval, mean_error, rms_error
 
 NAME = "travel"
-BUDGETS = (4, 5, 6, 7)
+BUDGETS = (4, 5, 6, 7, 8, 10, 12)
 CENTRES = (0.0, 0.2, 0.35, 0.5)
 SPREADS = (1.6, 1.83, 2.1)
 PLACES = tuple(itertools.product(CENTRES, SPREADS))

@@ -19,7 +19,7 @@ DEFAULT_NFE = 20
 _FEW, _MANY = 12, 20
 _LENGTH = 1.8
 # Of the few numbers that serve one score and were found on others (``benchmarks.travel``).
-_VERY_FEW, _CENTRE, _SPREAD = 7, 0.35, 1.83
+_CENTRE, _SPREAD = 0.35, 1.83
 _FLOORS = 0.3, 0.15
 
 
@@ -53,7 +53,7 @@ def default_solver(
     What the score brings comes first: a solver tuned for this budget (``score.tuned``, a dict), or
     a reference for the spectral predictor-corrector (``score.reference``), for images on a wide and
     early peak with a plain last step, of order 2 at few calls (chosen on the networks that ship),
-    and at very few with calls at stated shares of the visible variance (``resolved.py``). Without
+    and at few calls with these at stated shares of the visible variance (``resolved.py``). Without
     them, DEIS for few calls, and for more the predictor-corrector around a variance of 1/4: ahead
     of the published methods on mixtures, level with the best of them on a network
     (``benchmarks.nfe_quality``). Its grid keeps more steps away from that scale the fewer there
@@ -104,9 +104,9 @@ def default_solver(
 
 
 def _first_calls(nfe: int, reference: SpectralReference, process: Process) -> Solver | None:
-    """For very few calls, where they lie between the ends of the process; the first step free."""
+    """For few calls, where they lie between the ends of the process; the first step free."""
     places = Resolved(reference, _CENTRE, _SPREAD)
-    if nfe > _VERY_FEW or not places.holds(process, nfe):
+    if nfe > _FEW or not places.holds(process, nfe):
         return None
     early = _OnGrid(2, 3, reference=reference, length=2.5, final_order=1, grid=places)
     return replace(early, teleport=True)

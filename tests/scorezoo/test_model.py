@@ -137,10 +137,7 @@ def test_a_tuned_model_samples_with_what_lies_beside_it(tmp_path):
     assert chosen.nfe.tolist() == [3, 3]
     assert "Resolved" in repr(run(model.score, 6))
     early = ss.Sech(3 * model.reference.scale, 2.5, 0.15)
-    for nfe, order in ((10, 2), (15, 3)):
-        spectral = ss.ExponentialAdams(
-            order, order + 1, reference=model.reference, length=2.5, final_order=1
-        )
-        own = run(plain.score, nfe, solver=spectral, grid=early)
-        assert torch.equal(run(model.score, nfe).x, own.x)
+    spectral = ss.ExponentialAdams(3, 4, reference=model.reference, length=2.5, final_order=1)
+    own = run(plain.score, 15, solver=spectral, grid=early)
+    assert torch.equal(run(model.score, 15).x, own.x)
     assert not torch.equal(run(model.score, 6).x, run(plain.score, 6).x)

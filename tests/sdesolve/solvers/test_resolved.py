@@ -78,14 +78,14 @@ def test_the_default_takes_them_where_the_process_has_room():
     for other in (
         default_solver(5, False, Brings(None, reference), narrow),  # starts among the places
         default_solver(5, False, Brings(None, reference)),  # a grid that is not ours to choose
-        default_solver(8, False, Brings(None, reference), wide),
+        default_solver(13, False, Brings(None, reference), wide),
     ):
         assert "Resolved" not in repr(other[0])
 
 
 @settings(max_examples=15)
 @given(
-    nfe=st.integers(1, 7),
+    nfe=st.integers(1, 12),
     name=st.sampled_from(["edm", "vp", "ve"]),
     deviation=st.sampled_from([0.05, 0.5, 2.0]),
 )
@@ -140,7 +140,7 @@ def test_more_calls_are_not_worse_from_the_one_rule_to_the_other(process):
         process, mix.score(process), x.shape, solver=fine, grid=ss.LogSNR(), nfe=100, x=x
     ).x
     errors = []
-    for nfe in range(3, 13):
+    for nfe in range(3, 17):
         sol = ss.sample(process, score, x.shape, nfe=nfe, x=x)
         errors.append((sol.x - exact).flatten(1).square().mean(1).sqrt().mean().item())
     so_far = errors[0]
