@@ -5,10 +5,11 @@
 
 The score is a network's, guided without a classifier, with every label in turn. Fits are joint, of
 the same number of steps, to end points of the same number of noises; one of them has weights spread
-evenly over the range. Each starts from what is nearest on its held-out noise: our default,
-the table that ships for the unguided score, or a published method. At each weight all of them are
-judged on the same noise, which nothing has seen, beside the published method (the best of six on
-four grids by other noise at that weight). Errors are RMSE per value, intervals 95 %, by bootstrap.
+evenly over the range. Each starts from what is nearest on its held-out noise: a rule around the
+unguided score's reference, the table that ships for that score, or a published method. At each
+weight all of them are judged on the same noise, which nothing has seen, beside the published method
+(the best of six on four grids by other noise at that weight). Errors are RMSE per value, intervals
+95 %, by bootstrap.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ class Paths:
         return Trial(name, solver, table, self.held_out(table))
 
     def rules(self, nfe: int) -> list[Trial]:
-        """The default, also with a free first step."""
+        """A rule around the reference, also with a free first step."""
         rule, _ = default_solver(nfe, False, SimpleNamespace(reference=self.reference))
         assert isinstance(rule, ss.ExponentialAdams)
         grid = rule.default_grid(self.process, False)
@@ -171,7 +172,7 @@ class Guided(Paths):
         return start.name, table
 
     def _starts(self, nfe: int) -> list[Trial]:
-        """The default, and what ships for the unguided score."""
+        """The rule, and what ships for the unguided score."""
         own = self.rules(nfe)
         shipped = in_bands(self.model.tuned[nfe].table, self.reference)
         assert isinstance(own[0].solver, ss.ExponentialAdams)
@@ -249,7 +250,7 @@ def _table(cells: Mapping[str, Mapping[str, Any]]) -> str:
         "calls",
         "weight",
         "published, RMSE",
-        "ours, by default",
+        "rule of the unguided",
         "fitted without guidance",
         "fitted to the range",
         "fitted to the weight",

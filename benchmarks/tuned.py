@@ -214,6 +214,7 @@ def _row(key: str, row: Mapping[str, Any], learned: Sequence[str]) -> list[str]:
     low, high = joint["interval"]
     start = next(m for m in methods if m.startswith("start"))
     published = next(m for m in methods if m.startswith("published"))
+    on = ", GPU" if "device" in row["machine"] else ""
     return [
         name,
         nfe,
@@ -221,7 +222,7 @@ def _row(key: str, row: Mapping[str, Any], learned: Sequence[str]) -> list[str]:
         *(f"{methods[m]['over published']:.2f}" for m in learned),
         f"{start.removeprefix('start ')} {methods[start]['over published']:.2f}",
         f"{joint['over published']:.2f} ({low:.2f} to {high:.2f})",
-        f"{row['steps']} steps" if row["steps"] else f"{row['seconds']:g} s, GPU",
+        f"{row['steps']} steps" if row["steps"] else f"{row['seconds']:g} s" + on,
     ]
 
 
