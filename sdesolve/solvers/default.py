@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..equations.process import Process
 from ..grids import Grid, Karras, Sech
@@ -18,7 +18,7 @@ __all__ = ["DEFAULT_NFE", "default_solver"]
 DEFAULT_NFE = 20
 _FEW, _MANY = 12, 20
 _LENGTH = 1.8
-# Of the few numbers that serve one score and were found on others (``benchmarks.travel``).
+# Of the places of few calls; found on some scores they serve others (``benchmarks.travel``).
 _CENTRE, _SPREAD = 0.35, 1.83
 _FLOORS = 0.3, 0.15
 
@@ -108,8 +108,7 @@ def _first_calls(nfe: int, reference: SpectralReference, process: Process) -> So
     places = Resolved(reference, _CENTRE, _SPREAD)
     if nfe > _FEW or not places.holds(process, nfe):
         return None
-    early = _OnGrid(2, 3, reference=reference, length=2.5, final_order=1, grid=places)
-    return replace(early, teleport=True)
+    return _OnGrid(2, 3, reference=reference, length=2.5, final_order=1, teleport=True, grid=places)
 
 
 def _with_noise(nfe: int, reference: Reference | None) -> tuple[Solver, str]:
